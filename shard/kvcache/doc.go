@@ -1,0 +1,16 @@
+// Package kvcache keeps the keys and values of sessions, as float16, in pages
+// off the Go heap, within a budget.
+//
+// Start with [New] for a [Store] of one span, and [Store.Reserve] for a
+// [Session] on it. A session's pages are counted against the budget when it is
+// reserved, so a session that was admitted never runs out of memory; the pages
+// themselves are taken as it grows.
+//
+// A page holds [Store.PageTokens] positions of every layer of the span. Within
+// a page each key/value head of each layer is contiguous, which is what
+// attention reads. Page boundaries lie at absolute positions.
+//
+// The package leaves to others which sessions to close and when. A Store is
+// safe for concurrent use; a Session is used by one goroutine at a time,
+// except that [Session.Put] may run concurrently for different positions.
+package kvcache

@@ -1,0 +1,249 @@
+package kvcache
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/shardnode/shardnode/shard"
+)
+
+// small is a store of 10 pages of 4 positions.
+func small(t *testing.T) *Store {
+	t.Helper()
+	cfg := Config{Layers: 3, KVHeads: 2, KeyDim: 5, ValDim: 3, PageTokens: 4}
+	cfg.BudgetBytes = 10*4*cfg.TokenBytes() + 1
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// value is what the tests store for a layer, position, head and index.
+func value(layer, pos, head, i int) float32 { return float32(layer*1000+pos*20+head*10+i) / 8 }
+
+// put stores positions [lo, hi) in all layers and commits them.
+func put(t *testing.T, c *Session, lo, hi int) {
+	t.Helper()
+	if err := c.Extend(shard.Pos(lo), hi-lo); err != nil {
+		t.Fatal(err)
+	}
+	for l := range 3 {
+		for p := lo; p < hi; p++ {
+			k, v := make([]float32, 10), make([]float32, 6)
+			for i := range k {
+				k[i] = value(l, p, i/5, i%5)
+			}
+			for i := range v {
+				v[i] = -value(l, p, i/3, i%3)
+			}
+			if err := c.Put(l, shard.Pos(p), k, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.Commit()
+}
+
+// check compares all positions below n with what put stored.
+func check(t *testing.T, c *Session, n int) {
+	t.Helper()
+	for l := range 3 {
+		for p := range n {
+			for h := range 2 {
+				keys, vals := c.Page(l, h, p/4)
+				for i := range 5 {
+					if want, _ := half(value(l, p, h, i)); keys[p%4*5+i] != want {
+						t.Fatalf("layer %d pos %d head %d key %d is %#x, want %#x", l, p, h, i, keys[p%4*5+i], want)
+					}
+				}
+				for i := range 3 {
+					if want, _ := half(-value(l, p, h, i)); vals[p%4*3+i] != want {
+						t.Fatalf("layer %d pos %d head %d value %d is %#x, want %#x", l, p, h, i, vals[p%4*3+i], want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestWhatWasPutIsRead(t *testing.T) {
+	c, err := small(t).Reserve(19)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	put(t, c, 0, 1)
+	put(t, c, 1, 11)
+	put(t, c, 11, 19)
+	check(t, c, 19)
+	put(t, c, 6, 9) // replaces 6 and after
+	if c.Len() != 9 {
+		t.Errorf("session is %d long after work on positions 6 to 8, want 9", c.Len())
+	}
+	check(t, c, 9)
+}
+
+func TestASessionThatDoesNotFitTakesNothing(t *testing.T) {
+	s := small(t)
+	a, err := s.Reserve(25) // 7 pages
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.Stats()
+	if _, err := s.Reserve(13); !errors.Is(err, ErrNoCapacity) {
+		t.Fatalf("Reserve(13) = %v, want ErrNoCapacity", err)
+	}
+	if s.Stats() != before {
+		t.Errorf("a refused session changed %+v to %+v", before, s.Stats())
+	}
+	b, err := s.Reserve(12)
+	if err != nil {
+		t.Fatalf("Reserve(12) with 3 pages free: %v", err)
+	}
+	a.Close()
+	b.Close()
+}
+
+func TestGapsAndOverruns(t *testing.T) {
+	c, err := small(t).Reserve(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	put(t, c, 0, 5)
+	if err := c.Extend(6, 1); err == nil {
+		t.Error("Extend at 6 of a session of 5 succeeded")
+	}
+	if err := c.Extend(5, 4); !errors.Is(err, ErrTooLong) {
+		t.Errorf("Extend to 9 of 8 = %v, want ErrTooLong", err)
+	}
+	if c.Len() != 5 {
+		t.Errorf("refused Extends left %d positions, want 5", c.Len())
+	}
+	check(t, c, 5)
+}
+
+func TestUncommittedPositionsAreForgotten(t *testing.T) {
+	c, err := small(t).Reserve(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	put(t, c, 0, 3)
+	if err := c.Extend(3, 2); err != nil {
+		t.Fatal(err)
+	}
+	if c.Len() != 3 {
+		t.Errorf("an Extend without Commit made the session %d long, want 3", c.Len())
+	}
+}
+
+func TestNoPageIsLost(t *testing.T) {
+	s := small(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var open []*Session
+	for range 2000 {
+		switch {
+		case len(open) == 0 || rng.IntN(3) == 0:
+			if c, err := s.Reserve(1 + rng.IntN(16)); err == nil {
+				open = append(open, c)
+			}
+		case rng.IntN(3) == 0:
+			i := rng.IntN(len(open))
+			open[i].Close()
+			open[i].Close() // twice does no harm
+			open = append(open[:i], open[i+1:]...)
+		default:
+			c := open[rng.IntN(len(open))]
+			at := rng.IntN(int(c.Len()) + 1)
+			if n := rng.IntN(c.MaxTokens() - at + 1); rng.IntN(2) == 0 {
+				put(t, c, at, at+n)
+			} else {
+				c.Truncate(shard.Pos(at))
+			}
+			check(t, c, int(c.Len()))
+		}
+		st := s.Stats()
+		if st.UsedBytes > st.ReservedBytes || st.ReservedBytes > st.BudgetBytes || st.Sessions != len(open) {
+			t.Fatalf("%d sessions open, stats %+v", len(open), st)
+		}
+	}
+	for _, c := range open {
+		c.Close()
+	}
+	if st := s.Stats(); st.UsedBytes != 0 || st.ReservedBytes != 0 || st.Sessions != 0 {
+		t.Errorf("all sessions closed, stats %+v", st)
+	}
+}
+
+func TestValuesBeyondHalfPrecisionAreAnError(t *testing.T) {
+	c, err := small(t).Reserve(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, bad := range []float32{65520, -70000, float32(math.Inf(1)), float32(math.NaN())} {
+		if err := c.Extend(0, 1); err != nil {
+			t.Fatal(err)
+		}
+		k, v := make([]float32, 10), make([]float32, 6)
+		v[5] = bad
+		if err := c.Put(0, 0, k, v); !errors.Is(err, ErrOverflow) {
+			t.Errorf("Put(%v) = %v, want ErrOverflow", bad, err)
+		}
+	}
+	k, v := make([]float32, 10), make([]float32, 6)
+	k[0], v[0] = 65519, -65519
+	if err := c.Put(0, 0, k, v); err != nil {
+		t.Errorf("Put(65519) = %v, want no error: it rounds to 65504", err)
+	}
+}
+
+func TestNonsenseIsRefused(t *testing.T) {
+	if _, err := New(Config{Layers: 1, KVHeads: 1, KeyDim: 4}); err == nil {
+		t.Error("a store without ValDim was made")
+	}
+	if _, err := New(Config{Layers: 1, KVHeads: 1, KeyDim: 4, ValDim: 4, BudgetBytes: -1}); err == nil {
+		t.Error("a store with a negative budget was made")
+	}
+	s := small(t)
+	if _, err := s.Reserve(0); err == nil {
+		t.Error("Reserve(0) succeeded")
+	}
+	s.Close()
+	if _, err := s.Reserve(1); err == nil {
+		t.Error("a closed store made a session")
+	}
+}
+
+func TestHalfRoundsToNearestEven(t *testing.T) {
+	for h := range 0x7c00 { // every float16 from 0 to the largest
+		x := float32(halfValue(uint16(h)))
+		if got, ok := half(x); !ok || got != uint16(h) {
+			t.Fatalf("half(%v) = %#x, %v, want %#x", x, got, ok, h)
+		}
+		if h+1 == 0x7c00 {
+			break
+		}
+		mid := float32((halfValue(uint16(h)) + halfValue(uint16(h+1))) / 2)
+		even := uint16(h + h&1)
+		if got, _ := half(mid); got != even {
+			t.Fatalf("half(%v), between %#x and %#x, is %#x, want %#x", mid, h, h+1, got, even)
+		}
+		if got, _ := half(-math.Nextafter32(mid, 1e9)); got != uint16(h+1)|0x8000 {
+			t.Fatalf("half(just below -%v) = %#x, want %#x", mid, got, uint16(h+1)|0x8000)
+		}
+	}
+}
+
+// halfValue returns the value of positive float16 bits.
+func halfValue(h uint16) float64 {
+	if e := int(h >> 10); e > 0 {
+		return math.Ldexp(float64(h&0x3ff|0x400), e-25)
+	}
+	return math.Ldexp(float64(h&0x3ff), -24)
+}

@@ -1,0 +1,37 @@
+// Package offheap gives out large zeroed byte slices that the garbage
+// collector neither scans nor counts: KV pages and packed weights live there.
+//
+// Start with [Alloc]. Where the system has no anonymous mappings the bytes
+// come from the Go heap. It is safe for concurrent use.
+package offheap
+
+import "fmt"
+
+// Alloc returns n zeroed bytes, aligned to 4096 where the system maps memory.
+// The memory is taken from the system when it is first touched. The caller
+// owns it and gives it back with [Free].
+func Alloc(n int64) ([]byte, error) {
+	if n < 0 || int64(int(n)) != n {
+		return nil, fmt.Errorf("allocate %d bytes off heap: want a size that fits this system", n)
+	}
+	if n == 0 {
+		return []byte{}, nil
+	}
+	b, err := alloc(int(n))
+	if err != nil {
+		return nil, fmt.Errorf("allocate %d bytes off heap: %w", n, err)
+	}
+	return b, nil
+}
+
+// Free gives b, a whole slice from [Alloc], back to the system. Nobody may
+// touch b afterwards.
+func Free(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if err := free(b); err != nil {
+		return fmt.Errorf("free %d bytes off heap: %w", len(b), err)
+	}
+	return nil
+}

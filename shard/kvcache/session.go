@@ -1,0 +1,117 @@
+package kvcache
+
+import (
+	"fmt"
+
+	"github.com/shardnode/shardnode/shard"
+)
+
+// A Session is the keys and values of one session in the layers of one span.
+//
+// A step calls [Session.Extend] for the positions it computes, [Session.Put]
+// for each of them in each layer, and [Session.Commit] when all layers are
+// done. What is not committed is forgotten by the next Extend.
+type Session struct {
+	store     *Store
+	maxTokens int
+	reserved  int    // pages that maxTokens need
+	pages     []page // len(pages) <= reserved
+	length    int    // committed positions; <= maxTokens
+	room      int    // positions that may be put; length <= room <= len(pages) * PageTokens
+}
+
+// Len returns the number of positions that s holds, which is the position of
+// its next token.
+func (s *Session) Len() shard.Pos { return shard.Pos(s.length) }
+
+// MaxTokens returns the number of positions reserved for s.
+func (s *Session) MaxTokens() int { return s.maxTokens }
+
+// Extend forgets the positions at and after at, and makes room for n positions
+// from there on. It returns an error if positions before at are missing, and
+// one that wraps [ErrTooLong] beyond the reservation; s is unchanged then.
+func (s *Session) Extend(at shard.Pos, n int) error {
+	if at < 0 || int(at) > s.length || n < 0 {
+		return fmt.Errorf("kvcache: %d positions at %d: the session holds %d", n, at, s.length)
+	}
+	end := int(at) + n
+	if end > s.maxTokens {
+		return fmt.Errorf("%w: %d positions, reserved %d", ErrTooLong, end, s.maxTokens)
+	}
+	for want := s.store.pagesFor(end); len(s.pages) < want; {
+		p, err := s.store.take()
+		if err != nil {
+			return err
+		}
+		s.pages = append(s.pages, p)
+	}
+	s.length, s.room = int(at), end
+	return nil
+}
+
+// Commit keeps all positions that the last [Session.Extend] made room for.
+func (s *Session) Commit() { s.length = s.room }
+
+// Truncate forgets the positions at and after at, and gives whole pages back.
+// It does nothing if s is not that long.
+func (s *Session) Truncate(at shard.Pos) {
+	if at < 0 || int(at) > s.length {
+		return
+	}
+	s.length, s.room = int(at), int(at)
+	if keep := s.store.pagesFor(s.length); keep < len(s.pages) {
+		s.store.give(s.pages[keep:])
+		s.pages = s.pages[:keep]
+	}
+}
+
+// Put stores the key k, [kvHeads, keyDim], and the value v, [kvHeads, valDim],
+// of one position in the layer with index layer of the span. The position has
+// been made room for. It returns [ErrOverflow], having stored what it could,
+// if a value is beyond the range of float16 or not a number.
+func (s *Session) Put(layer int, at shard.Pos, k, v []float32) error {
+	c := &s.store.cfg
+	if at < 0 || int(at) >= s.room {
+		panic(fmt.Sprintf("kvcache: put at %d, room for %d positions", at, s.room))
+	}
+	p := &s.pages[int(at)/c.PageTokens]
+	row := int(at) % c.PageTokens
+	fits := true
+	for h := range c.KVHeads {
+		keys, vals := s.store.part(p, layer, h)
+		fits = putHalf(keys[row*c.KeyDim:][:c.KeyDim], k[h*c.KeyDim:]) && fits
+		fits = putHalf(vals[row*c.ValDim:][:c.ValDim], v[h*c.ValDim:]) && fits
+	}
+	if !fits {
+		return ErrOverflow
+	}
+	return nil
+}
+
+// Page returns the keys, [pageTokens, keyDim], and the values,
+// [pageTokens, valDim], as float16 bits, of one head of one layer at the
+// positions from pageIndex * PageTokens on. The caller must not change them.
+// Positions that were not put hold anything.
+func (s *Session) Page(layer, head, pageIndex int) (keys, vals []uint16) {
+	return s.store.part(&s.pages[pageIndex], layer, head)
+}
+
+// part returns the keys and values of one head of one layer in p.
+func (s *Store) part(p *page, layer, head int) (keys, vals []uint16) {
+	c := &s.cfg
+	nk, nv := c.PageTokens*c.KeyDim, c.PageTokens*c.ValDim
+	base := layer * c.KVHeads * (nk + nv)
+	keys = p.half[base+head*nk:][:nk:nk]
+	vals = p.half[base+c.KVHeads*nk+head*nv:][:nv:nv]
+	return keys, vals
+}
+
+// Close gives everything that s holds back to its store. It may be called
+// twice; s is of no use afterwards.
+func (s *Session) Close() {
+	if s.reserved == 0 {
+		return
+	}
+	s.store.leave(s)
+	s.pages, s.reserved, s.maxTokens, s.length, s.room = nil, 0, 0, 0, 0
+}

@@ -1,0 +1,222 @@
+package kvcache
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/shardnode/shardnode/shard/kvcache/offheap"
+)
+
+// defaultPageTokens is the number of positions of a page. 32 positions of
+// Llama-3.2-1B are 1 MiB: coarse enough for long reads, and a session wastes
+// half of that on average.
+const defaultPageTokens = 32
+
+// keptPages is how many freed pages a Store keeps for the next session instead
+// of giving them back to the system.
+const keptPages = 16
+
+// Config describes the pages of a [Store].
+type Config struct {
+	Layers  int // layers of the span, 1 or more
+	KVHeads int // key/value heads of a layer
+	KeyDim  int // values of a key of one head
+	ValDim  int // values of a value of one head
+
+	// PageTokens is the number of positions of a page. Default: 32.
+	PageTokens int
+
+	// BudgetBytes bounds the memory of all pages together. A session that does
+	// not fit is refused with [ErrNoCapacity].
+	BudgetBytes int64
+}
+
+func (c Config) withDefaults() (Config, error) {
+	c.PageTokens = cmp.Or(c.PageTokens, defaultPageTokens)
+	for _, f := range []struct {
+		name string
+		n    int
+	}{{"Layers", c.Layers}, {"KVHeads", c.KVHeads}, {"KeyDim", c.KeyDim}, {"ValDim", c.ValDim}, {"PageTokens", c.PageTokens}} {
+		if f.n < 1 || f.n > 1<<20 {
+			return c, fmt.Errorf("kvcache: %s is %d, want 1 or more", f.name, f.n)
+		}
+	}
+	if c.BudgetBytes < 0 {
+		return c, fmt.Errorf("kvcache: BudgetBytes is %d, want 0 or more", c.BudgetBytes)
+	}
+	return c, nil
+}
+
+// TokenBytes returns what one position costs in all layers.
+func (c Config) TokenBytes() int64 {
+	return 2 * int64(c.Layers) * int64(c.KVHeads) * int64(c.KeyDim+c.ValDim)
+}
+
+// ErrNoCapacity says that a session does not fit what is left of the budget.
+var ErrNoCapacity = errors.New("no room for the keys and values of the session")
+
+// ErrTooLong says that a session grew beyond what was reserved for it.
+var ErrTooLong = errors.New("the session is longer than what was reserved for it")
+
+// ErrOverflow says that a key or value lies beyond the range of float16.
+var ErrOverflow = errors.New("a key or value is beyond the range of float16")
+
+// A page holds the keys and values of pageTokens positions: for each layer of
+// the span the keys [kvHeads, pageTokens, keyDim], then the values
+// [kvHeads, pageTokens, valDim].
+type page struct {
+	mem  []byte
+	half []uint16 // mem as float16 bits
+}
+
+// A Store holds the pages of the sessions of one span.
+type Store struct {
+	cfg       Config
+	pageBytes int64
+	maxPages  int // that the budget allows
+
+	mu       sync.Mutex // guards what follows
+	reserved int        // pages promised to sessions; <= maxPages
+	taken    int        // pages in the hands of sessions; <= reserved
+	free     []page     // at most keptPages
+	sessions int
+	closed   bool
+}
+
+// New returns an empty Store. It takes no memory for pages yet.
+func New(cfg Config) (*Store, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, pageBytes: cfg.TokenBytes() * int64(cfg.PageTokens)}
+	s.maxPages = int(min(cfg.BudgetBytes/s.pageBytes, 1<<31-1))
+	return s, nil
+}
+
+// PageTokens returns the number of positions of a page.
+func (s *Store) PageTokens() int { return s.cfg.PageTokens }
+
+// pagesFor returns how many pages hold the given number of positions.
+func (s *Store) pagesFor(tokens int) int {
+	return (tokens + s.cfg.PageTokens - 1) / s.cfg.PageTokens
+}
+
+// Reserve returns an empty session that may grow to maxTokens positions. If
+// that does not fit what is left of the budget it takes nothing and returns an
+// error that wraps [ErrNoCapacity].
+func (s *Store) Reserve(maxTokens int) (*Session, error) {
+	if maxTokens < 1 {
+		return nil, fmt.Errorf("kvcache: reserve %d positions: want 1 or more", maxTokens)
+	}
+	want := s.pagesFor(maxTokens)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fmt.Errorf("kvcache: reserve %d positions: the store is closed", maxTokens)
+	}
+	if free := s.maxPages - s.reserved; want > free {
+		return nil, fmt.Errorf("%w: %d positions need %d KiB of KV cache, %d KiB are free",
+			ErrNoCapacity, maxTokens, int64(want)*s.pageBytes>>10, int64(free)*s.pageBytes>>10)
+	}
+	s.reserved += want
+	s.sessions++
+	return &Session{store: s, maxTokens: maxTokens, reserved: want, pages: make([]page, 0, want)}, nil
+}
+
+// take hands out one page that was reserved before.
+func (s *Store) take() (page, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		p := s.free[n-1]
+		s.free = s.free[:n-1]
+		s.taken++
+		return p, nil
+	}
+	mem, err := offheap.Alloc(s.pageBytes)
+	if err != nil {
+		return page{}, fmt.Errorf("page of KV cache: %w", err)
+	}
+	s.taken++
+	return page{mem: mem, half: unsafe.Slice((*uint16)(unsafe.Pointer(&mem[0])), len(mem)/2)}, nil
+}
+
+// leave takes back all that a session holds.
+func (s *Store) leave(session *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.giveLocked(session.pages)
+	s.reserved -= session.reserved
+	s.sessions--
+}
+
+// give takes pages back that stay reserved.
+func (s *Store) give(pages []page) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.giveLocked(pages)
+}
+
+func (s *Store) giveLocked(pages []page) {
+	s.taken -= len(pages)
+	for _, p := range pages {
+		if len(s.free) < keptPages && !s.closed {
+			s.free = append(s.free, p)
+			continue
+		}
+		s.unmap(p)
+	}
+}
+
+// unmap gives a page back to the system, which only refuses memory that it
+// did not give.
+func (s *Store) unmap(p page) {
+	if err := offheap.Free(p.mem); err != nil {
+		panic("kvcache: " + err.Error())
+	}
+}
+
+// Stats says how full a [Store] is.
+type Stats struct {
+	Sessions      int
+	BudgetBytes   int64 // whole pages that the budget allows
+	ReservedBytes int64 // promised to sessions
+	UsedBytes     int64 // in the hands of sessions; <= ReservedBytes
+	TokenBytes    int64 // what one position costs
+	PageTokens    int
+}
+
+// Stats returns how full s is.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{
+		Sessions: s.sessions, BudgetBytes: int64(s.maxPages) * s.pageBytes,
+		ReservedBytes: int64(s.reserved) * s.pageBytes, UsedBytes: int64(s.taken) * s.pageBytes,
+		TokenBytes: s.cfg.TokenBytes(), PageTokens: s.cfg.PageTokens,
+	}
+}
+
+// Close gives the kept pages back and refuses new sessions. Pages that
+// sessions still hold are given back when those are closed.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, p := range s.free {
+		s.unmap(p)
+	}
+	s.free = nil
+}
+
+// TokensIn returns how many positions of one session a budget of so many bytes
+// holds, in whole pages.
+func (c Config) TokensIn(budgetBytes int64) int {
+	c.PageTokens = cmp.Or(c.PageTokens, defaultPageTokens)
+	pages := budgetBytes / (c.TokenBytes() * int64(c.PageTokens))
+	return int(min(pages*int64(c.PageTokens), int64(1<<31-1)))
+}
