@@ -1,0 +1,42 @@
+package vec
+
+// Exp returns e^x within 2 units in the last place; 0 below -104, +Inf above 89.
+func Exp(x float32) float32 {
+	return expRef(x)
+}
+
+// ExpTo sets dst[i] = Exp(x[i]). dst may be x.
+func ExpTo(dst, x []float32) {
+	expToRef(dst[:len(x)], x)
+}
+
+// SiluMul sets dst[i] = gate[i]/(1+Exp(-gate[i])) * up[i]. dst may be gate or up.
+func SiluMul(dst, gate, up []float32) {
+	siluMulRef(dst[:len(gate)], gate, up[:len(gate)])
+}
+
+// GeluMul sets dst[i] = gelu(gate[i]) * up[i] with the tanh form of gelu. dst
+// may be gate or up.
+func GeluMul(dst, gate, up []float32) {
+	geluMulRef(dst[:len(gate)], gate, up[:len(gate)])
+}
+
+// Add sets dst[i] += x[i] over the length of x.
+func Add(dst, x []float32) {
+	AddTo(dst, dst, x)
+}
+
+// AddTo sets dst[i] = x[i] + y[i] over the length of y. dst may be x or y.
+func AddTo(dst, x, y []float32) {
+	addRef(dst[:len(y)], x[:len(y)], y)
+}
+
+// Scale sets x[i] *= s.
+func Scale(x []float32, s float32) {
+	scaleRef(x, s)
+}
+
+// Axpy sets y[i] = FMA(a, x[i], y[i]) over the length of x.
+func Axpy(a float32, x, y []float32) {
+	axpyRef(a, x, y[:len(x)])
+}
