@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // small is a store of 10 pages of 4 positions.
@@ -56,12 +57,12 @@ func check(t *testing.T, c *Session, n int) {
 			for h := range 2 {
 				keys, vals := c.Page(l, h, p/4)
 				for i := range 5 {
-					if want, _ := half(value(l, p, h, i)); keys[p%4*5+i] != want {
+					if want := half(value(l, p, h, i)); keys[p%4*5+i] != want {
 						t.Fatalf("layer %d pos %d head %d key %d is %#x, want %#x", l, p, h, i, keys[p%4*5+i], want)
 					}
 				}
 				for i := range 3 {
-					if want, _ := half(-value(l, p, h, i)); vals[p%4*3+i] != want {
+					if want := half(-value(l, p, h, i)); vals[p%4*3+i] != want {
 						t.Fatalf("layer %d pos %d head %d value %d is %#x, want %#x", l, p, h, i, vals[p%4*3+i], want)
 					}
 				}
@@ -220,30 +221,9 @@ func TestNonsenseIsRefused(t *testing.T) {
 	}
 }
 
-func TestHalfRoundsToNearestEven(t *testing.T) {
-	for h := range 0x7c00 { // every float16 from 0 to the largest
-		x := float32(halfValue(uint16(h)))
-		if got, ok := half(x); !ok || got != uint16(h) {
-			t.Fatalf("half(%v) = %#x, %v, want %#x", x, got, ok, h)
-		}
-		if h+1 == 0x7c00 {
-			break
-		}
-		mid := float32((halfValue(uint16(h)) + halfValue(uint16(h+1))) / 2)
-		even := uint16(h + h&1)
-		if got, _ := half(mid); got != even {
-			t.Fatalf("half(%v), between %#x and %#x, is %#x, want %#x", mid, h, h+1, got, even)
-		}
-		if got, _ := half(-math.Nextafter32(mid, 1e9)); got != uint16(h+1)|0x8000 {
-			t.Fatalf("half(just below -%v) = %#x, want %#x", mid, got, uint16(h+1)|0x8000)
-		}
-	}
-}
-
-// halfValue returns the value of positive float16 bits.
-func halfValue(h uint16) float64 {
-	if e := int(h >> 10); e > 0 {
-		return math.Ldexp(float64(h&0x3ff|0x400), e-25)
-	}
-	return math.Ldexp(float64(h&0x3ff), -24)
+// half returns the float16 bits of x.
+func half(x float32) uint16 {
+	var h [1]uint16
+	vec.ToF16(h[:], []float32{x})
+	return h[0]
 }

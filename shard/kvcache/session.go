@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // A Session is the keys and values of one session in the layers of one span.
@@ -76,13 +77,13 @@ func (s *Session) Put(layer int, at shard.Pos, k, v []float32) error {
 	}
 	p := &s.pages[int(at)/c.PageTokens]
 	row := int(at) % c.PageTokens
-	fits := true
+	overflow := false
 	for h := range c.KVHeads {
 		keys, vals := s.store.part(p, layer, h)
-		fits = putHalf(keys[row*c.KeyDim:][:c.KeyDim], k[h*c.KeyDim:]) && fits
-		fits = putHalf(vals[row*c.ValDim:][:c.ValDim], v[h*c.ValDim:]) && fits
+		overflow = vec.ToF16(keys[row*c.KeyDim:], k[h*c.KeyDim:][:c.KeyDim]) || overflow
+		overflow = vec.ToF16(vals[row*c.ValDim:], v[h*c.ValDim:][:c.ValDim]) || overflow
 	}
-	if !fits {
+	if overflow {
 		return ErrOverflow
 	}
 	return nil
@@ -115,3 +116,6 @@ func (s *Session) Close() {
 	s.store.leave(s)
 	s.pages, s.reserved, s.maxTokens, s.length, s.room = nil, 0, 0, 0, 0
 }
+
+// PageTokens returns the number of positions of a page.
+func (s *Session) PageTokens() int { return s.store.cfg.PageTokens }

@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/model"
+	"github.com/shardnode/shardnode/shard/sample"
+)
+
+// A batch is what runs at once, and the buffers to choose it. It belongs to
+// the loop.
+type batch struct {
+	calls   []*job
+	jobs    []*job // jobs[i] runs as parts[i]
+	parts   []model.Part
+	rows    []int // of each part
+	decodes int   // rows of decode steps
+
+	candidates []*job // the oldest job of each session
+	demands    []demand
+	takes      []take
+}
+
+// runLoop runs batches until the engine is closed.
+func (e *Engine) runLoop() {
+	for {
+		more, closed := e.choose()
+		if closed {
+			return
+		}
+		if !more {
+			e.model.Rest()
+			<-e.wake
+			continue
+		}
+		for _, j := range e.batch.calls {
+			err := j.call()
+			e.mu.Lock()
+			j.finish(err)
+			e.mu.Unlock()
+		}
+		if len(e.batch.jobs) > 0 {
+			e.runBatch()
+		}
+	}
+}
+
+// choose fills e.batch with what is to run next. It reports whether there is
+// anything, and whether the engine is closed.
+func (e *Engine) choose() (more, closed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := &e.batch
+	b.calls, b.jobs, b.parts, b.rows, b.decodes = b.calls[:0], b.jobs[:0], b.parts[:0], b.rows[:0], 0
+	b.candidates, b.demands, b.takes = b.candidates[:0], b.demands[:0], b.takes[:0]
+	if e.closed {
+		return false, true
+	}
+	e.dropAbandoned()
+	kept := e.queue[:0]
+	decoding := false
+	for _, j := range e.queue {
+		if j.call != nil {
+			b.calls = append(b.calls, j)
+			continue
+		}
+		kept = append(kept, j)
+		if j.session.running {
+			continue // an older job of the session is a candidate already
+		}
+		j.session.running = true // until all candidates are known
+		d := demand{rows: j.rows - j.ran, started: j.ran > 0}
+		decoding = decoding || d.decodes()
+		b.candidates = append(b.candidates, j)
+		b.demands = append(b.demands, d)
+	}
+	clear(e.queue[len(kept):])
+	e.queue = kept
+	for _, j := range b.candidates {
+		j.session.running = false
+	}
+	prompt := promptRows(e.stats.PerRow, decoding, e.cfg.MaxBatchTokens)
+	b.takes = pick(b.takes, b.demands, e.cfg.MaxBatchTokens, prompt)
+	for _, t := range b.takes {
+		e.admit(b.candidates[t.index], t.rows)
+	}
+	return len(b.calls) > 0 || len(b.candidates) > 0, false
+}
+
+// dropAbandoned ends the jobs whose callers have gone. e.mu is held.
+func (e *Engine) dropAbandoned() {
+	e.queue = slices.DeleteFunc(e.queue, func(j *job) bool {
+		if j.abandoned {
+			j.finish(e.fail(shard.TimedOut, "the caller has gone"))
+		}
+		return j.finished
+	})
+}
+
+// admit makes rows of j a part of the batch, or ends j if it cannot run. e.mu
+// is held.
+func (e *Engine) admit(j *job, rows int) {
+	s, step, dim := j.session, &j.step, e.model.Config().Dim
+	at := step.Pos + shard.Pos(j.ran)
+	if at > s.kv.Len() {
+		e.drop(j, e.fail(shard.Gap, "step at position %d: the session holds %d, replay from there", at, s.kv.Len()))
+		return
+	}
+	if end := int(step.Pos) + j.rows; end > s.kv.MaxTokens() {
+		e.drop(j, e.fail(shard.TooLong, "step to position %d: %d are reserved", end, s.kv.MaxTokens()))
+		return
+	}
+	p := model.Part{KV: s.kv, Pos: at}
+	if e.span.Start == 0 {
+		p.Tokens = step.Tokens[j.ran:][:rows]
+	} else {
+		p.Hidden = step.Hidden[j.ran*dim:][:rows*dim]
+	}
+	last := j.ran+rows == j.rows
+	switch {
+	case step.Want == LogitsAll:
+		p.Logits = rows
+	case step.Want == LogitsLast && last:
+		p.Logits = 1
+	}
+	switch {
+	case !e.model.HasHead():
+		if j.res.Hidden == nil {
+			j.res.Hidden = make([]uint16, j.rows*dim)
+		}
+		p.Out = j.res.Hidden[j.ran*dim:][:rows*dim]
+	case last:
+		if s.last == nil {
+			s.last = make([]uint16, dim)
+		}
+		p.Out = s.last
+	}
+	if j.ran == 0 {
+		j.res.Queue = time.Since(j.queued)
+	}
+	if (demand{rows: j.rows - j.ran, started: j.ran > 0}).decodes() {
+		e.batch.decodes += rows
+	}
+	j.running, s.running = true, true
+	e.batch.jobs = append(e.batch.jobs, j)
+	e.batch.parts = append(e.batch.parts, p)
+	e.batch.rows = append(e.batch.rows, rows)
+}
+
+// drop ends j, which is not running, with err. e.mu is held.
+func (e *Engine) drop(j *job, err error) {
+	j.finish(err)
+	if i := slices.Index(e.queue, j); i >= 0 {
+		e.queue = slices.Delete(e.queue, i, i+1)
+	}
+}
+
+// runBatch computes e.batch and hands out what came of it.
+func (e *Engine) runBatch() {
+	b := &e.batch
+	start := time.Now()
+	e.model.Forward(b.parts, b)
+	took := time.Since(start)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	rows := 0
+	for i, j := range b.jobs {
+		j.running, j.session.running = false, false
+		rows += b.rows[i]
+		j.ran += b.rows[i]
+		j.res.Compute += took
+		switch {
+		case b.parts[i].Err != nil:
+			e.drop(j, e.wrap(b.parts[i].Err))
+		case j.session.closed:
+			e.drop(j, e.fail(shard.Stale, "session %v was closed", j.session.id))
+		case j.ran == j.rows:
+			e.drop(j, nil)
+		}
+		if j.session.closed {
+			j.session.kv.Close()
+		}
+	}
+	e.count(rows, took)
+	clear(b.jobs)
+	clear(b.parts)
+}
+
+// Logits takes the logits of a row for the job that wanted them.
+func (b *batch) Logits(part int, logits []float32) {
+	j := b.jobs[part]
+	j.res.Dists = append(j.res.Dists, sample.Summarize(logits, j.step.Summary))
+	if j.step.Full {
+		j.res.Logits = append(j.res.Logits, logits...)
+	}
+}
+
+// count notes a batch. e.mu is held.
+func (e *Engine) count(rows int, took time.Duration) {
+	s := &e.stats
+	s.Batches++
+	s.Rows += int64(rows)
+	s.Decoded += int64(e.batch.decodes)
+	s.Busy += took
+	switch {
+	case rows == 1:
+		s.PerToken = smooth(s.PerToken, took)
+	case rows >= minChunk:
+		s.PerRow = smooth(s.PerRow, took/time.Duration(rows))
+	}
+}
+
+// smooth moves an average towards a new sample by an eighth, the gain of
+// RFC 6298 for round-trip times.
+func smooth(mean, sample time.Duration) time.Duration {
+	if mean == 0 {
+		return sample
+	}
+	return mean + (sample-mean)/8
+}

@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"context"
+	"time"
+)
+
+// Speed is what the layers of a span cost on this machine now.
+type Speed struct {
+	DecodePerLayer  time.Duration // one token through one layer
+	PrefillPerLayer time.Duration // one token of a prompt chunk through one layer
+	Head            time.Duration // embedding aside: norm and head for one row; 0 on a span without
+}
+
+// MeasureSpeed times the real layers with made-up input, in less than half a
+// second on a machine that can serve the model at all. Steps wait meanwhile.
+// It needs room for a short session in the KV cache.
+func (e *Engine) MeasureSpeed(ctx context.Context) (Speed, error) {
+	var speed Speed
+	err := e.call(ctx, func() error {
+		n := min(measureRows, e.model.Config().Context)
+		kv, err := e.store.Reserve(n)
+		if err != nil {
+			return e.wrap(err)
+		}
+		defer kv.Close()
+		m, err := e.model.Measure(kv, n, measureTime)
+		if err != nil {
+			return e.wrap(err)
+		}
+		speed = Speed{DecodePerLayer: m.Decode, PrefillPerLayer: m.Prefill, Head: m.Head}
+		return nil
+	})
+	return speed, err
+}
+
+// measureRows is the length of the session that is measured with, and so the
+// most rows of its prompt.
+const measureRows = 64
+
+// measureTime is how long each of the two measurements may go on before it
+// starts no further round.
+const measureTime = 120 * time.Millisecond

@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/sample"
+)
+
+// Want says which rows of a step the caller wants the logits of.
+type Want uint8
+
+// The rows whose logits a step can want.
+const (
+	LogitsNone Want = iota
+	LogitsLast      // of the last row
+	LogitsAll       // of every row
+)
+
+// A Step is new positions of one session.
+//
+// Working on Pos replaces everything at Pos and after. Exactly one of Tokens
+// and Hidden is set: Tokens on a span that begins with layer 0, Hidden on
+// others. The engine owns both from the call of [Engine.Step] on: the caller
+// must not change them any more.
+type Step struct {
+	Session shard.SessionID
+	Pos     shard.Pos
+	Tokens  []shard.Token
+	Hidden  []uint16 // [tokens, dim], bfloat16 bits
+
+	// Want, on a span that ends with the last layer, asks for logits.
+	Want Want
+	// Summary says what of the logits goes into Result.Dists.
+	Summary sample.Request
+	// Full asks for Result.Logits besides.
+	Full bool
+}
+
+// A Result is what a step gave. The caller owns its slices.
+type Result struct {
+	Hidden  []uint16      // [tokens, dim], bfloat16 bits; nil on a span with the last layer
+	Dists   []sample.Dist // one for each wanted row
+	Logits  []float32     // [wanted rows, vocab] if the step was Full
+	Compute time.Duration // of the batches that the step was part of
+	Queue   time.Duration // from the call to its first batch
+}
+
+// A job is a step in the queue, or a call that must run in the loop.
+type job struct {
+	session *session // nil for a call without one
+	step    Step
+	call    func() error // what to run in the loop, instead of a step
+	queued  time.Time
+	done    chan struct{} // closed by finish
+
+	// The rest is guarded by Engine.mu, and while running belongs to the loop.
+	running   bool
+	abandoned bool // its caller has gone
+	finished  bool
+	rows, ran int // of the step; 0 <= ran <= rows
+	res       Result
+	err       error
+}
+
+// finish hands the job's result to its caller. Engine.mu is held.
+func (j *job) finish(err error) {
+	if j.finished {
+		return
+	}
+	j.finished, j.err = true, err
+	if j.session != nil {
+		j.session.waiting--
+	}
+	close(j.done)
+}
+
+// Step runs new positions of an open session and returns what came out of the
+// span. It blocks until they have run, beside other sessions' steps, in one or
+// several batches. Steps of one session run in the order of the calls.
+//
+// Codes of errors: [shard.Stale] if the session is not open, [shard.Gap] if
+// positions before the step are missing, [shard.TooLong] beyond what Open
+// reserved, [shard.Invalid] if the step cannot be, [shard.NotServing] after
+// Close. When ctx ends, Step returns its error at once; rows that have run by
+// then stay, and a later step replaces them.
+func (e *Engine) Step(ctx context.Context, step Step) (Result, error) {
+	rows, err := e.checkStep(&step)
+	if err != nil {
+		return Result{}, err
+	}
+	j := &job{step: step, rows: rows}
+	if err := e.enqueue(j); err != nil {
+		return Result{}, err
+	}
+	if err := e.await(ctx, j); err != nil {
+		return Result{}, err
+	}
+	return j.res, nil
+}
+
+// checkStep returns the rows of a step that can be run on this span.
+func (e *Engine) checkStep(s *Step) (int, error) {
+	dim := e.model.Config().Dim
+	rows := len(s.Tokens)
+	first := e.span.Start == 0
+	switch {
+	case first && len(s.Hidden) > 0, !first && len(s.Tokens) > 0:
+		return 0, e.fail(shard.Invalid, "tokens go to the first layer and hidden states to later ones, this is layer %d", e.span.Start)
+	case !first && len(s.Hidden)%dim != 0:
+		return 0, e.fail(shard.Invalid, "hidden states of %d values: want a multiple of %d", len(s.Hidden), dim)
+	case s.Want != LogitsNone && !e.model.HasHead():
+		return 0, e.fail(shard.Invalid, "logits come from the last layer, which is not in this span")
+	case s.Pos < 0:
+		return 0, e.fail(shard.Invalid, "position %d", s.Pos)
+	}
+	if !first {
+		rows = len(s.Hidden) / dim
+	}
+	if rows == 0 || rows > e.model.Config().Context {
+		return 0, e.fail(shard.Invalid, "a step of %d tokens: want 1 to %d", rows, e.model.Config().Context)
+	}
+	for _, t := range s.Tokens {
+		if t < 0 || int(t) >= e.model.Config().Vocab {
+			return 0, e.fail(shard.Invalid, "token %d: the model has %d", t, e.model.Config().Vocab)
+		}
+	}
+	return rows, nil
+}
+
+// enqueue puts j at the end of the queue.
+func (e *Engine) enqueue(j *job) error {
+	j.queued, j.done = time.Now(), make(chan struct{})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return e.fail(shard.NotServing, "the engine is closed")
+	}
+	if j.call == nil {
+		s := e.sessions[j.step.Session]
+		if s == nil {
+			return e.fail(shard.Stale, "session %v is not open", j.step.Session)
+		}
+		if s.waiting >= maxWaiting {
+			return e.fail(shard.Invalid, "%d steps of session %v wait already", s.waiting, s.id)
+		}
+		s.waiting++
+		j.session = s
+	}
+	e.queue = append(e.queue, j)
+	e.signal()
+	return nil
+}
+
+// await blocks until j has run or ctx ends.
+func (e *Engine) await(ctx context.Context, j *job) error {
+	select {
+	case <-j.done:
+		return j.err
+	case <-ctx.Done():
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if j.finished { // it was done in the same moment
+		return j.err
+	}
+	j.abandoned = true
+	e.signal()
+	return ctx.Err()
+}
+
+// call runs f in the loop, between batches.
+func (e *Engine) call(ctx context.Context, f func() error) error {
+	j := &job{call: f}
+	if err := e.enqueue(j); err != nil {
+		return err
+	}
+	return e.await(ctx, j)
+}
+
+// More returns all logits, [vocab], of the last row that the last step of a
+// session computed. It is for the rare draw that falls beyond what
+// [Result.Dists] holds. The span must end with the last layer.
+func (e *Engine) More(ctx context.Context, id shard.SessionID) ([]float32, error) {
+	if !e.model.HasHead() {
+		return nil, e.fail(shard.Invalid, "logits come from the last layer, which is not in this span")
+	}
+	var logits []float32
+	err := e.call(ctx, func() error {
+		e.mu.Lock()
+		s := e.sessions[id]
+		e.mu.Unlock()
+		if s == nil || s.last == nil {
+			return e.fail(shard.Stale, "session %v has no last step", id)
+		}
+		out := make([]float32, e.model.Config().Vocab)
+		copy(out, e.model.Head(s.last))
+		logits = out
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return logits, nil
+}

@@ -1,0 +1,95 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// An arch is what makes an architecture differ from Llama. The zero value,
+// with a name, is Llama: RMSNorm, rotary embedding of neighbouring pairs,
+// grouped attention, SwiGLU. Biases need no entry: they are used where the
+// file has them.
+type arch struct {
+	name string // general.architecture of GGUF files, prefix of the keys
+	like string // a published family, for people
+
+	// halves rotates the pairs (i, i+ropeDim/2) of a head; otherwise (2i, 2i+1).
+	halves bool
+	// qkNorm normalises each head of q and k (RMSNorm with a weight) before rotation.
+	qkNorm bool
+	// fused says that q, k, v are one tensor, and gate and up another.
+	fused bool
+	// noRopeEvery leaves every so many-th layer without rotation; 0 for none.
+	noRopeEvery int
+}
+
+// archs are the architectures that Forward computes.
+var archs = []arch{
+	{name: "llama", like: "Llama 2 and 3, Mistral, SmolLM2"},
+	{name: "qwen2", like: "Qwen 2 and 2.5", halves: true},
+	{name: "qwen3", like: "Qwen 3", halves: true, qkNorm: true},
+	{name: "smollm3", like: "SmolLM3", noRopeEvery: 4},
+	{name: "phi3", like: "Phi 3 and 4", halves: true, fused: true},
+}
+
+// An UnknownArchError says that a model's architecture is not in the table.
+type UnknownArchError struct {
+	Name    string
+	Nearest string // the supported name that is spelled most alike
+}
+
+// Error names the nearest architecture, and all of them.
+func (e *UnknownArchError) Error() string {
+	names := make([]string, len(archs))
+	for i, a := range archs {
+		names[i] = a.name
+	}
+	return fmt.Sprintf("architecture %q is not supported: the nearest that is, is %q (supported: %s); use a model of one of these",
+		e.Name, e.Nearest, strings.Join(names, ", "))
+}
+
+// findArch returns the row of the architecture with the given name.
+func findArch(name string) (arch, error) {
+	best, bestAt := 1<<30, 0
+	for i, a := range archs {
+		if a.name == name {
+			return a, nil
+		}
+		if d := editDistance(name, a.name); d < best {
+			best, bestAt = d, i
+		}
+	}
+	return arch{}, &UnknownArchError{Name: clip(name, 64), Nearest: archs[bestAt].name}
+}
+
+// clip shortens s, which comes from a file, to at most n bytes.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n] + "..."
+}
+
+// editDistance returns how many letters must be put in, taken out or changed
+// to make a of b (Wagner and Fischer 1974). It looks at the first 64 only.
+func editDistance(a, b string) int {
+	a, b = a[:min(64, len(a))], b[:min(64, len(b))]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diag
+			if a[i] != b[j] {
+				change++
+			}
+			diag = row[j+1]
+			row[j+1] = slices.Min([]int{change, row[j] + 1, row[j+1] + 1})
+		}
+	}
+	return row[len(b)]
+}

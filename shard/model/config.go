@@ -1,0 +1,157 @@
+package model
+
+import (
+	"fmt"
+	"math"
+)
+
+// Metadata is the metadata of a model, by the keys of GGUF files. The second
+// result is false if the key is missing or of another type.
+type Metadata interface {
+	Str(key string) (string, bool)
+	Uint(key string) (uint64, bool)
+	Float(key string) (float64, bool)
+	Strs(key string) ([]string, bool)
+}
+
+// Config is what the metadata say about a model.
+type Config struct {
+	Arch    string
+	Layers  int
+	Dim     int // of the hidden state
+	Heads   int
+	KVHeads int
+	HeadDim int // of a query and key
+	ValDim  int // of a value
+	FFNDim  int
+	Vocab   int
+	Context int // tokens of the longest session
+
+	Eps       float32
+	RopeDim   int // values of a head that are rotated, from the first
+	RopeBase  float64
+	RopeScale float64 // what positions are divided by; 1 for none
+	arch      arch
+}
+
+// Limits on what a file may say. They bound memory, and are far above any
+// model that exists.
+const (
+	maxLayers = 1 << 12
+	maxDim    = 1 << 20
+	maxVocab  = 1 << 24
+)
+
+// ReadConfig reads and checks the configuration in meta. The error names the
+// key, or is an [*UnknownArchError].
+func ReadConfig(meta Metadata) (Config, error) {
+	name, ok := meta.Str("general.architecture")
+	if !ok {
+		return Config{}, fmt.Errorf("model metadata: key \"general.architecture\" is missing: this is not a language model")
+	}
+	a, err := findArch(name)
+	if err != nil {
+		return Config{}, err
+	}
+	c := Config{Arch: name, arch: a}
+	r := keys{meta: meta, arch: name}
+	c.Layers = r.count("block_count", 0, maxLayers)
+	c.Dim = r.count("embedding_length", 0, maxDim)
+	c.FFNDim = r.count("feed_forward_length", 0, maxDim)
+	c.Heads = r.count("attention.head_count", 0, maxDim)
+	c.KVHeads = r.count("attention.head_count_kv", c.Heads, maxDim)
+	c.HeadDim = r.count("attention.key_length", c.Dim/max(1, c.Heads), maxDim)
+	c.ValDim = r.count("attention.value_length", c.HeadDim, maxDim)
+	c.Context = r.count("context_length", 0, math.MaxInt32)
+	c.RopeDim = r.count("rope.dimension_count", c.HeadDim, maxDim)
+	c.Vocab = r.vocab()
+	c.Eps = float32(r.real("attention.layer_norm_rms_epsilon", 1e-5))
+	c.RopeBase = r.real("rope.freq_base", 10000)
+	c.RopeScale = r.ropeScale()
+	if r.err != nil {
+		return Config{}, r.err
+	}
+	return c, c.check()
+}
+
+// check reports what cannot be computed.
+func (c Config) check() error {
+	switch {
+	case c.Heads%c.KVHeads != 0:
+		return fmt.Errorf("model metadata: %d attention heads over %d key/value heads: want a multiple", c.Heads, c.KVHeads)
+	case c.RopeDim%2 != 0 || c.RopeDim > c.HeadDim:
+		return fmt.Errorf("model metadata: rope.dimension_count is %d, want an even number up to the head's %d", c.RopeDim, c.HeadDim)
+	case c.Heads*c.HeadDim > maxDim || c.Heads*c.ValDim > maxDim:
+		return fmt.Errorf("model metadata: %d heads of %d values: want %d values at most", c.Heads, max(c.HeadDim, c.ValDim), maxDim)
+	case !(c.Eps > 0 && c.Eps < 1):
+		return fmt.Errorf("model metadata: attention.layer_norm_rms_epsilon is %v, want a small positive number", c.Eps)
+	case !(c.RopeBase >= 1 && c.RopeBase < 1e12):
+		return fmt.Errorf("model metadata: rope.freq_base is %v, want 1 or more", c.RopeBase)
+	case !(c.RopeScale >= 1e-3 && c.RopeScale <= 1e6):
+		return fmt.Errorf("model metadata: rope.scaling.factor is %v, want a positive number", c.RopeScale)
+	}
+	return nil
+}
+
+// keys reads the keys of one architecture and keeps the first error.
+type keys struct {
+	meta Metadata
+	arch string
+	err  error
+}
+
+// count returns a positive number up to most; a missing key gives def, or is
+// an error if def is 0.
+func (r *keys) count(key string, def, most int) int {
+	key = r.arch + "." + key
+	n, ok := r.meta.Uint(key)
+	switch {
+	case r.err != nil:
+		return 1
+	case !ok && def > 0:
+		return def
+	case !ok:
+		r.err = fmt.Errorf("model metadata: key %q is missing or not one whole number", key)
+		return 1
+	case n < 1 || n > uint64(most):
+		r.err = fmt.Errorf("model metadata: %q is %d, want 1 to %d", key, n, most)
+		return 1
+	}
+	return int(n)
+}
+
+// real returns a number; a missing key gives def.
+func (r *keys) real(key string, def float64) float64 {
+	if x, ok := r.meta.Float(r.arch + "." + key); ok {
+		return x
+	}
+	return def
+}
+
+// vocab returns the number of tokens, 0 if the metadata do not say.
+func (r *keys) vocab() int {
+	if n, ok := r.meta.Uint(r.arch + ".vocab_size"); ok && n <= maxVocab {
+		return int(n)
+	}
+	if words, ok := r.meta.Strs("tokenizer.ggml.tokens"); ok {
+		return len(words)
+	}
+	return 0
+}
+
+// ropeScale returns what positions are divided by. Llama 3's scaling is not
+// here: converters write it as a tensor, rope_freqs.weight.
+func (r *keys) ropeScale() float64 {
+	kind, _ := r.meta.Str(r.arch + ".rope.scaling.type")
+	switch kind {
+	case "", "none":
+		return r.real("rope.scale_linear", 1)
+	case "linear":
+		return r.real("rope.scaling.factor", 1)
+	}
+	if r.err == nil {
+		r.err = fmt.Errorf("model metadata: %q is %q, which is not supported: want none or linear",
+			r.arch+".rope.scaling.type", clip(kind, 64))
+	}
+	return 1
+}

@@ -1,0 +1,86 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/shardnode/shardnode/shard/kvcache/offheap"
+	"github.com/shardnode/shardnode/tensorio/quant"
+	"github.com/shardnode/shardnode/tensorio/vec"
+)
+
+// headRows is how many rows go through the head at once: their logits are the
+// largest buffer there is.
+const headRows = 16
+
+// A head makes logits of hidden states. It is empty on spans without the last
+// layer.
+type head struct {
+	mem  memory
+	norm []float32     // [dim]
+	out  *quant.Matrix // [vocab, dim]
+}
+
+// headPlan plans the head's matrix: its own, or the embedding where these are
+// tied.
+func (l *loader) headPlan() *plan {
+	p := &plan{}
+	name := embedName
+	if l.src.Has(headName) {
+		name = headName
+	}
+	l.add(p, name, l.cfg.Vocab, l.cfg.Dim, 0, l.cfg.Vocab)
+	return p
+}
+
+// free gives the matrix back.
+func (h *head) free() {
+	if err := offheap.Free(h.mem); err != nil {
+		panic("model: " + err.Error()) // the memory is ours
+	}
+	*h = head{}
+}
+
+// embedRow writes the embedding of a token to dst, [dim]. It reads the file's
+// own rows, which are not packed.
+func (m *Model) embedRow(dst []float32, token int) error {
+	rowBytes := len(m.embed.Data) / m.cfg.Vocab
+	row := m.embed.Data[token*rowBytes:][:rowBytes]
+	if err := quant.Dequantize(dst, m.embed.Type, row); err != nil {
+		return fmt.Errorf("embedding of token %d: %w", token, err)
+	}
+	return nil
+}
+
+// heads gives the logits of the rows in s.wanted to the sink, some at a time.
+func (m *Model) heads(sink Sink) {
+	s := &m.s
+	for lo := 0; lo < len(s.wanted); lo += headRows {
+		some := s.wanted[lo:min(len(s.wanted), lo+headRows)]
+		for i, w := range some {
+			copy(s.top[i*m.cfg.Dim:][:m.cfg.Dim], s.x[w.row*m.cfg.Dim:])
+		}
+		m.project(len(some))
+		for i, w := range some {
+			sink.Logits(w.part, s.logits[i*m.cfg.Vocab:][:m.cfg.Vocab])
+		}
+	}
+}
+
+// project writes the logits of the first n rows of s.top to s.logits.
+func (m *Model) project(n int) {
+	s := &m.s
+	s.logits = grow(s.logits, n*m.cfg.Vocab)
+	s.rows = n
+	s.norm.run(s.h, s.top, m.head.norm)
+	s.mul.run(s.h, product{m.head.out, s.logits})
+}
+
+// Head returns the logits, [vocab], of one hidden state, [dim] in bfloat16
+// bits, that the last layer gave. They are valid until the next call of a
+// method of m. The span must end with the last layer.
+func (m *Model) Head(hidden []uint16) []float32 {
+	m.s.fit(m, 1)
+	vec.FromBF16(m.s.top[:m.cfg.Dim], hidden)
+	m.project(1)
+	return m.s.logits[:m.cfg.Vocab]
+}

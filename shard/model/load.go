@@ -1,0 +1,307 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache/offheap"
+	"github.com/shardnode/shardnode/tensorio"
+	"github.com/shardnode/shardnode/tensorio/par"
+	"github.com/shardnode/shardnode/tensorio/quant"
+)
+
+// A Source has the tensors of a model, by the names of GGUF files.
+type Source interface {
+	// Has reports whether the model has the tensor, be it here or elsewhere.
+	Has(name string) bool
+	// Tensor returns the tensor. The embedding's data must stay readable until
+	// the model is closed.
+	Tensor(name string) (tensorio.Tensor, error)
+}
+
+// Names of tensors that belong to no layer.
+const (
+	embedName    = "token_embd.weight"
+	headName     = "output.weight"
+	headNormName = "output_norm.weight"
+	ropeName     = "rope_freqs.weight"
+)
+
+// Options are the settings of [Load]. Only Pool must be set.
+type Options struct {
+	// Pool computes. The model is its only user while it loads or computes.
+	Pool *par.Pool
+	// MemoryBytes bounds what the packed weights may take; a model that needs
+	// more is a [*TooBigError]. Default: no bound.
+	MemoryBytes int64
+	// Progress is called after each layer and the head with the packed bytes
+	// so far and in all. Default: none.
+	Progress func(done, total int64)
+	// Rounding says how hidden states leave a layer. Default: [RoundBF16].
+	Rounding Rounding
+}
+
+// Rounding is how hidden states leave a layer.
+type Rounding uint8
+
+const (
+	// RoundBF16 rounds them to bfloat16, the form of the wire, so that borders
+	// between peers change nothing.
+	RoundBF16 Rounding = iota
+	// RoundNone keeps float32, to compare with other implementations. Spans
+	// that do not hold all layers lose bits then.
+	RoundNone
+)
+
+// A TooBigError says that a span does not fit the memory that it may take.
+type TooBigError struct {
+	Span       shard.Span
+	NeedBytes  int64
+	LimitBytes int64
+}
+
+// Error says how much is missing.
+func (e *TooBigError) Error() string {
+	return fmt.Sprintf("layers %v need %d MiB of memory, %d MiB are allowed: %d MiB are missing; serve fewer layers here, or use a smaller quantisation",
+		e.Span, ceilMiB(e.NeedBytes), e.LimitBytes>>20, ceilMiB(e.NeedBytes-e.LimitBytes))
+}
+
+func ceilMiB(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
+
+// MemoryBytes returns what the packed weights of a span will take, without KV
+// cache and buffers. It reads only the descriptions of tensors.
+func MemoryBytes(cfg Config, src Source, span shard.Span) (int64, error) {
+	l := loader{cfg: cfg, src: src}
+	total := int64(0)
+	for i := span.Start; i < span.End; i++ {
+		p := l.layerPlan(i)
+		total += p.bytes
+	}
+	if int(span.End) == cfg.Layers {
+		total += l.headPlan().bytes
+	}
+	return total, l.err
+}
+
+// Load reads and packs the layers of span, with the embedding if it begins
+// with layer 0 and the head if it ends with the last. It stops between tensors
+// when ctx ends. Close the model to free its memory; src must outlive it.
+func Load(ctx context.Context, cfg Config, src Source, span shard.Span, opts Options) (*Model, error) {
+	if opts.Pool == nil {
+		return nil, errors.New("model: Options.Pool is not set")
+	}
+	if span.Start < 0 || span.Len() < 1 || int(span.End) > cfg.Layers {
+		return nil, fmt.Errorf("load layers %v: the model has [0,%d)", span, cfg.Layers)
+	}
+	total, err := MemoryBytes(cfg, src, span)
+	if err != nil {
+		return nil, err
+	}
+	if opts.MemoryBytes > 0 && total > opts.MemoryBytes {
+		return nil, &TooBigError{Span: span, NeedBytes: total, LimitBytes: opts.MemoryBytes}
+	}
+	m := &Model{cfg: cfg, span: span, pool: opts.Pool, rounding: opts.Rounding, bytes: total}
+	if err := m.load(ctx, src, opts.Progress); err != nil {
+		m.Close()
+		return nil, err
+	}
+	m.s.init(m)
+	return m, nil
+}
+
+// load fills m's weights.
+func (m *Model) load(ctx context.Context, src Source, progress func(done, total int64)) error {
+	l := loader{cfg: m.cfg, src: src, pool: m.pool}
+	if m.span.Start == 0 {
+		m.embed = l.tensor(embedName, m.cfg.Vocab, m.cfg.Dim)
+	}
+	if err := m.loadRope(&l); err != nil {
+		return err
+	}
+	done := int64(0)
+	step := func(p *plan) (memory, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		mem, err := l.fill(ctx, p)
+		done += p.bytes
+		if err == nil && progress != nil {
+			progress(done, m.bytes)
+		}
+		return mem, err
+	}
+	for i := m.span.Start; i < m.span.End; i++ {
+		p := l.layerPlan(i)
+		mem, err := step(p)
+		if err != nil {
+			return err
+		}
+		m.layers = append(m.layers, l.layer(i, p, mem))
+	}
+	if m.HasHead() {
+		p := l.headPlan()
+		mem, err := step(p)
+		if err != nil {
+			return err
+		}
+		m.head = head{mem: mem, norm: l.vector(headNormName, m.cfg.Dim), out: p.mats[0].packed}
+	}
+	return l.err
+}
+
+// A loader finds, checks and packs tensors. It keeps the first error.
+type loader struct {
+	cfg  Config
+	src  Source
+	pool *par.Pool
+	err  error
+}
+
+// fail keeps the first error.
+func (l *loader) fail(err error) {
+	if l.err == nil {
+		l.err = err
+	}
+}
+
+// tensor returns a tensor and checks its shape, [rows, cols] or, with rows 0,
+// [cols].
+func (l *loader) tensor(name string, rows, cols int) tensorio.Tensor {
+	want := []int{rows, cols}
+	if rows == 0 {
+		want = want[1:]
+	}
+	t, err := l.src.Tensor(name)
+	if err != nil {
+		l.fail(fmt.Errorf("tensor %q: %w", name, err))
+		return tensorio.Tensor{}
+	}
+	if !slices.Equal(t.Shape, want) {
+		l.fail(fmt.Errorf("tensor %q has shape %v, want %v by the model's metadata", name, t.Shape, want))
+		return tensorio.Tensor{}
+	}
+	rowBytes, err := t.Type.RowBytes(cols)
+	if err == nil {
+		err = t.Type.Supported()
+	}
+	if err != nil {
+		l.fail(fmt.Errorf("tensor %q: %w", name, err))
+		return tensorio.Tensor{}
+	}
+	if need := max(1, rows) * rowBytes; t.Data != nil && len(t.Data) != need {
+		l.fail(fmt.Errorf("tensor %q has %d bytes, want %d", name, len(t.Data), need))
+		return tensorio.Tensor{}
+	}
+	return t
+}
+
+// vector returns a tensor of shape [n] as float32.
+func (l *loader) vector(name string, n int) []float32 {
+	v := make([]float32, n)
+	t := l.tensor(name, 0, n)
+	if l.err == nil {
+		if err := quant.Dequantize(v, t.Type, t.Data); err != nil {
+			l.fail(fmt.Errorf("tensor %q: %w", name, err))
+		}
+	}
+	return v
+}
+
+// optional is vector for a tensor that need not be there: nil if it is not.
+func (l *loader) optional(name string, n int) []float32 {
+	if !l.src.Has(name) {
+		return nil
+	}
+	return l.vector(name, n)
+}
+
+// memory is packed weights off the Go heap.
+type memory []byte
+
+// alignBytes is where matrices begin: a cache line.
+const alignBytes = 64
+
+// A source is rows of a tensor to be packed as a matrix.
+type matrixPlan struct {
+	name       string
+	typ        tensorio.Type
+	rows, cols int
+	data       []byte // of the rows
+	at, bytes  int64  // in the plan's memory
+	packed     *quant.Matrix
+}
+
+// A plan is matrices that are packed into one piece of memory.
+type plan struct {
+	mats  []matrixPlan
+	bytes int64
+}
+
+// add plans rows [lo, lo+rows) of the matrix [total, cols] with the given name.
+func (l *loader) add(p *plan, name string, total, cols, lo, rows int) {
+	t := l.tensor(name, total, cols)
+	if l.err != nil {
+		return
+	}
+	n, err := quant.PackedBytes(t.Type, rows, cols)
+	if err != nil {
+		l.fail(fmt.Errorf("tensor %q: %w", name, err))
+		return
+	}
+	mp := matrixPlan{name: name, typ: t.Type, rows: rows, cols: cols, at: p.bytes, bytes: int64(n)}
+	if t.Data != nil {
+		rowBytes := len(t.Data) / total
+		mp.data = t.Data[lo*rowBytes : (lo+rows)*rowBytes]
+	}
+	p.mats = append(p.mats, mp)
+	p.bytes += (int64(n) + alignBytes - 1) / alignBytes * alignBytes
+}
+
+// fill takes memory for a plan and packs its matrices there.
+func (l *loader) fill(ctx context.Context, p *plan) (memory, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	mem, err := offheap.Alloc(p.bytes)
+	if err != nil {
+		return nil, err
+	}
+	for i := range p.mats {
+		mp := &p.mats[i]
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		buf := mem[mp.at:][:mp.bytes:mp.bytes]
+		if mp.packed, err = quant.NewMatrix(mp.typ, mp.rows, mp.cols, buf); err != nil {
+			err = fmt.Errorf("tensor %q: %w", mp.name, err)
+			break
+		}
+		l.pool.Run(tiles(mp.packed.Panels(), packPanels), &packing{mp})
+	}
+	l.pool.Rest()
+	if err != nil {
+		return nil, errors.Join(err, offheap.Free(mem))
+	}
+	return mem, nil
+}
+
+// packPanels is the number of panels that are packed as one tile.
+const packPanels = 4
+
+// packing packs a matrix, tile by tile.
+type packing struct{ *matrixPlan }
+
+// Tile packs the panels of one tile.
+func (p *packing) Tile(_, tile int) {
+	lo, hi := bounds(tile, packPanels, p.packed.Panels())
+	p.packed.PackPanels(p.data, lo, hi)
+}
+
+// tiles returns how many tiles of so many items n items make.
+func tiles(n, of int) int { return (n + of - 1) / of }
+
+// bounds returns the items [lo, hi) of a tile.
+func bounds(tile, of, n int) (lo, hi int) { return tile * of, min(n, (tile+1)*of) }

@@ -1,0 +1,147 @@
+package model
+
+import (
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
+	"github.com/shardnode/shardnode/tensorio/vec"
+)
+
+// A row is one position of one session in the batch.
+type row struct {
+	kv  *kvcache.Session // nil for a row of a part that cannot be computed
+	pos shard.Pos
+	bad bool // a key or value did not fit float16
+}
+
+// A wanted row is one whose logits go to the sink.
+type wanted struct{ part, row int }
+
+// scratch holds the buffers and operations of a batch, so that a step does not
+// allocate. Buffers grow to the largest batch seen.
+type scratch struct {
+	rows   int // of the batch
+	of     []row
+	wanted []wanted
+
+	x    []float32 // [rows, dim], the residual stream
+	h    []float32 // [rows, dim], normalised
+	q    []float32 // [rows, heads, headDim]
+	k    []float32 // [rows, kvHeads, headDim]
+	v    []float32 // [rows, kvHeads, valDim]
+	att  []float32 // [rows, heads, valDim]
+	out  []float32 // [rows, dim], what is added to x
+	gate []float32 // [rows, ffnDim]
+	up   []float32 // [rows, ffnDim]
+	cos  []float32 // [rows, ropeDim/2], of the angles of the rows' positions
+	sin  []float32 // the same
+
+	top    []float32 // [headRows, dim], hidden states on their way to the head
+	logits []float32 // [<= headRows, vocab]
+
+	norm     normOp
+	mul      mulOp
+	store    storeOp
+	attend   attendOp
+	residual residualOp
+	swiglu   swigluOp
+}
+
+// init ties the operations to their model.
+func (s *scratch) init(m *Model) {
+	s.norm.m, s.mul.m, s.store.m = m, m, m
+	s.attend.m, s.residual.m, s.swiglu.m = m, m, m
+	s.attend.scores = make([][]float32, m.pool.Threads())
+}
+
+// grow returns a slice of length n, buf itself if it is long enough. What was
+// in buf is lost otherwise.
+func grow[T any](buf []T, n int) []T {
+	if cap(buf) >= n {
+		return buf[:n]
+	}
+	return make([]T, n)
+}
+
+// fit makes room for n rows.
+func (s *scratch) fit(m *Model, n int) {
+	c := &m.cfg
+	s.rows = n
+	s.of = grow(s.of, n)
+	s.x = grow(s.x, n*c.Dim)
+	s.h = grow(s.h, max(n, headRows)*c.Dim)
+	s.q = grow(s.q, n*c.Heads*c.HeadDim)
+	s.k = grow(s.k, n*c.KVHeads*c.HeadDim)
+	s.v = grow(s.v, n*c.KVHeads*c.ValDim)
+	s.att = grow(s.att, n*c.Heads*c.ValDim)
+	s.out = grow(s.out, n*c.Dim)
+	s.gate = grow(s.gate, n*c.FFNDim)
+	s.up = grow(s.up, n*c.FFNDim)
+	s.cos = grow(s.cos, n*c.RopeDim/2)
+	s.sin = grow(s.sin, n*c.RopeDim/2)
+	s.top = grow(s.top, headRows*c.Dim)
+}
+
+// begin lays the rows of parts out, makes room in their sessions, and fills x
+// with embeddings or hidden states.
+func (s *scratch) begin(m *Model, parts []Part) {
+	n := 0
+	for i := range parts {
+		n += parts[i].rows(m.cfg.Dim)
+	}
+	s.fit(m, n)
+	s.wanted = s.wanted[:0]
+	at := 0
+	for i := range parts {
+		p := &parts[i]
+		rows := p.rows(m.cfg.Dim)
+		if p.Err = m.check(p); p.Err == nil {
+			p.Err = p.KV.Extend(p.Pos, rows)
+		}
+		for r := range rows {
+			s.of[at+r] = row{pos: p.Pos + shard.Pos(r)}
+			if p.Err == nil {
+				s.of[at+r].kv = p.KV
+				p.Err = s.fill(m, p, r, at+r)
+			}
+			n := m.rope.Pairs()
+			m.rope.Tables(s.cos[(at+r)*n:][:n], s.sin[(at+r)*n:][:n], int(p.Pos)+r)
+		}
+		at += rows
+	}
+	s.attend.begin(m, s.of)
+}
+
+// fill writes the input of row r of p to row at of x.
+func (s *scratch) fill(m *Model, p *Part, r, at int) error {
+	dim := m.cfg.Dim
+	x := s.x[at*dim:][:dim]
+	if p.Tokens != nil {
+		return m.embedRow(x, int(p.Tokens[r]))
+	}
+	vec.FromBF16(x, p.Hidden[r*dim:][:dim])
+	return nil
+}
+
+// end commits the parts that went well, hands out their hidden states, and
+// collects the rows that want logits.
+func (s *scratch) end(m *Model, parts []Part) {
+	dim, at := m.cfg.Dim, 0
+	for i := range parts {
+		p := &parts[i]
+		rows := p.rows(dim)
+		for _, r := range s.of[at : at+rows] {
+			if r.bad && p.Err == nil {
+				p.Err = kvcache.ErrOverflow
+			}
+		}
+		at += rows
+		if p.Err != nil {
+			continue
+		}
+		p.KV.Commit()
+		vec.ToBF16(p.Out, s.x[at*dim-len(p.Out):at*dim])
+		for r := at - p.Logits; r < at; r++ {
+			s.wanted = append(s.wanted, wanted{part: i, row: r})
+		}
+	}
+}
