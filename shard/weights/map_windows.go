@@ -1,0 +1,31 @@
+package weights
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// mapFile maps the first size bytes of file read-only. The mapping outlives
+// the descriptor.
+func mapFile(file *os.File, size int64) (data []byte, free func() error, err error) {
+	if int64(int(size)) != size {
+		return nil, nil, fmt.Errorf("file is too large for the address space of this machine: use a 64-bit system")
+	}
+	h, err := windows.CreateFileMapping(windows.Handle(file.Fd()), nil, windows.PAGE_READONLY, 0, 0, nil)
+	if err != nil {
+		return readAll(file, size) // some network file systems cannot map
+	}
+	addr, err := windows.MapViewOfFile(h, windows.FILE_MAP_READ, 0, 0, uintptr(size))
+	closeErr := windows.CloseHandle(h) // the view keeps the mapping
+	if err != nil || closeErr != nil {
+		return nil, nil, errors.Join(err, closeErr)
+	}
+	// The address is memory outside of Go's heap; the conversion goes through
+	// a pointer to it, as vet wants.
+	p := *(*unsafe.Pointer)(unsafe.Pointer(&addr))
+	return unsafe.Slice((*byte)(p), int(size)), func() error { return windows.UnmapViewOfFile(addr) }, nil
+}
