@@ -1,0 +1,4 @@
+package quant
+
+// machineForms returns the fast forms of this machine, best first.
+func machineForms() []choice { return nil }

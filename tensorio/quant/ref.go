@@ -1,0 +1,159 @@
+package quant
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/shardnode/shardnode/tensorio"
+	"github.com/shardnode/shardnode/tensorio/vec"
+)
+
+// refMul is the definition of Mul.
+func refMul(m *Matrix, y []float32, ldy int, a *Acts, lo, hi int) {
+	var out [PanelRows]float32
+	for p := lo; p < hi; p++ {
+		rows := min(PanelRows, m.rows-p*PanelRows)
+		for t := range a.tokens {
+			out = [PanelRows]float32{}
+			switch m.layout.kind {
+			case kindFloat:
+				refFloatPanel(&out, m, p, a.floats[t*a.cols:(t+1)*a.cols])
+			case kindBlock:
+				n := a.blockStride()
+				refBlockPanel(&out, m, p, a.blocks[t*n:(t+1)*n])
+			case kindSuper:
+				n := a.cols / 256
+				refSuperPanel(&out, m, p, a.supers[t*n:(t+1)*n])
+			}
+			copy(y[t*ldy+p*PanelRows:][:rows], out[:])
+		}
+	}
+}
+
+// fma returns a*b + c, rounded once. It is vec.FMA, quick in the usual case:
+// the product is exact in float64, and rounding the sum a second time is right
+// unless the first rounding ended half way between two float32, or below the
+// normal ones.
+func fma(a, b, c float32) float32 {
+	s := float64(a)*float64(b) + float64(c)
+	bits := math.Float64bits(s)
+	if bits&0x1fffffff == 0x10000000 || bits>>52&0x7ff < 1023-125 {
+		return vec.FMA(a, b, c)
+	}
+	return float32(s)
+}
+
+// refFloatPanel adds w[k]*x[k] in ascending k.
+func refFloatPanel(acc *[PanelRows]float32, m *Matrix, p int, x []float32) {
+	panel := m.panel(p)
+	switch m.typ {
+	case tensorio.F32:
+		for k, v := range x {
+			w := panel[64*k:][:64]
+			for r := range acc {
+				acc[r] = fma(math.Float32frombits(binary.LittleEndian.Uint32(w[4*r:])), v, acc[r])
+			}
+		}
+	case tensorio.F16:
+		for k, v := range x {
+			w := panel[32*k:][:32]
+			for r := range acc {
+				acc[r] = fma(f16At(w[2*r:]), v, acc[r])
+			}
+		}
+	default: // BF16
+		for k, v := range x {
+			w := panel[32*k:][:32]
+			for r := range acc {
+				acc[r] = fma(bf16(le16(w[2*r:])), v, acc[r])
+			}
+		}
+	}
+}
+
+// refBlockPanel adds, block by block,
+//
+//	acc = fma(idot, dw*da, acc)
+//	acc = fma(m, da*sum q, acc)      types with a minimum
+//
+// where idot is the exact sum of the products of the codes, less the offset.
+func refBlockPanel(acc *[PanelRows]float32, m *Matrix, p int, x []actBlock) {
+	l := &m.layout
+	panel := m.panel(p)
+	var idot [PanelRows]int32
+	for i := range x {
+		b := &x[i]
+		unit := panel[i/2*l.unitBytes:][:l.unitBytes]
+		scales := unit[i%2*32:][:32]
+		codes := unit[l.head+i%2*l.codeBytes:][:l.codeBytes]
+		switch l.codeBytes {
+		case 512:
+			dotBytes(&idot, codes, &b.q)
+		case 320:
+			dotNibbles(&idot, codes, &b.q)
+			dotHighBits(&idot, codes[256:], &b.q)
+		default:
+			dotNibbles(&idot, codes, &b.q)
+		}
+		var correction int32
+		switch l.offset {
+		case 8:
+			correction = b.sum8
+		case 16:
+			correction = b.sum16
+		}
+		for r := range acc {
+			acc[r] = fma(float32(idot[r]+correction), f16At(scales[2*r:])*b.d, acc[r])
+			if l.minimum {
+				acc[r] = fma(f16At(unit[64+i%2*32+2*r:]), b.dsum, acc[r])
+			}
+		}
+	}
+}
+
+// dotBytes sets the exact products of signed codes with 32 activations.
+func dotBytes(dot *[PanelRows]int32, codes []byte, q *[32]int8) {
+	*dot = [PanelRows]int32{}
+	for j := range 8 {
+		q0, q1, q2, q3 := int32(q[4*j]), int32(q[4*j+1]), int32(q[4*j+2]), int32(q[4*j+3])
+		line := (*[64]byte)(codes[64*j:])
+		for r := range dot {
+			w := binary.LittleEndian.Uint32(line[4*r : 4*r+4])
+			dot[r] += int32(int8(w))*q0 + int32(int8(w>>8))*q1 + int32(int8(w>>16))*q2 + int32(int8(w>>24))*q3
+		}
+	}
+}
+
+// dotNibbles sets the exact products of 4-bit codes with 32 activations: low
+// nibbles with the first half, high ones with the second.
+func dotNibbles(dot *[PanelRows]int32, codes []byte, q *[32]int8) {
+	*dot = [PanelRows]int32{}
+	for j := range 4 {
+		// Two products share a 64-bit multiplication: nibble n and activation
+		// pair (low, high) give n*low + n*high<<32.
+		q0, q1, q2, q3 := int32(q[4*j]), int32(q[4*j+1]), int32(q[4*j+2]), int32(q[4*j+3])
+		h0, h1, h2, h3 := int32(q[16+4*j]), int32(q[17+4*j]), int32(q[18+4*j]), int32(q[19+4*j])
+		line := (*[64]byte)(codes[64*j:])
+		for r := range dot {
+			w := binary.LittleEndian.Uint32(line[4*r : 4*r+4])
+			dot[r] += int32(w&15)*q0 + int32(w>>4&15)*h0 +
+				int32(w>>8&15)*q1 + int32(w>>12&15)*h1 +
+				int32(w>>16&15)*q2 + int32(w>>20&15)*h2 +
+				int32(w>>24&15)*q3 + int32(w>>28)*h3
+		}
+	}
+}
+
+// dotHighBits adds 16 times the products of the fifth bits.
+func dotHighBits(dot *[PanelRows]int32, bits []byte, q *[32]int8) {
+	for r := range dot {
+		w := binary.LittleEndian.Uint32(bits[4*r : 4*r+4])
+		var sum int32
+		for j := range 8 {
+			v := w >> j
+			sum += int32(v&1)*int32(q[4*j]) + int32(v>>8&1)*int32(q[4*j+1]) +
+				int32(v>>16&1)*int32(q[4*j+2]) + int32(v>>24&1)*int32(q[4*j+3])
+		}
+		dot[r] += sum << 4
+	}
+}
