@@ -221,6 +221,29 @@ func TestNonsenseIsRefused(t *testing.T) {
 	}
 }
 
+func TestFloat32KeepsEveryBit(t *testing.T) {
+	s, err := New(Config{Layers: 2, KVHeads: 1, KeyDim: 2, ValDim: 2, PageTokens: 2, Precision: Float32, BudgetBytes: 1 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c, err := s.Reserve(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Extend(0, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Put(1, 2, []float32{1e30, 1.0000001}, []float32{-1e-30, 3}); err != nil {
+		t.Fatal(err)
+	}
+	keys, vals := c.PageFloat32(1, 0, 1)
+	if keys[0] != 1e30 || keys[1] != 1.0000001 || vals[0] != -1e-30 || vals[1] != 3 {
+		t.Errorf("got %v, %v, want what was put", keys[:2], vals[:2])
+	}
+}
+
 // half returns the float16 bits of x.
 func half(x float32) uint16 {
 	var h [1]uint16

@@ -79,9 +79,16 @@ func (s *Session) Put(layer int, at shard.Pos, k, v []float32) error {
 	row := int(at) % c.PageTokens
 	overflow := false
 	for h := range c.KVHeads {
-		keys, vals := s.store.part(p, layer, h)
-		overflow = vec.ToF16(keys[row*c.KeyDim:], k[h*c.KeyDim:][:c.KeyDim]) || overflow
-		overflow = vec.ToF16(vals[row*c.ValDim:], v[h*c.ValDim:][:c.ValDim]) || overflow
+		key, val := k[h*c.KeyDim:][:c.KeyDim], v[h*c.ValDim:][:c.ValDim]
+		if c.Precision == Float32 {
+			keys, vals := part(c, p.full, layer, h)
+			copy(keys[row*c.KeyDim:], key)
+			copy(vals[row*c.ValDim:], val)
+			continue
+		}
+		keys, vals := part(c, p.half, layer, h)
+		overflow = vec.ToF16(keys[row*c.KeyDim:], key) || overflow
+		overflow = vec.ToF16(vals[row*c.ValDim:], val) || overflow
 	}
 	if overflow {
 		return ErrOverflow
@@ -94,16 +101,23 @@ func (s *Session) Put(layer int, at shard.Pos, k, v []float32) error {
 // positions from pageIndex * PageTokens on. The caller must not change them.
 // Positions that were not put hold anything.
 func (s *Session) Page(layer, head, pageIndex int) (keys, vals []uint16) {
-	return s.store.part(&s.pages[pageIndex], layer, head)
+	return part(&s.store.cfg, s.pages[pageIndex].half, layer, head)
 }
 
-// part returns the keys and values of one head of one layer in p.
-func (s *Store) part(p *page, layer, head int) (keys, vals []uint16) {
-	c := &s.cfg
+// PageFloat32 is [Session.Page] for a store of precision [Float32].
+func (s *Session) PageFloat32(layer, head, pageIndex int) (keys, vals []float32) {
+	return part(&s.store.cfg, s.pages[pageIndex].full, layer, head)
+}
+
+// Precision returns how s keeps keys and values.
+func (s *Session) Precision() Precision { return s.store.cfg.Precision }
+
+// part returns the keys and values of one head of one layer in a page.
+func part[T any](c *Config, page []T, layer, head int) (keys, vals []T) {
 	nk, nv := c.PageTokens*c.KeyDim, c.PageTokens*c.ValDim
 	base := layer * c.KVHeads * (nk + nv)
-	keys = p.half[base+head*nk:][:nk:nk]
-	vals = p.half[base+c.KVHeads*nk+head*nv:][:nv:nv]
+	keys = page[base+head*nk:][:nk:nk]
+	vals = page[base+c.KVHeads*nk+head*nv:][:nv:nv]
 	return keys, vals
 }
 

@@ -19,12 +19,34 @@ const defaultPageTokens = 32
 // of giving them back to the system.
 const keptPages = 16
 
+// Precision is how keys and values are kept. It is part of a model's numerics:
+// peers of one swarm have the same.
+type Precision uint8
+
+const (
+	// Float16 rounds them to half precision.
+	Float16 Precision = iota
+	// Float32 keeps them as they are, to compare with other implementations.
+	Float32
+)
+
+// bytes returns the bytes of one value.
+func (p Precision) bytes() int64 {
+	if p == Float32 {
+		return 4
+	}
+	return 2
+}
+
 // Config describes the pages of a [Store].
 type Config struct {
 	Layers  int // layers of the span, 1 or more
 	KVHeads int // key/value heads of a layer
 	KeyDim  int // values of a key of one head
 	ValDim  int // values of a value of one head
+
+	// Precision is how keys and values are kept. Default: [Float16].
+	Precision Precision
 
 	// PageTokens is the number of positions of a page. Default: 32.
 	PageTokens int
@@ -52,7 +74,7 @@ func (c Config) withDefaults() (Config, error) {
 
 // TokenBytes returns what one position costs in all layers.
 func (c Config) TokenBytes() int64 {
-	return 2 * int64(c.Layers) * int64(c.KVHeads) * int64(c.KeyDim+c.ValDim)
+	return c.Precision.bytes() * int64(c.Layers) * int64(c.KVHeads) * int64(c.KeyDim+c.ValDim)
 }
 
 // ErrNoCapacity says that a session does not fit what is left of the budget.
@@ -69,7 +91,8 @@ var ErrOverflow = errors.New("a key or value is beyond the range of float16")
 // [kvHeads, pageTokens, valDim].
 type page struct {
 	mem  []byte
-	half []uint16 // mem as float16 bits
+	half []uint16  // mem as float16 bits
+	full []float32 // mem as float32
 }
 
 // A Store holds the pages of the sessions of one span.
@@ -142,7 +165,11 @@ func (s *Store) take() (page, error) {
 		return page{}, fmt.Errorf("page of KV cache: %w", err)
 	}
 	s.taken++
-	return page{mem: mem, half: unsafe.Slice((*uint16)(unsafe.Pointer(&mem[0])), len(mem)/2)}, nil
+	return page{
+		mem:  mem,
+		half: unsafe.Slice((*uint16)(unsafe.Pointer(&mem[0])), len(mem)/2),
+		full: unsafe.Slice((*float32)(unsafe.Pointer(&mem[0])), len(mem)/4),
+	}, nil
 }
 
 // leave takes back all that a session holds.

@@ -125,6 +125,10 @@ func (o *attendOp) Tile(worker, tile int) {
 // heads adds to att, [group, valDim], the attention of q, [group, headDim],
 // over the positions that p, [group, positions], has room for the scores of.
 func (o *attendOp) heads(att, q, p []float32, kv *kvcache.Session, kvHead int) {
+	if kv.Precision() == kvcache.Float32 {
+		o.headsFloat32(att, q, p, kv, kvHead)
+		return
+	}
 	c, n, step := &o.m.cfg, len(p)/o.group, kv.PageTokens()
 	for lo := 0; lo < n; lo += step {
 		keys, _ := kv.Page(o.layer, kvHead, lo/step)
@@ -136,5 +140,22 @@ func (o *attendOp) heads(att, q, p []float32, kv *kvcache.Session, kvHead int) {
 	for lo := 0; lo < n; lo += step {
 		_, vals := kv.Page(o.layer, kvHead, lo/step)
 		vec.AccumF16Group(att, o.group, p[lo:], n, vals, c.ValDim, min(step, n-lo))
+	}
+}
+
+// headsFloat32 is heads over a cache of float32.
+func (o *attendOp) headsFloat32(att, q, p []float32, kv *kvcache.Session, kvHead int) {
+	c, n, step := &o.m.cfg, len(p)/o.group, kv.PageTokens()
+	for h := range o.group {
+		q, att, p := q[h*c.HeadDim:][:c.HeadDim], att[h*c.ValDim:][:c.ValDim], p[h*n:][:n]
+		for i := range p {
+			keys, _ := kv.PageFloat32(o.layer, kvHead, i/step)
+			p[i] = o.scale * vec.Dot(q, keys[i%step*c.HeadDim:][:c.HeadDim])
+		}
+		vec.Softmax(p)
+		for i, weight := range p {
+			_, vals := kv.PageFloat32(o.layer, kvHead, i/step)
+			vec.Axpy(weight, vals[i%step*c.ValDim:][:c.ValDim], att)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/kvcache/offheap"
@@ -44,15 +45,16 @@ type Options struct {
 	Rounding Rounding
 }
 
-// Rounding is how hidden states leave a layer.
+// Rounding is what a model's numerics round: hidden states where they leave a
+// layer.
 type Rounding uint8
 
 const (
 	// RoundBF16 rounds them to bfloat16, the form of the wire, so that borders
 	// between peers change nothing.
 	RoundBF16 Rounding = iota
-	// RoundNone keeps float32, to compare with other implementations. Spans
-	// that do not hold all layers lose bits then.
+	// RoundNone keeps float32 there and in the KV cache, to compare with other
+	// implementations. Borders between spans lose bits then.
 	RoundNone
 )
 
@@ -279,7 +281,12 @@ func (l *loader) fill(ctx context.Context, p *plan) (memory, error) {
 			err = fmt.Errorf("tensor %q: %w", mp.name, err)
 			break
 		}
-		l.pool.Run(tiles(mp.packed.Panels(), packPanels), &packing{mp})
+		work := packing{matrixPlan: mp}
+		l.pool.Run(tiles(mp.packed.Panels(), packPanels), &work)
+		if err = work.err; err != nil {
+			err = fmt.Errorf("tensor %q: %w", mp.name, err)
+			break
+		}
 	}
 	l.pool.Rest()
 	if err != nil {
@@ -292,12 +299,21 @@ func (l *loader) fill(ctx context.Context, p *plan) (memory, error) {
 const packPanels = 4
 
 // packing packs a matrix, tile by tile.
-type packing struct{ *matrixPlan }
+type packing struct {
+	*matrixPlan
+
+	mu  sync.Mutex // guards what follows
+	err error      // the last one
+}
 
 // Tile packs the panels of one tile.
 func (p *packing) Tile(_, tile int) {
 	lo, hi := bounds(tile, packPanels, p.packed.Panels())
-	p.packed.PackPanels(p.data, lo, hi)
+	if err := p.packed.PackPanels(p.data, lo, hi); err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.err = err
+	}
 }
 
 // tiles returns how many tiles of so many items n items make.

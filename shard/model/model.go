@@ -44,7 +44,11 @@ func (m *Model) PackedBytes() int64 { return m.bytes }
 
 // KVConfig returns the shape of the span's KV cache, without a budget.
 func (m *Model) KVConfig() kvcache.Config {
-	return kvcache.Config{Layers: m.span.Len(), KVHeads: m.cfg.KVHeads, KeyDim: m.cfg.HeadDim, ValDim: m.cfg.ValDim}
+	c := kvcache.Config{Layers: m.span.Len(), KVHeads: m.cfg.KVHeads, KeyDim: m.cfg.HeadDim, ValDim: m.cfg.ValDim}
+	if m.rounding == RoundNone {
+		c.Precision = kvcache.Float32
+	}
+	return c
 }
 
 // Rest lets the threads of the pool sleep. Call it when no batch follows.

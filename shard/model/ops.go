@@ -77,14 +77,14 @@ func (o *mulOp) run(x []float32, products ...product) {
 	for i := len(products); i < len(o.jobs); i++ {
 		o.jobs[i] = mulJob{first: end, last: end}
 	}
-	o.acts.Prepare(x[:rows*w[0].Cols()], rows, w[0].Cols(), w[:len(products)]...)
+	o.acts.Begin(x, rows, w[0].Cols(), w[:len(products)]...)
+	o.m.eachRow((*quantizeOp)(o))
 	o.m.pool.Run(end, o)
 }
 
 // tilePanels returns how many panels of w make a tile for so many rows.
 func tilePanels(w *quant.Matrix, rows int) int {
-	rowBytes, _ := w.Type().RowBytes(w.Cols()) // checked when w was loaded
-	return max(1, tileBytes/(quant.PanelRows*rowBytes*min(rows, 16)))
+	return max(1, tileBytes/(w.PanelBytes()*min(rows, 16)))
 }
 
 // Tile computes some panels of one of the products.
@@ -99,6 +99,12 @@ func (o *mulOp) Tile(_, tile int) {
 		return
 	}
 }
+
+// quantizeOp prepares the rows for the matrices of a mulOp.
+type quantizeOp mulOp
+
+// Tile quantises row r.
+func (o *quantizeOp) Tile(_, r int) { o.acts.Quantize(r, r+1) }
 
 // residualOp adds a branch to the residual stream: x += y + bias, rounded.
 type residualOp struct {
