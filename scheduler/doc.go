@@ -1,0 +1,15 @@
+// Package scheduler decides which peer serves which layers of a model, and
+// over which of them a session runs. It is pure: values in, values out. No
+// clock, socket, goroutine or random source; equal inputs give equal outputs,
+// in any order of the peers, so that every member of a swarm computes the same
+// plan from its own view.
+//
+// Start with [View], which says what is known of the peers, the model and the
+// links. [Plan] chooses spans for all peers and says why; [Route] chooses the
+// stages of one session among the peers that hold layers now. [ParseCluster]
+// reads a View from a file. Carrying out a plan, measuring speeds and keeping
+// the view are left to package gossip and shard/node.
+//
+// Everything is safe for concurrent use: nothing is kept between calls, and
+// arguments are not changed.
+package scheduler
