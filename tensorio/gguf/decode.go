@@ -19,7 +19,7 @@ func (e extent) of(b []byte) string { return alias(b[e.lo:e.hi]) }
 // rawEntry is an entry of the metadata by its places.
 type rawEntry struct {
 	key, value extent
-	kind, elem Kind
+	kind, elem valueKind
 	count      int64
 }
 
@@ -36,11 +36,11 @@ type rawTensor struct {
 type rawHeader struct {
 	version uint32
 	entries []rawEntry
-	tensors []rawTensor
+	tensors []TensorInfo // offsets count from the start of the data
 }
 
-// decoder walks a header through a small window and keeps only places. Once
-// err is set, its methods return zeros.
+// decoder walks a header through a small window. Once err is set, its methods
+// return zeros.
 type decoder struct {
 	r *bufio.Reader
 	// at is the offset of the next byte.
@@ -48,7 +48,10 @@ type decoder struct {
 	// Invariant: at <= limit.
 	at, limit int64
 	buf       [8]byte
-	err       error
+	// header is nil on a first walk, which keeps nothing and finds the header's
+	// end, and the header on the second walk.
+	header []byte
+	err    error
 }
 
 // windowBytes is the decoder's window on the file.
@@ -112,7 +115,10 @@ func (d *decoder) skip(n uint64, what string) extent {
 // count reads a count of things that take at least each bytes.
 func (d *decoder) count(each uint64, what string) int64 {
 	n := d.u64(what)
-	if hi, lo := bits.Mul64(n, each); hi != 0 || !d.need(lo, what) {
+	if d.err != nil {
+		return 0
+	}
+	if hi, lo := bits.Mul64(n, each); hi != 0 || lo > uint64(d.limit-d.at) {
 		d.fail("%s is %d, more than the file can hold: it is damaged; download it again", what, n)
 		return 0
 	}
@@ -121,15 +127,15 @@ func (d *decoder) count(each uint64, what string) int64 {
 
 func (d *decoder) name(what string) extent {
 	n := d.u64(what)
-	if n > maxName {
-		d.fail("%s of %d bytes, at most %d are allowed: the file is damaged; download it again", what, n, maxName)
+	if d.err == nil && (n == 0 || n > maxName) {
+		d.fail("%s of %d bytes, 1 to %d are allowed: the file is damaged; download it again", what, n, maxName)
 		return extent{}
 	}
 	return d.skip(n, what)
 }
 
-// header reads all up to the end of the tensor infos.
-func (d *decoder) header() rawHeader {
+// walk goes over all up to the end of the tensor infos.
+func (d *decoder) walk() rawHeader {
 	var h rawHeader
 	d.skip(4, "magic")
 	h.version = d.u32("version")
@@ -141,18 +147,30 @@ func (d *decoder) header() rawHeader {
 	if tensors > maxTensors || keys > maxKeys {
 		d.fail("%d tensors and %d keys, at most %d and %d are allowed", tensors, keys, maxTensors, maxKeys)
 	}
+	keep := d.header != nil
+	if keep && d.err == nil {
+		h.entries, h.tensors = make([]rawEntry, keys), make([]TensorInfo, tensors)
+	}
 	for i := int64(0); i < keys && d.err == nil; i++ {
-		h.entries = append(h.entries, d.entry())
+		if e := d.entry(); keep {
+			h.entries[i] = e
+		}
 	}
 	for i := int64(0); i < tensors && d.err == nil; i++ {
-		h.tensors = append(h.tensors, d.tensor())
+		t := d.tensor()
+		if !keep || d.err != nil {
+			continue
+		}
+		if h.tensors[i], d.err = t.info(d.header); d.err != nil {
+			return h
+		}
 	}
 	return h
 }
 
 func (d *decoder) entry() rawEntry {
 	e := rawEntry{key: d.name("key")}
-	e.kind = Kind(d.u32("type of a value"))
+	e.kind = valueKind(d.u32("type of a value"))
 	if e.kind == kindArray {
 		e.elem, e.count = d.arrayHead()
 		lo := d.at
@@ -166,8 +184,8 @@ func (d *decoder) entry() rawEntry {
 	return e
 }
 
-func (d *decoder) arrayHead() (Kind, int64) {
-	elem := Kind(d.u32("type of an array"))
+func (d *decoder) arrayHead() (valueKind, int64) {
+	elem := valueKind(d.u32("type of an array"))
 	if d.err == nil && !elem.known() {
 		d.fail("array of values of type %d, which is unknown: the file is damaged or newer than this program", elem)
 		return 0, 0
@@ -176,7 +194,7 @@ func (d *decoder) arrayHead() (Kind, int64) {
 }
 
 // elements steps over n values of kind k.
-func (d *decoder) elements(k Kind, n int64, depth int) {
+func (d *decoder) elements(k valueKind, n int64, depth int) {
 	switch {
 	case d.err != nil:
 	case !k.known():
@@ -202,11 +220,11 @@ func (d *decoder) elements(k Kind, n int64, depth int) {
 func (d *decoder) tensor() rawTensor {
 	t := rawTensor{name: d.name("name of a tensor")}
 	t.rank = d.u32("number of dimensions")
-	if t.rank > maxDims {
-		d.fail("tensor of %d dimensions, at most %d are allowed: the file is damaged; download it again", t.rank, maxDims)
+	if d.err == nil && (t.rank == 0 || t.rank > maxDims) {
+		d.fail("tensor of %d dimensions, 1 to %d are allowed: the file is damaged; download it again", t.rank, maxDims)
 		return t
 	}
-	for i := range t.rank {
+	for i := range min(t.rank, maxDims) {
 		t.dims[i] = d.u64("dimension")
 	}
 	t.typ = tensorio.Type(d.u32("type of a tensor"))
@@ -228,33 +246,22 @@ func (h *rawHeader) meta(b []byte) (*Meta, error) {
 	return m, nil
 }
 
-// tensorInfos gives the tensors of the header b sizes and absolute offsets.
-func (h *rawHeader) tensorInfos(b []byte, data, align int64) ([]TensorInfo, error) {
-	dims := 0
-	for _, t := range h.tensors {
-		dims += int(t.rank)
+// info gives t, whose header is b, a size; its offset counts from the data.
+func (t *rawTensor) info(b []byte) (TensorInfo, error) {
+	info := TensorInfo{Name: t.name.of(b), Type: t.typ, Shape: make([]int, t.rank)}
+	size, err := t.size(info.Shape)
+	if err != nil {
+		return TensorInfo{}, fmt.Errorf("tensor %q: %w", info.Name, err)
 	}
-	shapes := make([]int, dims)
-	infos := make([]TensorInfo, len(h.tensors))
-	for i, t := range h.tensors {
-		info := &infos[i]
-		info.Name, info.Type = t.name.of(b), t.typ
-		info.Shape, shapes = shapes[:t.rank:t.rank], shapes[t.rank:]
-		size, err := t.size(info.Shape)
-		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", info.Name, err)
-		}
-		if t.offset%uint64(align) != 0 || t.offset > uint64(math.MaxInt64-data-size) {
-			return nil, fmt.Errorf("tensor %q starts at byte %d of the data, which is no multiple of %d or out of range: the file is damaged; download it again",
-				info.Name, t.offset, align)
-		}
-		info.Offset, info.Bytes = data+int64(t.offset), size
+	if t.offset > uint64(math.MaxInt64/2-size) {
+		return TensorInfo{}, fmt.Errorf("tensor %q starts at byte %d of the data, which is out of range: the file is damaged; download it again", info.Name, t.offset)
 	}
-	return infos, nil
+	info.Offset, info.Bytes = int64(t.offset), size
+	return info, nil
 }
 
-// size fills shape, and returns the bytes of the tensor, with room to add a
-// header's length.
+// size fills shape, and returns the bytes of the tensor, at most a quarter of
+// what an int64 holds.
 func (t *rawTensor) size(shape []int) (int64, error) {
 	rows, cols := uint64(1), uint64(1)
 	for i, n := range t.dims[:t.rank] {
@@ -277,7 +284,7 @@ func (t *rawTensor) size(shape []int) (int64, error) {
 		return 0, err
 	}
 	hi, lo := bits.Mul64(rows, uint64(row))
-	if hi != 0 || lo > math.MaxInt64/2 {
+	if hi != 0 || lo > math.MaxInt64/4 {
 		return 0, fmt.Errorf("dimensions %v overflow: the file is damaged; download it again", t.dims[:t.rank])
 	}
 	return int64(lo), nil

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 
 	"github.com/shardnode/shardnode/tensorio"
@@ -18,7 +17,12 @@ const (
 	maxName    = 1<<16 - 1 // the specification's bound of a key
 	maxDims    = 4         // GGML_MAX_DIMS
 	maxDepth   = 4         // arrays in arrays; ggml itself reads none
+	// maxHeader bounds a header's bytes; a vocabulary of 262,144 tokens takes 15 MB.
+	maxHeader = 128 << 20
 )
+
+// maxAlignment keeps sums of offsets in range. Real files have 32.
+const maxAlignment = 1 << 30
 
 // defaultAlignment is what files without general.alignment have.
 const defaultAlignment = 32
@@ -83,17 +87,21 @@ func read(r io.ReaderAt, limit, size int64) (*File, error) {
 		return nil, err
 	}
 	d := newDecoder(r, limit)
-	if d.header(); d.err != nil {
+	if d.walk(); d.err != nil {
 		return nil, d.err
+	}
+	if d.at > maxHeader {
+		return nil, fmt.Errorf("header has %d bytes, at most %d are allowed: the file is damaged; download it again", d.at, maxHeader)
 	}
 	f := &File{HeaderBytes: d.at, SizeBytes: size, header: make([]byte, d.at)}
 	if n, err := r.ReadAt(f.header, 0); n < len(f.header) {
 		return nil, fmt.Errorf("read %d bytes of header: %w", d.at, err)
 	}
-	// The length is known now. What counts is read from our own copy, since
+	// The length is known and the header whole. What counts is read from our own copy, since
 	// the file may be changed by others meanwhile.
 	d = newDecoder(bytes.NewReader(f.header), f.HeaderBytes)
-	h := d.header()
+	d.header = f.header
+	h := d.walk()
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -105,32 +113,33 @@ func read(r io.ReaderAt, limit, size int64) (*File, error) {
 	if f.Alignment, err = f.Meta.alignment(); err != nil {
 		return nil, err
 	}
-	if f.HeaderBytes > math.MaxInt64-f.Alignment {
-		return nil, fmt.Errorf("alignment is %d bytes, more than a file can have", f.Alignment)
-	}
-	f.DataOffset = (f.HeaderBytes + f.Alignment - 1) / f.Alignment * f.Alignment
-	if f.Tensors, err = h.tensorInfos(f.header, f.DataOffset, f.Alignment); err != nil {
-		return nil, err
-	}
-	return f, f.check()
+	f.DataOffset = padded(f.HeaderBytes, f.Alignment)
+	f.Tensors = h.tensors
+	return f, f.place()
 }
 
-// check returns an error unless the tensors lie in the file and apart.
-func (f *File) check() error {
-	names := make(map[string]struct{}, len(f.Tensors))
-	for _, t := range f.Tensors {
-		if _, twice := names[t.Name]; twice {
-			return fmt.Errorf("tensor %q is there twice: the file is damaged; download it again", t.Name)
+// place makes the tensors' offsets absolute, and returns an error unless the
+// tensors lie in the file and apart.
+func (f *File) place() error {
+	order := make([]int32, len(f.Tensors))
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		if t.Offset%f.Alignment != 0 {
+			return fmt.Errorf("tensor %q starts at byte %d of the data, which is no multiple of %d: the file is damaged; download it again",
+				t.Name, t.Offset, f.Alignment)
 		}
-		names[t.Name] = struct{}{}
+		t.Offset += f.DataOffset
+		order[i] = int32(i)
 		if t.End() > f.SizeBytes {
 			return fmt.Errorf("file is truncated: tensor %q ends at byte %d, the file has %d: download it again",
 				t.Name, t.End(), f.SizeBytes)
 		}
 	}
-	order := make([]int32, len(f.Tensors))
-	for i := range order {
-		order[i] = int32(i)
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(f.Tensors[a].Name, f.Tensors[b].Name) })
+	for i := 1; i < len(order); i++ {
+		if name := f.Tensors[order[i]].Name; name == f.Tensors[order[i-1]].Name {
+			return fmt.Errorf("tensor %q is there twice: the file is damaged; download it again", name)
+		}
 	}
 	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(f.Tensors[a].Offset, f.Tensors[b].Offset) })
 	for i := 1; i < len(order); i++ {

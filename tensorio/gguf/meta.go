@@ -10,23 +10,23 @@ import (
 	"unsafe"
 )
 
-// A Kind is the type of a metadata value (gguf_metadata_value_type).
-type Kind uint32
+// A valueKind is the type of a metadata value (gguf_metadata_value_type).
+type valueKind uint32
 
 const (
-	kindUint8   Kind = 0
-	kindInt8    Kind = 1
-	kindUint16  Kind = 2
-	kindInt16   Kind = 3
-	kindUint32  Kind = 4
-	kindInt32   Kind = 5
-	kindFloat32 Kind = 6
-	kindBool    Kind = 7
-	kindString  Kind = 8
-	kindArray   Kind = 9
-	kindUint64  Kind = 10
-	kindInt64   Kind = 11
-	kindFloat64 Kind = 12
+	kindUint8   valueKind = 0
+	kindInt8    valueKind = 1
+	kindUint16  valueKind = 2
+	kindInt16   valueKind = 3
+	kindUint32  valueKind = 4
+	kindInt32   valueKind = 5
+	kindFloat32 valueKind = 6
+	kindBool    valueKind = 7
+	kindString  valueKind = 8
+	kindArray   valueKind = 9
+	kindUint64  valueKind = 10
+	kindInt64   valueKind = 11
+	kindFloat64 valueKind = 12
 )
 
 // kinds has the name and the least bytes of a value of each kind.
@@ -38,11 +38,11 @@ var kinds = [...]struct {
 	{"str", 8}, {"arr", 12}, {"u64", 8}, {"i64", 8}, {"f64", 8},
 }
 
-func (k Kind) known() bool      { return int64(k) < int64(len(kinds)) }
-func (k Kind) minBytes() uint64 { return kinds[k].bytes }
+func (k valueKind) known() bool      { return int64(k) < int64(len(kinds)) }
+func (k valueKind) minBytes() uint64 { return kinds[k].bytes }
 
 // String returns the short name of k, such as "u32".
-func (k Kind) String() string {
+func (k valueKind) String() string {
 	if k.known() {
 		return kinds[k].name
 	}
@@ -51,8 +51,8 @@ func (k Kind) String() string {
 
 // A Value is a metadata value in the file's own bytes.
 type Value struct {
-	kind  Kind
-	elem  Kind   // of an array
+	kind  valueKind
+	elem  valueKind   // of an array
 	count int    // of an array
 	raw   string // without the type; without type and length of an array
 }
@@ -203,22 +203,11 @@ func (m *Meta) alignment() (int64, error) {
 		return defaultAlignment, nil
 	}
 	n, ok := v.int()
-	if !ok || n <= 0 || n&(n-1) != 0 {
-		return 0, fmt.Errorf("%s is %v, want a power of two: the file is damaged; download it again", alignmentKey, v)
+	if !ok || n <= 0 || n&(n-1) != 0 || n > maxAlignment {
+		return 0, fmt.Errorf("%s is %v, want a power of two, at most 1 GiB: the file is damaged; download it again", alignmentKey, v)
 	}
 	return n, nil
 }
-
-// Kind returns the value's type, that of its elements for an array.
-func (v Value) Kind() Kind {
-	if v.kind == kindArray {
-		return v.elem
-	}
-	return v.kind
-}
-
-// Len returns the length of an array; ok is false for other values.
-func (v Value) Len() (n int, ok bool) { return v.count, v.kind == kindArray }
 
 // at returns element i of an array of numbers.
 func (v Value) at(i int) Value {
