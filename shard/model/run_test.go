@@ -200,13 +200,16 @@ func furthest(a, b []float32) float64 {
 	return d
 }
 
+// bitsOf returns the bits of x.
+func bitsOf(x float32) uint32 { return math.Float32bits(x) }
+
 // same reports whether two vectors have the same bits.
 func same(a, b []float32) bool {
 	if len(a) != len(b) {
 		return false
 	}
 	for i := range a {
-		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
+		if bitsOf(a[i]) != bitsOf(b[i]) {
 			return false
 		}
 	}
