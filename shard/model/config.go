@@ -77,6 +77,8 @@ func ReadConfig(meta Metadata) (Config, error) {
 // check reports what cannot be computed.
 func (c Config) check() error {
 	switch {
+	case c.Vocab < 1:
+		return fmt.Errorf("model metadata: the size of the vocabulary is missing: want %s.vocab_size or tokenizer.ggml.tokens", c.Arch)
 	case c.Heads%c.KVHeads != 0:
 		return fmt.Errorf("model metadata: %d attention heads over %d key/value heads: want a multiple", c.Heads, c.KVHeads)
 	case c.RopeDim%2 != 0 || c.RopeDim > c.HeadDim:

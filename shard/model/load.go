@@ -202,12 +202,13 @@ func (l *loader) tensor(name string, rows, cols int) tensorio.Tensor {
 
 // vector returns a tensor of shape [n] as float32.
 func (l *loader) vector(name string, n int) []float32 {
-	v := make([]float32, n)
 	t := l.tensor(name, 0, n)
-	if l.err == nil {
-		if err := quant.Dequantize(v, t.Type, t.Data); err != nil {
-			l.fail(fmt.Errorf("tensor %q: %w", name, err))
-		}
+	if l.err != nil {
+		return nil
+	}
+	v := make([]float32, n)
+	if err := quant.Dequantize(v, t.Type, t.Data); err != nil {
+		l.fail(fmt.Errorf("tensor %q: %w", name, err))
 	}
 	return v
 }
