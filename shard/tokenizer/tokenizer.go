@@ -30,7 +30,7 @@ const (
 	control      // means something to the model and is nothing to read
 	user         // added text that is always one token
 	unused       // in the vocabulary, never made
-	bytes        // one byte, for text without tokens of its own
+	rawByte      // one byte, for text without tokens of its own
 )
 
 // A model turns one piece of text into tokens.
@@ -56,6 +56,7 @@ type Tokenizer struct {
 	start  startRule
 
 	bos, eos       shard.Token
+	prefix         []shard.Token // what stands before every text
 	addBOS, addEOS bool
 	ends           []shard.Token
 	warnings       []string
@@ -146,6 +147,18 @@ func (t *Tokenizer) EOS() (shard.Token, bool) { return t.eos, t.eos != none }
 // AddBOS reports whether the model wants BOS before every text that does not
 // have it yet. It is false when there is no BOS.
 func (t *Tokenizer) AddBOS() bool { return t.addBOS && t.bos != none }
+
+// Prefix returns the tokens that the model wants before every text: mostly BOS
+// or none. The caller must not change the slice.
+func (t *Tokenizer) Prefix() []shard.Token {
+	switch {
+	case !t.AddBOS():
+		return nil
+	case len(t.prefix) > 0:
+		return t.prefix
+	}
+	return []shard.Token{t.bos}
+}
 
 // AddEOS reports whether the model wants EOS after every text.
 func (t *Tokenizer) AddEOS() bool { return t.addEOS && t.eos != none }
