@@ -7,14 +7,18 @@ import (
 )
 
 // An actBlock holds 32 activations of a token, quantised: x[k] is about
-// d * q[k]. Kernels read it by offset; it is a cache line long.
+// d * q[k]. Kernels read it by offset; it is two cache lines long.
 type actBlock struct {
-	q     [32]int8
-	d     float32 // max|x| / 127
-	dsum  float32 // d * sum of q
-	sum8  int32   // -8 * sum of q: what the offset 8 of Q4_0 costs
-	sum16 int32   // -16 * sum of q: Q5_0
-	_     [4]int32
+	q      [32]int8
+	d      float32 // max|x| / 127
+	dsum   float32 // d * sum of q
+	sum8   int32   // -8 * sum of q: what the offset 8 of Q4_0 costs
+	sum16  int32   // -16 * sum of q: Q5_0
+	sum128 int32   // -128 * sum of q: Q8_0
+	_      [3]int32
+	// wide has q in 16 bits, of every four first 0 and 2, then 1 and 3, for
+	// machines that cannot multiply two full bytes.
+	wide [32]int16
 }
 
 // An actSuper holds 256 activations of a token, quantised.
@@ -163,10 +167,11 @@ func refQuantizeBlocks(dst []actBlock, x []float32) {
 		for k, v := range in {
 			q := roundInt8(v, inverse)
 			b.q[k] = q
+			b.wide[k&^3|k&1<<1|k>>1&1] = int16(q)
 			sum += int32(q)
 		}
 		b.dsum = b.d * float32(sum)
-		b.sum8, b.sum16 = -8*sum, -16*sum
+		b.sum8, b.sum16, b.sum128 = -8*sum, -16*sum, -128*sum
 	}
 }
 

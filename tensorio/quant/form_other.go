@@ -1,3 +1,5 @@
+//go:build !amd64
+
 package quant
 
 // machineForms returns the fast forms of this machine, best first.

@@ -107,7 +107,8 @@ func packBlock(dst []byte, t tensorio.Type, l *layout, r, h int, src []byte) {
 	codes := dst[l.head+h*l.codeBytes:][:l.codeBytes]
 	if t == tensorio.Q8_0 {
 		for j := range 8 {
-			copy(codes[j*64+r*4:][:4], src[2+4*j:])
+			w := binary.LittleEndian.Uint32(src[2+4*j:]) ^ 0x80808080
+			binary.LittleEndian.PutUint32(codes[j*64+r*4:], w)
 		}
 		return
 	}

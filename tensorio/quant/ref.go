@@ -111,14 +111,14 @@ func refBlockPanel(acc *[PanelRows]float32, m *Matrix, p int, x []actBlock) {
 	}
 }
 
-// dotBytes sets the exact products of signed codes with 32 activations.
+// dotBytes sets the exact products of 8-bit codes with 32 activations.
 func dotBytes(dot *[PanelRows]int32, codes []byte, q *[32]int8) {
 	*dot = [PanelRows]int32{}
 	for j := range 8 {
 		q0, q1, q2, q3 := int32(q[4*j]), int32(q[4*j+1]), int32(q[4*j+2]), int32(q[4*j+3])
 		line := (*[64]byte)(codes[64*j:])
 		for r := range dot {
-			w := binary.LittleEndian.Uint32(line[4*r : 4*r+4])
+			w := binary.LittleEndian.Uint32(line[4*r:4*r+4]) ^ 0x80808080 // signed again
 			dot[r] += int32(int8(w))*q0 + int32(int8(w>>8))*q1 + int32(int8(w>>16))*q2 + int32(int8(w>>24))*q3
 		}
 	}
@@ -129,8 +129,6 @@ func dotBytes(dot *[PanelRows]int32, codes []byte, q *[32]int8) {
 func dotNibbles(dot *[PanelRows]int32, codes []byte, q *[32]int8) {
 	*dot = [PanelRows]int32{}
 	for j := range 4 {
-		// Two products share a 64-bit multiplication: nibble n and activation
-		// pair (low, high) give n*low + n*high<<32.
 		q0, q1, q2, q3 := int32(q[4*j]), int32(q[4*j+1]), int32(q[4*j+2]), int32(q[4*j+3])
 		h0, h1, h2, h3 := int32(q[16+4*j]), int32(q[17+4*j]), int32(q[18+4*j]), int32(q[19+4*j])
 		line := (*[64]byte)(codes[64*j:])

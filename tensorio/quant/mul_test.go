@@ -1,0 +1,213 @@
+package quant
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/shardnode/shardnode/tensorio"
+)
+
+// computed returns the types that there are kernels for.
+func computed() []tensorio.Type {
+	var ts []tensorio.Type
+	for t := range tensorio.Type(64) {
+		if t.Supported() == nil {
+			ts = append(ts, t)
+		}
+	}
+	return ts
+}
+
+// randomBlocks returns n blocks of a type with any codes. Scales are moderate
+// numbers, or anything at all when wild.
+func randomBlocks(rng *rand.Rand, t tensorio.Type, n int, wild bool) []byte {
+	size := t.BlockBytes()
+	b := make([]byte, n*size)
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	if wild {
+		return b
+	}
+	for i := range n {
+		block := b[i*size : (i+1)*size]
+		switch t {
+		case tensorio.F32:
+			binary.LittleEndian.PutUint32(block, math.Float32bits(float32(rng.NormFloat64())))
+		case tensorio.BF16:
+			binary.LittleEndian.PutUint16(block, uint16(math.Float32bits(float32(rng.NormFloat64()))>>16))
+		case tensorio.F16:
+			moderate(rng, block)
+		default:
+			for _, at := range scalesAt(t) {
+				moderate(rng, block[at:])
+			}
+		}
+	}
+	return b
+}
+
+// scalesAt returns where half-precision numbers are in a block.
+func scalesAt(t tensorio.Type) []int {
+	switch t {
+	case tensorio.Q2_K:
+		return []int{80, 82}
+	case tensorio.Q3_K:
+		return []int{108}
+	case tensorio.Q6_K:
+		return []int{208}
+	case tensorio.Q4_1, tensorio.Q5_1, tensorio.Q4_K, tensorio.Q5_K:
+		return []int{0, 2}
+	}
+	return []int{0}
+}
+
+// moderate writes a half-precision number between 2^-7 and 2^0 to b.
+func moderate(rng *rand.Rand, b []byte) {
+	binary.LittleEndian.PutUint16(b, uint16(rng.IntN(2)<<15|(8+rng.IntN(8))<<10|rng.IntN(1<<10)))
+}
+
+// randomActs returns activations like a model's: a few are large.
+func randomActs(rng *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+		if rng.IntN(50) == 0 {
+			x[i] *= 30
+		}
+	}
+	return x
+}
+
+// newMatrix packs a matrix.
+func newMatrix(t testing.TB, typ tensorio.Type, rows, cols int, src []byte) *Matrix {
+	t.Helper()
+	n, err := PackedBytes(typ, rows, cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := NewMatrix(typ, rows, cols, make([]byte, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.PackPanels(src, 0, m.Panels()); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// forms returns every form that this machine runs, the plain one first.
+func forms() []choice { return append([]choice{plain()}, machineForms()...) }
+
+// compare multiplies with every form and reports the first difference.
+func compare(t *testing.T, m *Matrix, x []float32, tokens int) {
+	t.Helper()
+	var a Acts
+	a.Prepare(x, tokens, m.cols, m)
+	ldy := m.rows + 3
+	want := make([]float32, tokens*ldy)
+	m.mul(&kernels{}, want, ldy, &a, 0, m.Panels())
+	for _, c := range machineForms() {
+		got := make([]float32, tokens*ldy)
+		m.mul(&c.kernels, got, ldy, &a, 0, m.Panels())
+		for i := range want {
+			if !same(got[i], want[i]) {
+				t.Fatalf("%s %v %dx%d, %d tokens: y[%d][%d] = %x, want %x", c.form, m.typ, m.rows, m.cols, tokens, i/ldy, i%ldy, got[i], want[i])
+			}
+		}
+	}
+}
+
+func TestEveryFormGivesTheBitsOfThePlainOne(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, typ := range computed() {
+		t.Run(typ.String(), func(t *testing.T) {
+			for _, rows := range []int{1, 15, 16, 17, 45} {
+				for _, blocks := range []int{1, 2, 3, 7} {
+					cols := blocks * typ.BlockLen()
+					for tokens := 1; tokens <= 14; tokens++ {
+						wild := tokens%3 == 0
+						m := newMatrix(t, typ, rows, cols, randomBlocks(rng, typ, rows*blocks, wild))
+						compare(t, m, randomActs(rng, tokens*cols), tokens)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestMulIsNearTheExactProduct compares with float64 products of the exact
+// weights: the difference is that of 8-bit activations, none for floats.
+func TestMulIsNearTheExactProduct(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	const rows, cols, tokens = 33, 1024, 2
+	for _, typ := range computed() {
+		src := randomBlocks(rng, typ, rows*cols/typ.BlockLen(), false)
+		w := make([]float32, rows*cols)
+		if err := Dequantize(w, typ, src); err != nil {
+			t.Fatal(err)
+		}
+		x := randomActs(rng, tokens*cols)
+		m := newMatrix(t, typ, rows, cols, src)
+		var a Acts
+		a.Prepare(x, tokens, cols, m)
+		y := make([]float32, tokens*rows)
+		m.Mul(y, rows, &a, 0, m.Panels())
+		var diff, norm float64
+		for i, v := range y {
+			var want float64
+			for k := range cols {
+				want += float64(w[i%rows*cols+k]) * float64(x[i/rows*cols+k])
+			}
+			diff += (float64(v) - want) * (float64(v) - want)
+			norm += want * want
+		}
+		limit := 0.05
+		if m.layout.kind == kindFloat {
+			limit = 1e-5
+		}
+		if rel := math.Sqrt(diff / norm); !(rel < limit) {
+			t.Errorf("%v: relative difference %g, want below %g", typ, rel, limit)
+		}
+	}
+}
+
+func TestTheFormThatTheEnvironmentAsksForRuns(t *testing.T) {
+	want := os.Getenv("SHARDNODE_TEST_SIMD")
+	if want == "" {
+		t.Skip("SHARDNODE_TEST_SIMD is not set")
+	}
+	if Form() != want {
+		t.Fatalf("form %q runs, want %q", Form(), want)
+	}
+}
+
+func BenchmarkMul(b *testing.B) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	const rows, cols = 2048, 2048
+	for _, typ := range computed() {
+		m := newMatrix(b, typ, rows, cols, randomBlocks(rng, typ, rows*cols/typ.BlockLen(), false))
+		for _, tokens := range []int{1, 8, 64} {
+			x := randomActs(rng, tokens*cols)
+			y := make([]float32, tokens*rows)
+			var a Acts
+			a.Prepare(x, tokens, cols, m)
+			for _, c := range forms() {
+				if c.form == "ref" && tokens > 1 {
+					continue
+				}
+				b.Run(fmt.Sprintf("%s/%v/tokens=%d", c.form, typ, tokens), func(b *testing.B) {
+					b.SetBytes(int64(len(m.buf)))
+					for b.Loop() {
+						m.mul(&c.kernels, y, rows, &a, 0, m.Panels())
+					}
+					b.ReportMetric(float64(b.N)*2*rows*cols*float64(tokens)/b.Elapsed().Seconds()/1e9, "Gop/s")
+				})
+			}
+		}
+	}
+}
