@@ -5,14 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// unsafePrefix begins the message of what the sandbox forbids; such a value
-// fails on every use but a test for being defined.
-const unsafePrefix = "access to attribute "
-
-func (u undefined) unsafe() bool { return strings.HasPrefix(u.msg, unsafePrefix) }
-
+// unsafeAttr is what the sandbox gives instead of what it forbids.
 func unsafeAttr(v any, name string) undefined {
-	return undefined{unsafePrefix + quote(name) + " of '" + typeName(v) + "' object is unsafe."}
+	return undefined{"access to attribute " + quote(name) + " of '" + typeName(v) + "' object is unsafe."}
 }
 
 // missing is what v.name gives when there is no such thing.
@@ -111,7 +106,7 @@ func (r *render) element(x, i any) (any, bool) {
 		}
 		return x.lookup(r, i)
 	case *List:
-		if x.kind == kindKeys || x.kind == kindValues || x.kind == kindItems {
+		if x.isView() {
 			return nil, false
 		}
 		if n, ok := place(i, len(x.items)); ok {
@@ -175,14 +170,14 @@ func (e *sliceExpr) eval(r *render, s *scope) any {
 			b[i] = &n
 		} else if v != nil {
 			r.line = e.line
-			return undefined{"slice indices must be integers or None, not " + typeName(v)}
+			r.fail("slice indices must be integers or None, not %s", typeName(v))
 		}
 	}
 	r.line = e.line
 	r.checkDefined(x)
 	switch v := x.(type) {
 	case *List:
-		if v.kind > kindTuple && v.kind != kindRange {
+		if v.isView() {
 			break
 		}
 		out := &List{kind: v.kind}
@@ -193,7 +188,8 @@ func (e *sliceExpr) eval(r *render, s *scope) any {
 	case string, markup:
 		return like(x, r.sliceText(x, b))
 	}
-	return undefined{quote(typeName(x)+" object") + " cannot be sliced"}
+	r.fail("'%s' object is not subscriptable", typeName(x))
+	return nil
 }
 
 func (r *render) sliceText(x any, b [3]*int64) string {

@@ -51,7 +51,7 @@ func (d *dictExpr) eval(r *render, s *scope) any {
 type condExpr struct{ cond, yes, no expr }
 
 func (c *condExpr) eval(r *render, s *scope) any {
-	if r.truth(c.cond.eval(r, s)) {
+	if truth(c.cond.eval(r, s)) {
 		return c.yes.eval(r, s)
 	}
 	if c.no == nil {
@@ -68,7 +68,7 @@ type logicExpr struct {
 
 func (l *logicExpr) eval(r *render, s *scope) any {
 	a := l.a.eval(r, s)
-	if r.truth(a) == l.or {
+	if truth(a) == l.or {
 		return a
 	}
 	return l.b.eval(r, s)
@@ -76,15 +76,7 @@ func (l *logicExpr) eval(r *render, s *scope) any {
 
 type notExpr struct{ x expr }
 
-func (n *notExpr) eval(r *render, s *scope) any { return !r.truth(n.x.eval(r, s)) }
-
-// truth is bool(v) with an error for what the sandbox forbids.
-func (r *render) truth(v any) bool {
-	if u, ok := v.(undefined); ok && u.unsafe() {
-		r.fail("%s", u.msg)
-	}
-	return truth(v)
-}
+func (n *notExpr) eval(r *render, s *scope) any { return !truth(n.x.eval(r, s)) }
 
 // compareExpr is a chain: a < b < c holds if both do; b is evaluated once.
 type compareExpr struct {

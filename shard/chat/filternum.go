@@ -102,12 +102,16 @@ func round(v any, c *callArgs) any {
 	default:
 		c.r.fail("method must be common, ceil or floor")
 	}
-	if _, ok := integer(v); ok && digits >= 0 {
-		n, _ := integer(v)
+	n, whole := integer(v)
+	if whole && digits >= 0 {
 		return n
 	}
 	if digits < 0 {
-		return math.RoundToEven(f*scale) / scale
+		f = math.RoundToEven(f*scale) * math.Pow(10, float64(-digits))
+		if whole {
+			return int64(f)
+		}
+		return f
 	}
 	exact, err := strconv.ParseFloat(strconv.FormatFloat(f, 'f', int(digits), 64), 64)
 	if err != nil {
@@ -117,7 +121,7 @@ func round(v any, c *callArgs) any {
 }
 
 func defaultFilter(v any, c *callArgs) any {
-	if isUndefined(v) || c.r.truth(c.arg(1, "boolean", false)) && !c.r.truth(v) {
+	if isUndefined(v) || truth(c.arg(1, "boolean", false)) && !truth(v) {
 		return c.arg(0, "default_value", "")
 	}
 	return v
@@ -140,7 +144,7 @@ func fileSize(v any, c *callArgs) any {
 		c.r.fail("a size must be a number, not %s", typeName(v))
 	}
 	base, suffix := 1000.0, "B"
-	if c.r.truth(c.arg(0, "binary", false)) {
+	if truth(c.arg(0, "binary", false)) {
 		base, suffix = 1024, "iB"
 	}
 	if f == 1 {

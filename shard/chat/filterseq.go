@@ -44,15 +44,24 @@ func joinFilter(v any, c *callArgs) any {
 }
 
 // path follows a dotted path of attributes and indexes from v.
-func (r *render) path(v, path any) any {
+func (r *render) path(v, path any) any { return r.pathOr(v, path, nil) }
+
+// pathOr is path with a default for each attribute that is not there.
+func (r *render) pathOr(v, path, def any) any {
+	or := func(v any) any {
+		if def != nil && isUndefined(v) {
+			return def
+		}
+		return v
+	}
 	if n, ok := integer(path); ok {
-		return r.index(v, n)
+		return or(r.index(v, n))
 	}
 	for _, k := range strings.Split(r.str(path), ".") {
 		if n, err := strconv.ParseUint(k, 10, 32); err == nil {
-			v = r.index(v, int64(n))
+			v = or(r.index(v, int64(n)))
 		} else {
-			v = r.index(v, k)
+			v = or(r.index(v, k))
 		}
 	}
 	return v
@@ -110,7 +119,7 @@ func reverse(v any, c *callArgs) any {
 // mapFilter applies a filter to every item, or looks up an attribute of it.
 func mapFilter(v any, c *callArgs) any {
 	out := &iter{}
-	if !c.r.truth(v) {
+	if !truth(v) {
 		return out
 	}
 	path, byPath := c.kw.Get("attribute")
@@ -129,11 +138,7 @@ func mapFilter(v any, c *callArgs) any {
 			out.items = append(out.items, f(x, rest))
 			continue
 		}
-		y := c.r.path(x, path)
-		if def, ok := c.kw.Get("default"); ok && isUndefined(y) {
-			y = def
-		}
-		out.items = append(out.items, y)
+		out.items = append(out.items, c.r.pathOr(x, path, c.arg(-1, "default", nil)))
 	}
 	return out
 }
@@ -142,7 +147,7 @@ func mapFilter(v any, c *callArgs) any {
 func selectBy(byAttr, want bool) filter {
 	return func(v any, c *callArgs) any {
 		out := &iter{}
-		if !c.r.truth(v) {
+		if !truth(v) {
 			return out
 		}
 		args := c.pos
@@ -166,7 +171,7 @@ func selectBy(byAttr, want bool) filter {
 			if byAttr {
 				y = c.r.path(x, path)
 			}
-			ok := c.r.truth(y)
+			ok := truth(y)
 			if t != nil {
 				ok = t(y, rest)
 			}
@@ -228,8 +233,8 @@ func (r *render) sortKey(path any, caseSensitive bool) func(any) any {
 }
 
 func sortFilter(v any, c *callArgs) any {
-	key := c.r.sortKey(c.arg(2, "attribute", nil), c.r.truth(c.arg(1, "case_sensitive", false)))
-	return &List{items: c.r.sorted(c.r.items(v), key, c.r.truth(c.arg(0, "reverse", false)))}
+	key := c.r.sortKey(c.arg(2, "attribute", nil), truth(c.arg(1, "case_sensitive", false)))
+	return &List{items: c.r.sorted(c.r.items(v), key, truth(c.arg(0, "reverse", false)))}
 }
 
 func dictSort(v any, c *callArgs) any {
@@ -246,12 +251,12 @@ func dictSort(v any, c *callArgs) any {
 	default:
 		c.r.fail("You can only sort by either 'key' or 'value'")
 	}
-	key := c.r.sortKey(by, c.r.truth(c.arg(0, "case_sensitive", false)))
-	return &List{items: c.r.sorted(d.pairs(c.r), key, c.r.truth(c.arg(2, "reverse", false)))}
+	key := c.r.sortKey(by, truth(c.arg(0, "case_sensitive", false)))
+	return &List{items: c.r.sorted(d.pairs(c.r), key, truth(c.arg(2, "reverse", false)))}
 }
 
 func unique(v any, c *callArgs) any {
-	key := c.r.sortKey(c.arg(1, "attribute", nil), c.r.truth(c.arg(0, "case_sensitive", false)))
+	key := c.r.sortKey(c.arg(1, "attribute", nil), truth(c.arg(0, "case_sensitive", false)))
 	seen, out := &Dict{}, &iter{}
 	for _, x := range c.r.items(v) {
 		k := key(x)
@@ -266,15 +271,8 @@ func unique(v any, c *callArgs) any {
 // groupBy sorts items by an attribute and groups those that share it.
 func groupBy(v any, c *callArgs) any {
 	path := c.need(0, "attribute")
-	def, hasDef := c.arg(1, "default", nil), c.has(1, "default")
-	lookup := func(x any) any {
-		y := c.r.path(x, path)
-		if hasDef && isUndefined(y) {
-			return def
-		}
-		return y
-	}
-	fold := c.r.sortKey(nil, c.r.truth(c.arg(2, "case_sensitive", false)))
+	lookup := func(x any) any { return c.r.pathOr(x, path, c.arg(1, "default", nil)) }
+	fold := c.r.sortKey(nil, truth(c.arg(2, "case_sensitive", false)))
 	key := func(x any) any { return fold(lookup(x)) }
 	out := &List{}
 	var group *List
@@ -341,7 +339,7 @@ func extreme(sign int) filter {
 		if len(items) == 0 {
 			return undefined{"No aggregated item, sequence was empty."}
 		}
-		key := c.r.sortKey(c.arg(1, "attribute", nil), c.r.truth(c.arg(0, "case_sensitive", false)))
+		key := c.r.sortKey(c.arg(1, "attribute", nil), truth(c.arg(0, "case_sensitive", false)))
 		best, bestKey := items[0], key(items[0])
 		for _, x := range items[1:] {
 			if k := key(x); c.r.compare(k, bestKey, "<")*sign > 0 {

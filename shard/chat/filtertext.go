@@ -71,8 +71,8 @@ func indent(v any, c *callArgs) any {
 		c.r.grow(int(min(max(n, 0), maxStringBytes+1)))
 		by = strings.Repeat(" ", int(max(n, 0)))
 	}
-	first := c.r.truth(c.arg(1, "first", false))
-	blank := c.r.truth(c.arg(2, "blank", false))
+	first := truth(c.arg(1, "first", false))
+	blank := truth(c.arg(2, "blank", false))
 	if n := strings.Count(s, "\n") + 1; len(by) > maxStringBytes/n {
 		c.r.limit("bytes in a string", maxStringBytes)
 	} else {
@@ -119,7 +119,7 @@ func truncate(v any, c *callArgs) any {
 		return like(v, s)
 	}
 	cut := string(runes[:n-tail])
-	if !c.r.truth(c.arg(1, "killwords", false)) {
+	if !truth(c.arg(1, "killwords", false)) {
 		if i := strings.LastIndexByte(cut, ' '); i >= 0 {
 			cut = cut[:i]
 		}
@@ -143,7 +143,7 @@ func wordWrap(v any, c *callArgs) any {
 	if c.arg(2, "wrapstring", nil) != nil {
 		glue = c.str(2, "wrapstring")
 	}
-	breaks := c.r.truth(c.arg(1, "break_long_words", true))
+	breaks := truth(c.arg(1, "break_long_words", true))
 	var out []string
 	for _, line := range splitLines(c.r.str(v), &callArgs{r: c.r}) {
 		out = append(out, c.r.wrapLine(line, width, breaks)...)
@@ -182,7 +182,7 @@ func formatFilter(v any, c *callArgs) any {
 	if c.kw != nil {
 		args = c.kw
 	}
-	return like(v, c.r.percent(c.r.str(v), args))
+	return c.r.percentOf(v, c.r.str(v), args)
 }
 
 // tagPattern is what striptags removes: comments and tags.

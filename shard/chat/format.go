@@ -83,41 +83,51 @@ func (p *percentFormat) verb(f string) string {
 	if !has {
 		v = p.arg()
 	}
-	spec := percentSpec(flags)
+	p.b.WriteString(p.r.percentVerb(v, percentSpec(flags), verb))
+	return f
+}
+
+// percentVerb formats v as one verb says.
+func (r *render) percentVerb(v any, spec formatSpec, verb byte) string {
+	k, whole := integer(v)
+	f, real := number(v)
 	switch verb {
 	case 's', 'r':
-		s := p.r.str(v)
-		if verb == 'r' {
-			s = p.r.repr(v)
-		}
 		spec.zero, spec.verb = false, 's'
-		p.b.WriteString(p.r.formatText(s, spec))
+		if verb == 'r' {
+			return r.formatText(r.repr(v), spec)
+		}
+		return r.formatText(r.str(v), spec)
+	case 'c':
+		s, ok := text(v)
+		if whole && k >= 0 && k <= utf8.MaxRune {
+			s, ok = string(rune(k)), true
+		}
+		if !ok || utf8.RuneCountInString(s) != 1 {
+			r.fail("%%c requires int or char")
+		}
+		return r.formatText(s, spec)
 	case 'd', 'i', 'u':
-		n, ok := number(v)
-		if !ok {
-			p.r.fail("%%%c format: a real number is required, not %s", verb, typeName(v))
+		if !real {
+			r.fail("%%%c format: a real number is required, not %s", verb, typeName(v))
 		}
-		if k, ok := integer(v); ok {
-			p.b.WriteString(p.r.formatInt(k, spec, 'd'))
-		} else {
-			p.b.WriteString(p.r.formatInt(int64(n), spec, 'd'))
+		if !whole {
+			k = int64(f)
 		}
+		return r.formatInt(k, spec, 'd')
 	case 'x', 'X', 'o':
-		k, ok := integer(v)
-		if !ok {
-			p.r.fail("%%%c format: an integer is required, not %s", verb, typeName(v))
+		if !whole {
+			r.fail("%%%c format: an integer is required, not %s", verb, typeName(v))
 		}
-		p.b.WriteString(p.r.formatInt(k, spec, verb))
+		return r.formatInt(k, spec, verb)
 	case 'f', 'F', 'e', 'E', 'g', 'G':
-		n, ok := number(v)
-		if !ok {
-			p.r.fail("must be real number, not %s", typeName(v))
+		if !real {
+			r.fail("must be real number, not %s", typeName(v))
 		}
-		p.b.WriteString(p.r.formatReal(n, spec, verb))
-	default:
-		p.r.fail("unsupported format character '%c'", verb)
+		return r.formatReal(f, spec, verb)
 	}
-	return f
+	r.fail("unsupported format character '%c'", verb)
+	return ""
 }
 
 // formatSpec is Python's format specification.

@@ -142,8 +142,8 @@ type encoder struct {
 // toJSON is the filter tojson as transformers defines it.
 func toJSON(v any, c *callArgs) any {
 	e := &encoder{r: c.r, oneLine: true, item: ", ", key: ": "}
-	e.ascii = c.r.truth(c.arg(0, "ensure_ascii", false))
-	e.sortKeys = c.r.truth(c.arg(3, "sort_keys", false))
+	e.ascii = truth(c.arg(0, "ensure_ascii", false))
+	e.sortKeys = truth(c.arg(3, "sort_keys", false))
 	indent := c.arg(1, "indent", nil)
 	if s, ok := text(indent); ok {
 		e.oneLine, e.indent = false, s
@@ -300,10 +300,6 @@ func (e *encoder) text(s string) {
 		}
 		switch {
 		case c < 0x20, e.ascii && c >= 0x7f && c < 0x10000:
-			if c == 0x7f {
-				e.b.WriteByte(0x7f)
-				continue
-			}
 			e.b.Write(appendHex([]byte(`\u`), c, 4))
 		case e.ascii && c >= 0x10000:
 			c -= 0x10000

@@ -46,7 +46,7 @@ func (f *forNode) kept(r *render, s *scope, items []any) []any {
 	for _, x := range items {
 		in := s.inner()
 		f.target.assign(r, in, x)
-		if r.truth(f.cond.eval(r, in)) {
+		if truth(f.cond.eval(r, in)) {
 			kept = append(kept, x)
 		}
 	}

@@ -36,7 +36,7 @@ func (r *render) operate(op string, a, b any) any {
 		v, ok = r.repeat(a, b)
 	case "%":
 		if f, is := text(a); is {
-			v, ok = like(a, r.percent(f, b)), true
+			v, ok = r.percentOf(a, f, b), true
 		}
 	}
 	if ok {
@@ -53,6 +53,14 @@ func (r *render) operate(op string, a, b any) any {
 		r.noOperator(op, a, b)
 	}
 	return r.floats(op, f, g)
+}
+
+// percentOf formats v with f, the text of format. Markup escapes v.
+func (r *render) percentOf(format any, f string, v any) any {
+	if _, ok := format.(markup); ok {
+		v = r.escapedArg(v)
+	}
+	return like(format, r.percent(f, v))
 }
 
 func (r *render) noOperator(op string, a, b any) {

@@ -205,6 +205,9 @@ func (p *parser) ifBlock(line int) node {
 
 func (p *parser) forBlock(line int) node {
 	f := &forNode{line: line, target: p.target(true)}
+	if f.target.has("loop") {
+		syntax(line, "cannot assign to the special loop variable in a for-loop target")
+	}
 	p.wantName("in")
 	f.iter = p.tuple(false)
 	if p.skipName("if") {

@@ -64,7 +64,7 @@ type branch struct {
 func (n *ifNode) exec(r *render, s *scope, w *sink) flow {
 	for _, b := range n.branches {
 		r.line = b.line
-		if r.truth(b.cond.eval(r, s)) {
+		if truth(b.cond.eval(r, s)) {
 			return run(r, b.body, s, w)
 		}
 	}
@@ -76,6 +76,16 @@ func (n *ifNode) exec(r *render, s *scope, w *sink) flow {
 type target struct {
 	name, attr string
 	list       []target
+}
+
+// has reports whether t assigns to the variable name.
+func (t target) has(name string) bool {
+	for _, x := range t.list {
+		if x.has(name) {
+			return true
+		}
+	}
+	return t.list == nil && t.name == name
 }
 
 func (t target) assign(r *render, s *scope, v any) {

@@ -16,9 +16,6 @@ func (r *render) str(v any) string {
 	case markup:
 		return string(v)
 	case undefined:
-		if v.unsafe() {
-			r.fail("%s", v.msg)
-		}
 		return ""
 	}
 	return r.repr(v)
@@ -75,6 +72,10 @@ func (r *render) reprInto(b *strings.Builder, v any, depth int) {
 	}
 	switch v := v.(type) {
 	case *List:
+		if v.kind == kindRange {
+			b.WriteString(reprRange(v))
+			return
+		}
 		open, end := brackets(v)
 		b.WriteString(open)
 		for i, x := range v.items {
@@ -98,6 +99,24 @@ func (r *render) reprInto(b *strings.Builder, v any, depth int) {
 	default:
 		b.WriteString(r.repr(v))
 	}
+}
+
+// reprRange writes a range by its bounds, as far as its items tell them.
+func reprRange(l *List) string {
+	lo, hi, step := int64(0), int64(0), int64(1)
+	if n := len(l.items); n > 0 {
+		lo, _ = integer(l.items[0])
+		if n > 1 {
+			second, _ := integer(l.items[1])
+			step = second - lo
+		}
+		hi = lo + step*int64(n)
+	}
+	s := "range(" + strconv.FormatInt(lo, 10) + ", " + strconv.FormatInt(hi, 10)
+	if step != 1 {
+		s += ", " + strconv.FormatInt(step, 10)
+	}
+	return s + ")"
 }
 
 func brackets(l *List) (open, end string) {

@@ -73,9 +73,13 @@ func (r *render) field(f string, c *callArgs, next *int) string {
 
 func (r *render) fieldArg(name string, c *callArgs, next *int) any {
 	k, err := strconv.Atoi(name)
-	if name == "" {
+	if name == "" && *next >= 0 {
 		k, err = *next, nil
 		*next++
+	} else if err == nil && *next <= 0 {
+		*next = -1
+	} else if name == "" || err == nil {
+		r.fail("cannot mix {} and {0} in one format string")
 	}
 	if err == nil {
 		if k < 0 || k >= len(c.pos) {

@@ -67,20 +67,78 @@ func strAttr(x any, name string) (any, bool) {
 	if m, ok := strTextMethods[name]; ok {
 		return function(func(c *callArgs) any {
 			c.r.grow(len(s))
+			if name == "join" || name == "replace" {
+				c = c.escapedFor(x)
+			}
 			return like(x, m(s, c))
 		}), true
 	}
 	m, ok := strMethods[name]
 	if name == "format" { // not in the table, which it would refer to itself
-		m, ok = func(s string, c *callArgs) any { return like(x, c.r.format(s, c)) }, true
+		m, ok = func(s string, c *callArgs) any { return like(x, c.r.format(s, c.escapedFor(x))) }, true
 	}
 	if !ok {
 		return nil, false
 	}
 	return function(func(c *callArgs) any {
 		c.r.grow(len(s))
-		return m(s, c)
+		v := m(s, c)
+		if l, ok := v.(*List); ok && like(x, "") != any("") {
+			for i, part := range l.items {
+				l.items[i] = like(x, part.(string))
+			}
+		}
+		return v
 	}), true
+}
+
+// escapedFor returns c with its strings escaped if the method belongs to
+// markup.
+func (c *callArgs) escapedFor(receiver any) *callArgs {
+	if _, ok := receiver.(markup); !ok {
+		return c
+	}
+	out := &callArgs{r: c.r}
+	for _, v := range c.pos {
+		out.pos = append(out.pos, c.r.escapedArg(v))
+	}
+	if c.kw != nil {
+		out.kw = &Dict{}
+		for i, k := range c.kw.keys {
+			out.kw.set(c.r, k, c.r.escapedArg(c.kw.values[i]))
+		}
+	}
+	return out
+}
+
+// escapedArg escapes a string, and the strings of a list or dict.
+func (r *render) escapedArg(v any) any {
+	switch v := v.(type) {
+	case string:
+		return r.escape(v)
+	case *List:
+		r.growItems(len(v.items))
+		out := &List{kind: v.kind}
+		for _, x := range v.items {
+			if s, ok := x.(string); ok {
+				x = r.escape(s)
+			}
+			out.items = append(out.items, x)
+		}
+		return out
+	case *Dict:
+		r.growItems(v.Len())
+		out := &Dict{}
+		for i, k := range v.keys {
+			x := v.values[i]
+			if s, ok := x.(string); ok {
+				x = r.escape(s)
+			}
+			out.set(r, k, x)
+		}
+		return out
+	}
+	return v
 }
 
 func (r *render) strings(a []string) *List {
@@ -292,7 +350,7 @@ func splitSpace(s string, n int, fromRight bool) []string {
 }
 
 func splitLines(s string, c *callArgs) []string {
-	keep := c.r.truth(c.arg(0, "keepends", false))
+	keep := truth(c.arg(0, "keepends", false))
 	var out []string
 	for s != "" {
 		i := strings.IndexAny(s, "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029")

@@ -1,7 +1,5 @@
 package chat
 
-import "strings"
-
 // test is a test: v is what stands before is, c the arguments.
 type test func(v any, c *callArgs) bool
 
@@ -49,7 +47,7 @@ func holds(op string) test {
 }
 
 func iterable(v any, c *callArgs) bool {
-	return sequence(v, c) || isType[*iter](v, c) || isType[*loopVar](v, c)
+	return sequence(v, c) || isType[*List](v, c) || isType[*iter](v, c) || isType[*loopVar](v, c)
 }
 
 // sequence holds for what has a length and items: a view of a dict has no
@@ -57,21 +55,17 @@ func iterable(v any, c *callArgs) bool {
 func sequence(v any, _ *callArgs) bool {
 	switch v := v.(type) {
 	case *List:
+		return !v.isView()
+	case *Dict, string, markup, undefined:
 		return true
-	case *Dict, string, markup:
-		return true
-	case undefined:
-		return !v.unsafe()
 	}
 	return false
 }
 
 func callable(v any, _ *callArgs) bool {
-	switch v := v.(type) {
-	case function, *macroValue, *loopVar:
+	switch v.(type) {
+	case function, *macroValue, *loopVar, undefined:
 		return true
-	case undefined:
-		return strings.HasPrefix(v.msg, unsafePrefix)
 	}
 	return false
 }

@@ -48,6 +48,12 @@ func (l *List) Len() int {
 // At returns item i, which must be in [0, Len()).
 func (l *List) At(i int) any { return l.items[i] }
 
+// isView reports whether l is what a dict's keys, values or items gives, which
+// has no items by index.
+func (l *List) isView() bool {
+	return l.kind == kindKeys || l.kind == kindValues || l.kind == kindItems
+}
+
 // iter is a generator: it can be walked once, and has no length.
 type iter struct{ items []any }
 
@@ -198,9 +204,6 @@ func (r *render) items(v any) []any {
 		v.items = nil
 		return a
 	case undefined:
-		if v.unsafe() {
-			r.fail("%s", v.msg)
-		}
 		return nil
 	}
 	s, ok := text(v)
@@ -211,7 +214,7 @@ func (r *render) items(v any) []any {
 	r.growItems(n)
 	a := make([]any, 0, n)
 	for _, c := range s {
-		a = append(a, like(v, string(c)))
+		a = append(a, string(c))
 	}
 	return a
 }
@@ -282,7 +285,19 @@ func numbersEqual(a, b any) bool {
 	}
 	f, fok := number(a)
 	g, gok := number(b)
-	return fok && gok && f == g
+	if !fok || !gok || f != g {
+		return false
+	}
+	// An integer beyond 2**53 may round to a float that it does not equal.
+	return whole(f) == whole(g) && (!whole(f) || exact(a, f) == exact(b, g))
+}
+
+// exact returns the integer that a number is.
+func exact(v any, f float64) int64 {
+	if n, ok := integer(v); ok {
+		return n
+	}
+	return int64(f)
 }
 
 func (r *render) dictsEqual(x, y *Dict, depth int) bool {
