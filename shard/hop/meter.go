@@ -1,0 +1,60 @@
+package hop
+
+import (
+	"slices"
+	"time"
+
+	"github.com/shardnode/shardnode/tensorio/wire"
+	"github.com/shardnode/shardnode/transport/wirepb"
+)
+
+// maxSamples bounds the delays a Meter keeps; beyond it the oldest go.
+const maxSamples = 4096
+
+// A Meter measures one hop at its receiving end. It belongs to one goroutine.
+//
+// The clocks of two machines differ. So a delay is what the frame took more
+// than the fastest frame of the session, plus the path's known minimum.
+type Meter struct {
+	floor time.Duration // least time a frame can take: half the path's RTT
+
+	steps, bytes uint64
+	codec        wire.Codec
+	delays       []time.Duration // clock difference included
+	at           int             // where the next delay goes once delays is full
+}
+
+// NewMeter returns a Meter of a path whose round trip takes rtt.
+func NewMeter(rtt time.Duration) *Meter { return &Meter{floor: rtt / 2} }
+
+// Add counts a frame of n bytes that its sender wrote at sentUnixUS by its
+// clock and that was read at now.
+func (m *Meter) Add(n int, codec wire.Codec, sentUnixUS int64, now time.Time) {
+	m.steps++
+	m.bytes += uint64(n)
+	m.codec = codec
+	delay := time.Duration(now.UnixMicro()-sentUnixUS) * time.Microsecond
+	if len(m.delays) < maxSamples {
+		m.delays = append(m.delays, delay)
+		return
+	}
+	m.delays[m.at] = delay
+	m.at = (m.at + 1) % maxSamples
+}
+
+// Message returns what was measured.
+func (m *Meter) Message() *wirepb.Hop {
+	out := &wirepb.Hop{Steps: m.steps, Bytes: m.bytes, Codec: m.codec.String()}
+	if len(m.delays) == 0 {
+		return out
+	}
+	sorted := slices.Clone(m.delays)
+	slices.Sort(sorted)
+	least := sorted[0]
+	at := func(q float64) float64 {
+		d := sorted[int(q*float64(len(sorted)-1))] - least + m.floor
+		return float64(d) / float64(time.Millisecond)
+	}
+	out.P50Ms, out.P99Ms = at(0.50), at(0.99)
+	return out
+}

@@ -1,0 +1,216 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/engine"
+	"github.com/shardnode/shardnode/shard/hop"
+)
+
+// An Engine runs the layers of one span for many sessions. Package engine's
+// does.
+type Engine interface {
+	Open(id shard.SessionID, span shard.Span, maxTokens int) error
+	Step(ctx context.Context, step engine.Step) (engine.Result, error)
+	More(ctx context.Context, id shard.SessionID) ([]float32, error)
+	CloseSession(id shard.SessionID)
+}
+
+// Held is a span that a node serves.
+type Held struct {
+	Model  shard.ModelID
+	Span   shard.Span
+	Layers int // of the whole model
+	Dim    int // width of a hidden state
+	Vocab  int
+	Engine Engine
+}
+
+// Config holds the settings of a [Node].
+type Config struct {
+	Self shard.PeerID
+	Name string
+
+	// Dial opens a stream to a neighbour. It must return when ctx ends. Nil on
+	// a node that is alone.
+	Dial func(ctx context.Context, to hop.Neighbour, proto string) (io.ReadWriteCloser, error)
+
+	// MaxSessions bounds the sessions of this node; one more is refused with
+	// NoCapacity. Default: 512.
+	MaxSessions int
+
+	// OpenTimeout bounds how long a driver may take to say what it wants, and
+	// how long setting up the stage may take. Default: 10 s.
+	OpenTimeout time.Duration
+
+	Logger zerolog.Logger
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.MaxSessions < 0 {
+		return c, fmt.Errorf("node: MaxSessions is %d, want 0 or more", c.MaxSessions)
+	}
+	c.MaxSessions = cmp.Or(c.MaxSessions, 512)
+	c.OpenTimeout = cmp.Or(c.OpenTimeout, 10*time.Second)
+	return c, nil
+}
+
+// A Node serves stages of sessions.
+type Node struct {
+	cfg    Config
+	ctx    context.Context // ends at Close; the parent of every session's
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup // handlers, their helpers, local sessions
+
+	mu       sync.Mutex // guards what follows
+	held     *Held      // what new sessions get; nil: nothing
+	draining bool
+	sessions map[shard.SessionID]*stage
+	changed  chan struct{} // closed and made anew when a session comes or goes
+}
+
+var errClosed = errors.New("the node is closed")
+
+// New returns a Node that holds nothing yet. Close ends it.
+func New(cfg Config) (*Node, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &Node{
+		cfg: cfg, ctx: ctx, cancel: cancel,
+		sessions: map[shard.SessionID]*stage{}, changed: make(chan struct{}),
+	}, nil
+}
+
+// Hold makes h what new sessions are served from; nil for nothing. Sessions
+// that run keep what they began with, so the caller closes a former engine
+// only after [Node.Idle].
+func (n *Node) Hold(h *Held) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.held = h
+}
+
+// Sessions returns the number of sessions that run.
+func (n *Node) Sessions() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.sessions)
+}
+
+// Drain refuses new sessions from now on, and returns when none run any more
+// or ctx has ended.
+func (n *Node) Drain(ctx context.Context) error {
+	n.mu.Lock()
+	n.draining = true
+	n.mu.Unlock()
+	return n.Idle(ctx)
+}
+
+// Idle returns when no session runs, or with the error of ctx.
+func (n *Node) Idle(ctx context.Context) error {
+	for {
+		n.mu.Lock()
+		count, changed := len(n.sessions), n.changed
+		n.mu.Unlock()
+		if count == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%d sessions still run: %w", count, ctx.Err())
+		}
+	}
+}
+
+// Close ends every session and returns when their goroutines are gone. It may
+// be called twice.
+func (n *Node) Close() {
+	n.mu.Lock()
+	n.draining = true
+	n.mu.Unlock()
+	n.cancel(errClosed)
+	n.wg.Wait()
+}
+
+// Local returns a stream to this node for a driver in the same process. It
+// carries the same frames as one over the network.
+func (n *Node) Local() io.ReadWriteCloser {
+	ours, theirs := net.Pipe()
+	n.wg.Go(func() { n.ServeSession(n.ctx, ours, n.cfg.Self, 0) })
+	return theirs
+}
+
+// admit registers st, or says why it can't be.
+func (n *Node) admit(st *stage) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h, o := n.held, &st.open
+	switch {
+	case n.draining:
+		return &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: "the peer is leaving"}
+	case h == nil:
+		return &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: "the peer holds no layers yet"}
+	case h.Model != o.Model:
+		return &shard.StageError{Span: o.Span, Code: shard.WrongModel, Text: "the peer serves other model bytes: all members need the same file"}
+	case !h.Span.Covers(o.Span):
+		return &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: fmt.Sprintf("the peer holds layers %v", h.Span)}
+	case (o.Next == nil) != (int(o.Span.End) == h.Layers):
+		return &shard.StageError{Span: o.Span, Code: shard.Invalid, Text: fmt.Sprintf("the model has %d layers: the stage with the last one, and only it, has no next", h.Layers)}
+	case len(n.sessions) >= n.cfg.MaxSessions:
+		return &shard.StageError{Span: o.Span, Code: shard.NoCapacity, Text: fmt.Sprintf("%d sessions run already", len(n.sessions))}
+	case n.sessions[o.Session] != nil:
+		return &shard.StageError{Span: o.Span, Code: shard.Invalid, Text: "the session has a stage on this peer already"}
+	}
+	st.held = h
+	n.sessions[o.Session] = st
+	n.notify()
+	return nil
+}
+
+// remove forgets st.
+func (n *Node) remove(st *stage) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.sessions[st.open.Session] == st {
+		delete(n.sessions, st.open.Session)
+		n.notify()
+	}
+}
+
+// notify wakes whoever waits for a change of sessions. n.mu is held.
+func (n *Node) notify() {
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// find returns the stage of a session, waiting for it until ctx ends: a
+// neighbour's link may arrive before the driver's stream.
+func (n *Node) find(ctx context.Context, id shard.SessionID) (*stage, error) {
+	for {
+		n.mu.Lock()
+		st, changed := n.sessions[id], n.changed
+		n.mu.Unlock()
+		if st != nil {
+			return st, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, &shard.StageError{Code: shard.Stale, Text: "the session is not open on this peer"}
+		}
+	}
+}
