@@ -19,9 +19,7 @@ func DotsF16Group(dst []float32, dstStride int, q []float32, heads int, k []uint
 	dim := len(q) / heads
 	_ = dst[(heads-1)*dstStride+n-1]
 	_ = k[(n-1)*stride:][:dim]
-	for h := range heads {
-		dotsF16Ref(dst[h*dstStride:][:n], q[h*dim:][:dim], k, stride, scale)
-	}
+	dotsF16(dst, dstStride, q[:heads*dim], heads, k, stride, n, scale)
 }
 
 // AccumF16 adds the rows of v to dst, weighted by p: for each j in order,
@@ -40,7 +38,5 @@ func AccumF16Group(dst []float32, heads int, p []float32, pStride int, v []uint1
 	dim := len(dst) / heads
 	_ = p[(heads-1)*pStride+n-1]
 	_ = v[(n-1)*stride:][:dim]
-	for h := range heads {
-		accumF16Ref(dst[h*dim:][:dim], p[h*pStride:][:n], v, stride)
-	}
+	accumF16(dst[:heads*dim], heads, p, pStride, v, stride, n)
 }

@@ -18,3 +18,5 @@
 // functions are safe for concurrent use on disjoint destinations. They panic
 // when a slice is shorter than the others demand.
 package vec
+
+//go:generate sh -c "cd gen && go run . -pkg vec -out ../kernels_amd64.s -stubs ../kernels_amd64.go"

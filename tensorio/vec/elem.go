@@ -7,18 +7,18 @@ func Exp(x float32) float32 {
 
 // ExpTo sets dst[i] = Exp(x[i]). dst may be x.
 func ExpTo(dst, x []float32) {
-	expToRef(dst[:len(x)], x)
+	expTo(dst[:len(x)], x)
 }
 
 // SiluMul sets dst[i] = gate[i]/(1+Exp(-gate[i])) * up[i]. dst may be gate or up.
 func SiluMul(dst, gate, up []float32) {
-	siluMulRef(dst[:len(gate)], gate, up[:len(gate)])
+	siluMul(dst[:len(gate)], gate, up[:len(gate)])
 }
 
 // GeluMul sets dst[i] = gelu(gate[i]) * up[i] with the tanh form of gelu. dst
 // may be gate or up.
 func GeluMul(dst, gate, up []float32) {
-	geluMulRef(dst[:len(gate)], gate, up[:len(gate)])
+	geluMul(dst[:len(gate)], gate, up[:len(gate)])
 }
 
 // Add sets dst[i] += x[i] over the length of x.
@@ -28,15 +28,15 @@ func Add(dst, x []float32) {
 
 // AddTo sets dst[i] = x[i] + y[i] over the length of y. dst may be x or y.
 func AddTo(dst, x, y []float32) {
-	addRef(dst[:len(y)], x[:len(y)], y)
+	add(dst[:len(y)], x[:len(y)], y)
 }
 
 // Scale sets x[i] *= s.
 func Scale(x []float32, s float32) {
-	scaleRef(x, s)
+	scale(x, s)
 }
 
 // Axpy sets y[i] = FMA(a, x[i], y[i]) over the length of x.
 func Axpy(a float32, x, y []float32) {
-	axpyRef(a, x, y[:len(x)])
+	axpy(a, x, y[:len(x)])
 }

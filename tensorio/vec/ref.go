@@ -203,17 +203,26 @@ func dotRow(q []float32, k []uint16) float32 {
 	return fold(&s)
 }
 
-func dotsF16Ref(dst, q []float32, k []uint16, stride int, scale float32) {
-	for j := range dst {
-		dst[j] = float32(scale * dotRow(q, k[j*stride:]))
+// dotsF16Ref defines [DotsF16Group].
+func dotsF16Ref(dst []float32, dstStride int, q []float32, heads int, k []uint16, stride, n int, scale float32) {
+	dim := len(q) / heads
+	for h := range heads {
+		for j := range n {
+			dst[h*dstStride+j] = float32(scale * dotRow(q[h*dim:][:dim], k[j*stride:]))
+		}
 	}
 }
 
-func accumF16Ref(dst, p []float32, v []uint16, stride int) {
-	for j, w := range p {
-		row := v[j*stride:][:len(dst)]
-		for i := range dst {
-			dst[i] = FMA(w, f32FromF16(row[i]), dst[i])
+// accumF16Ref defines [AccumF16Group].
+func accumF16Ref(dst []float32, heads int, p []float32, pStride int, v []uint16, stride, n int) {
+	dim := len(dst) / heads
+	for h := range heads {
+		sum := dst[h*dim:][:dim]
+		for j := range n {
+			w, row := p[h*pStride+j], v[j*stride:][:dim]
+			for i := range sum {
+				sum[i] = FMA(w, f32FromF16(row[i]), sum[i])
+			}
 		}
 	}
 }

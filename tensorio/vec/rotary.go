@@ -41,8 +41,9 @@ func (r *Rotary) Tables(cos, sin []float32, pos int) {
 func RopeHalf(x []float32, headDim int, cos, sin []float32) {
 	half := len(cos)
 	sin = sin[:half]
-	for ; len(x) >= headDim && headDim > 0; x = x[headDim:] {
-		ropeHalfRef(x[:headDim], cos, sin, half)
+	checkHead(headDim, half)
+	for ; len(x) >= headDim; x = x[headDim:] {
+		ropeHalf(x[:headDim], cos, sin, half)
 	}
 }
 
@@ -50,7 +51,14 @@ func RopeHalf(x []float32, headDim int, cos, sin []float32) {
 // models have them.
 func RopePairs(x []float32, headDim int, cos, sin []float32) {
 	sin = sin[:len(cos)]
-	for ; len(x) >= headDim && headDim > 0; x = x[headDim:] {
-		ropePairsRef(x[:headDim], cos, sin)
+	checkHead(headDim, len(cos))
+	for ; len(x) >= headDim; x = x[headDim:] {
+		ropePairs(x[:headDim], cos, sin)
+	}
+}
+
+func checkHead(headDim, pairs int) {
+	if headDim < 1 || headDim < 2*pairs {
+		panic("vec: a head is smaller than its rotary pairs")
 	}
 }

@@ -5,7 +5,7 @@ import "math"
 // Dot returns the sum of x[i]*y[i] over the length of x, in 16 lanes of [FMA].
 func Dot(x, y []float32) float32 {
 	y = y[:len(x)]
-	return dotRef(x, y)
+	return dot(x, y)
 }
 
 // SumSquares returns Dot(x, x).
@@ -24,20 +24,16 @@ func RMSNorm(dst, x, w []float32, eps float32) {
 	mulScale(dst[:len(x)], x, w[:len(x)], 1/root)
 }
 
-func mulScale(dst, x, w []float32, s float32) {
-	mulScaleRef(dst, x, w, s)
-}
-
 // Max returns the largest value of x, and minus infinity if x is empty. NaN
 // is passed over.
 func Max(x []float32) float32 {
-	return maxRef(x)
+	return largest(x)
 }
 
 // ExpSum sets x[i] = Exp(x[i] - shift) and returns their sum in 16 lanes: the
 // piece of a softmax that an online softmax needs for each page.
 func ExpSum(x []float32, shift float32) float32 {
-	return expSumRef(x, shift)
+	return expSum(x, shift)
 }
 
 // Softmax replaces x by e^x divided by the sum of all e^x: [Max], [ExpSum],

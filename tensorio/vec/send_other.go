@@ -1,0 +1,47 @@
+//go:build !amd64
+
+package vec
+
+// This file sends each kernel to the only form there is.
+
+func dot(x, y []float32) float32 { return dotRef(x, y) }
+
+func largest(x []float32) float32 { return maxRef(x) }
+
+func expSum(x []float32, shift float32) float32 { return expSumRef(x, shift) }
+
+func mulScale(dst, x, w []float32, s float32) { mulScaleRef(dst, x, w, s) }
+
+func add(dst, x, y []float32) { addRef(dst, x, y) }
+
+func scale(x []float32, s float32) { scaleRef(x, s) }
+
+func axpy(a float32, x, y []float32) { axpyRef(a, x, y) }
+
+func expTo(dst, x []float32) { expToRef(dst, x) }
+
+func siluMul(dst, gate, up []float32) { siluMulRef(dst, gate, up) }
+
+func geluMul(dst, gate, up []float32) { geluMulRef(dst, gate, up) }
+
+func toF16(dst []uint16, x []float32) bool { return toF16Ref(dst, x) }
+
+func fromF16(dst []float32, x []uint16) { fromF16Ref(dst, x) }
+
+func toBF16(dst []uint16, x []float32) { toBF16Ref(dst, x) }
+
+func fromBF16(dst []float32, x []uint16) { fromBF16Ref(dst, x) }
+
+func roundBF16(x []float32) { roundBF16Ref(x) }
+
+func ropeHalf(x, cos, sin []float32, half int) { ropeHalfRef(x, cos, sin, half) }
+
+func ropePairs(x, cos, sin []float32) { ropePairsRef(x, cos, sin) }
+
+func dotsF16(dst []float32, dstStride int, q []float32, heads int, k []uint16, stride, n int, scale float32) {
+	dotsF16Ref(dst, dstStride, q, heads, k, stride, n, scale)
+}
+
+func accumF16(dst []float32, heads int, p []float32, pStride int, v []uint16, stride, n int) {
+	accumF16Ref(dst, heads, p, pStride, v, stride, n)
+}
