@@ -12,6 +12,7 @@ type bpe struct {
 	merges       mergeTable
 	byteLevel    bool
 	ignoreMerges bool // a piece that is a token is that token (Llama 3)
+	wholeLines   bool // so is a run of newlines (Gemma 4)
 	fuseUnk      bool
 	unk          shard.Token
 	// byteIDs are the tokens of single bytes, none where there is none: letters
@@ -50,7 +51,7 @@ func (m *bpe) encodeWord(dst []shard.Token, word string, w *work) []shard.Token 
 	}
 	at := len(dst)
 	id, whole := none, false
-	if m.ignoreMerges {
+	if m.ignoreMerges || m.wholeLines && word[0] == '\n' {
 		if m.byteLevel {
 			id, whole = m.vocab[toLetters(word)]
 		} else {

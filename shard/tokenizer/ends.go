@@ -49,6 +49,7 @@ func (t *Tokenizer) findEnds(more ...shard.Token) {
 		}
 		byText[text] = id
 		switch {
+		case text == "</s>" && t.kinds[i] == user: // a tag of HTML (Gemma)
 		case endTexts[text]:
 			ends[id] = true
 			t.kinds[i] = control

@@ -1,0 +1,188 @@
+package tokenizer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A preset is what the name in tokenizer.ggml.pre stands for. GGUF files carry
+// only the name; the patterns are those of the models' own tokenizer.json,
+// and the flags are llama.cpp's (src/llama-vocab.cpp, llama_vocab::impl::load).
+type preset struct {
+	split        []stage
+	ignoreMerges bool
+	addBOS       bool
+	nfc          bool // the model's tokenizer.json normalizes, which llama.cpp leaves out
+	// meta: the vocabulary is of SentencePiece's kind, with '▁' for spaces and
+	// "<0x0A>" for bytes, though it has merges.
+	meta bool
+}
+
+// A stage is a pattern whose matches become pieces, or the mark letters.
+type stage string
+
+// letterStage spells bytes as letters, for the stages behind it.
+const letterStage stage = "\x00letters"
+
+// Parts that many patterns share.
+const (
+	contractions = `(?i:'s|'t|'re|'ve|'m|'ll|'d)`
+	endings      = `\s*[\r\n]+|\s+(?!\S)|\s+`
+	upper        = `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`
+	lower        = `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`
+	noWord       = `[^\r\n\p{L}\p{N}]?`
+	marks        = ` ?[^\s\p{L}\p{N}]+`
+	asciiWord    = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
+	deepseekMain = asciiWord + `|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|` + endings
+	cjkKana      = `[一-龥぀-ゟ゠-ヿ]+`
+	lines        = `[^\n]+|[\n]+`
+)
+
+// llama3Like is Llama 3's pattern with digits as given.
+func llama3Like(digits string) stage {
+	return stage(contractions + `|` + noWord + `\p{L}+|` + digits + `|` + marks + `[\r\n]*|` + endings)
+}
+
+// cased is the pattern of o200k and its kin, which splits at changes of case.
+func cased(tail, digits, lineEnd string) stage {
+	return stage(noWord + upper + `*` + lower + `+` + tail + `|` + noWord + upper + `+` + lower + `*` + tail +
+		`|` + digits + `|` + marks + lineEnd + `|` + endings)
+}
+
+const (
+	gpt2Stage      stage = gpt2Pattern
+	digitStage     stage = `\p{N}`
+	upTo3          stage = `\p{N}{1,3}`
+	bloomStage     stage = ` ?[^(\s|.,!?…。，、।۔،)]+`
+	deepseekLetter stage = `\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⲳⲴꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+`
+)
+
+// presets returns the preset of every name, and of "default".
+func presets() map[string]preset {
+	llama3 := preset{split: []stage{llama3Like(`\p{N}{1,3}`)}}
+	llama3BOS := preset{split: llama3.split, ignoreMerges: true, addBOS: true}
+	qwen2 := preset{split: []stage{llama3Like(`\p{N}`)}}
+	qwen2NFC := preset{split: qwen2.split, nfc: true}
+	gpt2 := preset{split: []stage{gpt2Stage}}
+	digits := preset{split: []stage{digitStage, gpt2Stage}}
+	deepseek3 := preset{split: []stage{upTo3, cjkKana, deepseekMain}}
+	bloom := preset{split: []stage{bloomStage}}
+	gpt4o := preset{split: []stage{cased(contractions+`?`, `\p{N}{1,3}`, `[\r\n/]*`)}}
+	bailing := preset{split: []stage{`'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+`}}
+	lineMeta := preset{split: []stage{lines}, meta: true}
+	ayaDigits := stage(`\d{1,3}(?=(?:\d{3})*\b)`)
+	threes := stage(`[0-9][0-9][0-9]`)
+	m := map[string]preset{
+		"default": {split: []stage{"[\\p{P}\\$\\+<=>\\^~\\|]+", gpt2Stage, `\p{N}+`, threes}},
+		"falcon": {split: []stage{
+			punctuation + "+", gpt2Stage, letterStage, `\p{N}+`, threes,
+		}},
+		"deepseek-llm":   {split: []stage{`[\r\n]`, deepseekLetter, `\s?[!-/:-~！-／：-～‘-‟　-。]+`, `\s+$`, `[一-龥ࠀ-一가-퟿]+`, `\p{N}+`}},
+		"deepseek-coder": {split: []stage{`[\r\n]`, `\s?\p{L}+`, `\s?\p{P}+`, `[一-龥ࠀ-一가-퟿]+`, digitStage}},
+		"spark2_5":       {split: []stage{upTo3, cjkKana, asciiWord + `|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+`, digitStage}},
+		"youtu": {ignoreMerges: true, split: []stage{
+			`[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+`,
+			cased(contractions+`?`, `\p{N}`, `[\r\n/]*`),
+		}},
+		"jais-2": {split: []stage{contractions + `|` + noWord + `\p{L}+|\p{N}{1,3}|` + marks + `[\r\n]*|\s*[\r\n]+|` +
+			`\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}`}},
+		"qwen35": {nfc: true, split: []stage{contractions + `|` + noWord + `[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|` + endings}},
+		"viking": {split: []stage{bloomStage, digitStage}},
+		"tekken": {split: []stage{cased("", `\p{N}`, `[\r\n/]*`)}, ignoreMerges: true, addBOS: true},
+		"chameleon": {addBOS: true, split: []stage{
+			`<sentinel:[0-9]+>`, `(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z`, `([\t\n]|    |  )`, digitStage, "[\\p{P}!-/:-@\\[-`{-~]", gpt2Stage,
+		}},
+		"granite-embed-multi-97m": {split: gpt4o.split, ignoreMerges: true},
+		"kimi-k2": {split: []stage{`[\p{Han}]+|` + noWord + `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+` + contractions + `?|` +
+			noWord + `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*` + contractions + `?|\p{N}{1,3}|` + marks + `[\r\n]*|` + endings}},
+		"superbpe":   {split: []stage{`\p{N}+`, `\d{1,3}(?=(?:\d{3})*(?!\d))`}},
+		"seed-coder": {split: []stage{contractions + `|` + noWord + `\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|` + endings}},
+		"ufakzeka":   {split: []stage{noWord + `\p{L}+|\p{N}|` + marks + `[\r\n]*|` + endings}},
+		"afmoe": {split: []stage{
+			`\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))`,
+			`[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+`, deepseekMain,
+		}},
+		"laguna":     {split: []stage{lines, llama3Like(`\p{N}`)}},
+		"exaone-moe": {split: []stage{contractions + `|` + noWord + `(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}|` + marks + `[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+`}},
+		"minicpm5":   {split: []stage{upTo3, llama3Like(`\p{N}+`)}, ignoreMerges: true},
+	}
+	alias := func(p preset, names string) {
+		for name := range strings.FieldsSeq(names) {
+			m[name] = p
+		}
+	}
+	alias(llama3BOS, "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano")
+	alias(llama3, "dbrx smaug-bpe glm4 chatglm-bpe")
+	alias(qwen2NFC, "qwen2 megrez")
+	alias(qwen2, "deepseek-r1-qwen kormo f2llmv2 stablelm2 hunyuan solar-open grok-2")
+	alias(gpt2, "gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert jina-v1-en "+
+		"jina-v2-code roberta-bpe jais exaone4 trillion granite-docling")
+	alias(preset{split: gpt2.split, nfc: true}, "mpt olmo")
+	alias(digits, "starcoder refact smollm codeshell exaone minerva-7b mellum2")
+	alias(preset{split: digits.split, nfc: true}, "command-r")
+	alias(deepseek3, "deepseek-v3 hunyuan-dense joyai-llm hy_v4")
+	alias(bloom, "poro-chat bloom gpt3-finnish")
+	alias(gpt4o, "gpt-4o llama4 kanana2 talkie minimax-m2")
+	alias(preset{split: append([]stage{ayaDigits}, gpt4o.split...)}, "tiny_aya cohere2moe")
+	alias(bailing, "bailingmoe bailingmoe2 llada-moe")
+	alias(lineMeta, "gemma4 granite-embed-multi-311m sarvam-moe")
+	return m
+}
+
+// findPreset returns the preset of name, or an error that names the nearest.
+func findPreset(name string) (preset, error) {
+	all := presets()
+	if p, ok := all[name]; ok {
+		return p, nil
+	}
+	near, best := "", 1<<30
+	for known := range all {
+		d := distance(name, known)
+		if d < best || d == best && known < near {
+			near, best = known, d
+		}
+	}
+	return preset{}, fmt.Errorf("tokenizer.ggml.pre %q is not known, the nearest is %q; convert the model anew or use its tokenizer.json",
+		describe(name), near)
+}
+
+// distance is the number of bytes to insert, delete or replace to make b of a
+// (Levenshtein), of at most the first 40 bytes of each.
+func distance(a, b string) int {
+	a, b = a[:min(len(a), 40)], b[:min(len(b), 40)]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+// stages makes the splitters of a preset.
+func (p *preset) stages() ([]splitter, error) {
+	b := &stageBuilder{}
+	for _, s := range p.split {
+		if s == letterStage {
+			b.splitters = append(b.splitters, letterSplit{})
+			continue
+		}
+		if err := b.addPattern(string(s), isolated, false); err != nil {
+			return nil, err
+		}
+	}
+	if !p.meta && !slices.Contains(p.split, letterStage) {
+		b.splitters = append(b.splitters, letterSplit{})
+	}
+	return b.splitters, nil
+}
