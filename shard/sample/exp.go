@@ -23,7 +23,7 @@ const (
 	logL7 = 1.479819860511658591e-01
 )
 
-// exp returns e**x within one unit in the last place, with the same bits on
+// exp returns e**x to within one unit in the last place, with the same bits on
 // every machine. math.Exp has assembly forms that differ between processors.
 // The conversions keep compilers from fusing a product with a sum.
 func exp(x float64) float64 {
@@ -56,7 +56,7 @@ func exp(x float64) float64 {
 	return y * math.Float64frombits(uint64(k+1023)<<52)
 }
 
-// log returns the natural logarithm of x within one unit in the last place,
+// log returns the natural logarithm of x to within one unit in the last place,
 // with the same bits on every machine. x is a positive normal number.
 func log(x float64) float64 {
 	f1, ki := math.Frexp(x)
