@@ -184,9 +184,7 @@ func unpackQ3_K(s *superBlock, src []byte) {
 	hmask, qs, sc := src[:32], src[32:96], src[96:108]
 	s.d, s.dmin = f16At(src[108:]), 0
 	for j := range 16 {
-		low := sc[j%8] >> (4 * (j / 8)) & 15
-		high := sc[8+j%4] >> (2 * (j / 4)) & 3
-		s.scale[j], s.min[j] = int8(low|high<<4)-32, 0
+		s.scale[j], s.min[j] = scaleQ3_K(j, sc), 0
 	}
 	for k := range s.q {
 		half, rest := k/128, k%128
@@ -194,6 +192,13 @@ func unpackQ3_K(s *superBlock, src []byte) {
 		high := hmask[k%32] >> (k / 32) & 1
 		s.q[k] = int8(low|high<<2) - 4
 	}
+}
+
+// scaleQ3_K returns the scale of sub-block j of Q3_K.
+func scaleQ3_K(j int, sc []byte) int8 {
+	low := sc[j%8] >> (4 * (j / 8)) & 15
+	high := sc[8+j%4] >> (2 * (j / 4)) & 3
+	return int8(low|high<<4) - 32
 }
 
 // scaleMinK4 returns the 6-bit scale and minimum of sub-block j of Q4_K and

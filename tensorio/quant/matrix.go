@@ -87,20 +87,30 @@ func (m *Matrix) PackPanels(src []byte, lo, hi int) error {
 	if lo < 0 || hi > m.Panels() || lo > hi {
 		return fmt.Errorf("panels [%d, %d) of %d", lo, hi, m.Panels())
 	}
-	var store [PanelRows][]byte
 	for p := lo; p < hi; p++ {
-		rows := store[:0]
-		for r := p * PanelRows; r < min((p+1)*PanelRows, m.rows); r++ {
-			rows = append(rows, src[r*rowBytes:(r+1)*rowBytes])
-		}
-		panel := m.panel(p)
-		clear(panel)
-		for u := range m.layout.units(m.cols) {
-			packUnit(panel[u*m.layout.unitBytes:][:m.layout.unitBytes], m.typ, &m.layout, rows, u)
-		}
+		first := p * PanelRows
+		m.packPanel(m.panel(p), src[first*rowBytes:min(first+PanelRows, m.rows)*rowBytes], rowBytes)
 	}
 	return nil
 }
+
+// packPanel lays the rows of one panel out, a few units of all rows at a time:
+// what is written together stays in the first cache.
+func (m *Matrix) packPanel(panel, src []byte, rowBytes int) {
+	clear(panel)
+	units := max(1, packBytes/m.layout.unitBytes)
+	step := units * m.layout.unitCols / m.typ.BlockLen() * m.typ.BlockBytes()
+	for at := 0; at < rowBytes; at += step {
+		n := min(step, rowBytes-at)
+		for r := range len(src) / rowBytes {
+			packRow(panel, m.typ, &m.layout, r, src[r*rowBytes+at:][:n])
+		}
+		panel = panel[min(units*m.layout.unitBytes, len(panel)):]
+	}
+}
+
+// packBytes is how much of a panel is laid out at a time, for all its rows.
+const packBytes = 8 << 10
 
 // panel returns the bytes of panel p.
 func (m *Matrix) panel(p int) []byte { return m.buf[p*m.panelBytes : (p+1)*m.panelBytes] }

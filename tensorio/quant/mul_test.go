@@ -2,7 +2,6 @@ package quant
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -183,31 +182,5 @@ func TestTheFormThatTheEnvironmentAsksForRuns(t *testing.T) {
 	}
 	if Form() != want {
 		t.Fatalf("form %q runs, want %q", Form(), want)
-	}
-}
-
-func BenchmarkMul(b *testing.B) {
-	rng := rand.New(rand.NewPCG(5, 6))
-	const rows, cols = 2048, 2048
-	for _, typ := range computed() {
-		m := newMatrix(b, typ, rows, cols, randomBlocks(rng, typ, rows*cols/typ.BlockLen(), false))
-		for _, tokens := range []int{1, 8, 64} {
-			x := randomActs(rng, tokens*cols)
-			y := make([]float32, tokens*rows)
-			var a Acts
-			a.Prepare(x, tokens, cols, m)
-			for _, c := range forms() {
-				if c.form == "ref" && tokens > 1 {
-					continue
-				}
-				b.Run(fmt.Sprintf("%s/%v/tokens=%d", c.form, typ, tokens), func(b *testing.B) {
-					b.SetBytes(int64(len(m.buf)))
-					for b.Loop() {
-						m.mul(&c.kernels, y, rows, &a, 0, m.Panels())
-					}
-					b.ReportMetric(float64(b.N)*2*rows*cols*float64(tokens)/b.Elapsed().Seconds()/1e9, "Gop/s")
-				})
-			}
-		}
 	}
 }
