@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/gguf"
@@ -29,9 +30,10 @@ type File struct {
 // part is one mapped file.
 type part struct {
 	*gguf.File
-	path string
-	data []byte
-	free func() error
+	path    string
+	changed time.Time // zero for a file that is in memory only
+	data    []byte
+	free    func() error
 }
 
 // Open maps the GGUF file at path. Of a model that is split
@@ -119,7 +121,7 @@ func openPart(path string) (part, error) {
 	if err != nil {
 		return part{}, fmt.Errorf("map %d bytes: %w", info.Size(), err)
 	}
-	return part{File: h, path: path, data: data, free: free}, nil
+	return part{File: h, path: path, changed: info.ModTime(), data: data, free: free}, nil
 }
 
 // splitName is the end of the names that llama-gguf-split gives
@@ -199,6 +201,9 @@ func (f *File) tensor(i int) tensorio.Tensor {
 	return tensorio.Tensor{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.parts[t.part].data[t.Offset:t.End():t.End()]}
 }
 
+// bytesOf returns a piece.
+func (f *File) bytesOf(pl place) []byte { return f.tensor(pl.tensor).Data[pl.lo:pl.hi] }
+
 // Close unmaps the file. It may be called twice, and must come after the last
 // use of any tensor's Data: touching it later ends the process. Metadata,
 // names and sizes stay valid.
@@ -219,8 +224,16 @@ func (f *File) Close() error {
 	return err
 }
 
-// readAll is mapFile for systems and files that cannot map: it reads the file
-// to memory.
+// mapFile maps the first size bytes of file read-only, or reads them to memory
+// where mapping does not work, as on some network file systems. The result
+// outlives the descriptor.
+func mapFile(file *os.File, size int64) (data []byte, free func() error, err error) {
+	if data, free, err = mapMemory(file, size); err == nil {
+		return data, free, nil
+	}
+	return readAll(file, size)
+}
+
 func readAll(file *os.File, size int64) ([]byte, func() error, error) {
 	if int64(int(size)) != size {
 		return nil, nil, fmt.Errorf("file is too large for the memory of this machine: use a 64-bit system")

@@ -2,9 +2,12 @@
 
 package weights
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
-// mapFile reads the file, for systems that cannot map it.
-func mapFile(file *os.File, size int64) (data []byte, free func() error, err error) {
-	return readAll(file, size)
+// mapMemory says that this system cannot map files.
+func mapMemory(*os.File, int64) (data []byte, free func() error, err error) {
+	return nil, nil, errors.ErrUnsupported
 }

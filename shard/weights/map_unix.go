@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapFile maps the first size bytes of file read-only. The mapping outlives
+// mapMemory maps the first size bytes of file read-only. The mapping outlives
 // the descriptor.
-func mapFile(file *os.File, size int64) (data []byte, free func() error, err error) {
+func mapMemory(file *os.File, size int64) (data []byte, free func() error, err error) {
 	if int64(int(size)) != size {
 		return nil, nil, fmt.Errorf("file is too large for the address space of this machine: use a 64-bit system")
 	}
 	b, err := unix.Mmap(int(file.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return readAll(file, size) // some network file systems cannot map
+		return nil, nil, err
 	}
 	return b, func() error { return unix.Munmap(b) }, nil
 }

@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// mapFile maps the first size bytes of file read-only. The mapping outlives
+// mapMemory maps the first size bytes of file read-only. The mapping outlives
 // the descriptor.
-func mapFile(file *os.File, size int64) (data []byte, free func() error, err error) {
+func mapMemory(file *os.File, size int64) (data []byte, free func() error, err error) {
 	if int64(int(size)) != size {
 		return nil, nil, fmt.Errorf("file is too large for the address space of this machine: use a 64-bit system")
 	}
 	h, err := windows.CreateFileMapping(windows.Handle(file.Fd()), nil, windows.PAGE_READONLY, 0, 0, nil)
 	if err != nil {
-		return readAll(file, size) // some network file systems cannot map
+		return nil, nil, err
 	}
 	addr, err := windows.MapViewOfFile(h, windows.FILE_MAP_READ, 0, 0, uintptr(size))
 	closeErr := windows.CloseHandle(h) // the view keeps the mapping
