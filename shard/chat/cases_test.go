@@ -42,6 +42,22 @@ func TestCasesRenderAsJinja2DoesIt(t *testing.T) {
 	}
 }
 
+// caseSources returns the templates of testdata/cases.txt.
+func caseSources(t testing.TB) []string {
+	t.Helper()
+	b, err := os.ReadFile("testdata/cases.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for line := range strings.Lines(string(b)) {
+		if !strings.HasPrefix(line, "##") {
+			out = append(out, strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "⏎", "\n"))
+		}
+	}
+	return out
+}
+
 func caseVars(t testing.TB) *Dict {
 	t.Helper()
 	b, err := os.ReadFile("testdata/vars.json")

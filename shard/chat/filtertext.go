@@ -30,7 +30,8 @@ func textFilter(f func(string) string) filter {
 	}
 }
 
-func lower(s string) string { return strings.ToLower(s) }
+// lower is Python's str.lower, which lowers İ to two characters.
+func lower(s string) string { return strings.ToLower(strings.ReplaceAll(s, "İ", "i\u0307")) }
 
 func trimFilter(v any, c *callArgs) any {
 	s := c.r.str(v)
