@@ -99,6 +99,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg: cfg, model: cfg.Model, span: cfg.Model.Span(), store: store,
 		wake: make(chan struct{}, 1), sessions: map[shard.SessionID]*session{},
 	}
+	e.batch.timer = time.NewTimer(0)
 	e.loop.Go(e.runLoop)
 	return e, nil
 }

@@ -198,12 +198,14 @@ func TestWhatCannotRunHasACode(t *testing.T) {
 	nan := make([]uint16, modeltest.Dim)
 	nan[3] = 0x7fc0
 	want(t, "not a number", run(tail, Step{Session: tailID, Hidden: nan}), shard.Internal)
+	_, err := tail.Step(context.Background(), Step{Session: tailID, Hidden: make([]uint16, 9*modeltest.Dim), Want: LogitsAll, Summary: sample.Request{Named: make([]shard.Token, maxResult/8)}})
+	want(t, "more logits than memory", err, shard.Invalid)
 	want(t, "open twice", e.Open(id, 5), shard.Invalid)
 	want(t, "longer than the context", e.Open(shard.NewSessionID(), modeltest.Context+1), shard.TooLong)
 	if err := run(e, Step{Session: id, Tokens: tokens(3, 1)}); err != nil {
 		t.Errorf("a good step after bad ones: %v", err)
 	}
-	err := run(e, Step{Session: id, Pos: 5, Tokens: tokens(1, 1)})
+	err = run(e, Step{Session: id, Pos: 5, Tokens: tokens(1, 1)})
 	if stage, ok := errors.AsType[*shard.StageError](err); !ok || !strings.Contains(stage.Text, "holds 3") || stage.Span != e.Span() {
 		t.Errorf("gap error is %v, want one that says where to replay from", err)
 	}

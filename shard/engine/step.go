@@ -121,12 +121,38 @@ func (e *Engine) checkStep(s *Step) (int, error) {
 	if rows == 0 || rows > e.model.Config().Context {
 		return 0, e.fail(shard.Invalid, "a step of %d tokens: want 1 to %d", rows, e.model.Config().Context)
 	}
+	if n := int64(wanted(s.Want, rows)) * int64(e.summaryLen(s)); n > maxResult {
+		return 0, e.fail(shard.Invalid, "%d logits in one result: want %d at most, ask for fewer rows at once", n, maxResult)
+	}
 	for _, t := range s.Tokens {
 		if t < 0 || int(t) >= e.model.Config().Vocab {
 			return 0, e.fail(shard.Invalid, "token %d: the model has %d", t, e.model.Config().Vocab)
 		}
 	}
 	return rows, nil
+}
+
+// maxResult bounds the logits that one step may ask for: 64 MiB as float32.
+const maxResult = 16 << 20
+
+// wanted returns how many rows of a step of so many rows give logits.
+func wanted(w Want, rows int) int {
+	switch w {
+	case LogitsAll:
+		return rows
+	case LogitsLast:
+		return 1
+	}
+	return 0
+}
+
+// summaryLen returns how many logits of a row go into the result of s.
+func (e *Engine) summaryLen(s *Step) int {
+	vocab := e.model.Config().Vocab
+	if s.Full || s.Summary.Full {
+		return vocab
+	}
+	return min(max(s.Summary.K, 0), vocab) + len(s.Summary.Named)
 }
 
 // enqueue puts j at the end of the queue.

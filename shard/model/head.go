@@ -51,19 +51,32 @@ func (m *Model) embedRow(dst []float32, token int) error {
 	return nil
 }
 
+// sinkOp hands logits of some wanted rows to a sink.
+type sinkOp struct {
+	m    *Model
+	some []wanted
+	sink Sink
+}
+
+// Tile hands out the logits of row i of those that were projected.
+func (o *sinkOp) Tile(_, i int) {
+	w, n := o.some[i], o.m.cfg.Vocab
+	o.sink.Logits(w.part, w.index, o.m.s.logits[i*n:][:n])
+}
+
 // heads gives the logits of the rows in s.wanted to the sink, some at a time.
 func (m *Model) heads(sink Sink) {
 	s := &m.s
+	s.sink.sink = sink
 	for lo := 0; lo < len(s.wanted); lo += headRows {
-		some := s.wanted[lo:min(len(s.wanted), lo+headRows)]
-		for i, w := range some {
+		s.sink.some = s.wanted[lo:min(len(s.wanted), lo+headRows)]
+		for i, w := range s.sink.some {
 			copy(s.top[i*m.cfg.Dim:][:m.cfg.Dim], s.x[w.row*m.cfg.Dim:])
 		}
-		m.project(len(some))
-		for i, w := range some {
-			sink.Logits(w.part, s.logits[i*m.cfg.Vocab:][:m.cfg.Vocab])
-		}
+		m.project(len(s.sink.some))
+		m.pool.Run(len(s.sink.some), &s.sink)
 	}
+	s.sink.sink = nil
 }
 
 // project writes the logits of the first n rows of s.top to s.logits.

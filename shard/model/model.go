@@ -92,10 +92,11 @@ func (p *Part) rows(dim int) int {
 
 // A Sink receives logits during Forward.
 type Sink interface {
-	// Logits receives the logits, [vocab], of one row of the part with the
-	// given index; a part's rows come in order. The slice is the model's: the
-	// sink must not keep it.
-	Logits(part int, logits []float32)
+	// Logits receives the logits, [vocab], of one row: that with the given
+	// index among the rows whose logits a part wants. It is called by several
+	// goroutines at once, for different rows in any order. The slice is the
+	// model's: the sink must not keep it.
+	Logits(part, index int, logits []float32)
 }
 
 // Forward runs the layers on all rows of all parts and appends to the parts'

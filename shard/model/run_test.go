@@ -82,11 +82,12 @@ type chain struct {
 	cfg    Config
 	how    how
 	keep   [][]float32 // logits of the last call of run
+	base   int         // of keep, where those of the current batch go
 }
 
 // Logits keeps the logits of a row.
-func (c *chain) Logits(_ int, logits []float32) {
-	c.keep = append(c.keep, append([]float32(nil), logits...))
+func (c *chain) Logits(_, index int, logits []float32) {
+	c.keep[c.base+index] = append([]float32(nil), logits...)
 }
 
 // newChain loads a model file.
@@ -141,7 +142,7 @@ func (c *chain) run(t testing.TB, at int, ids []shard.Token, want int) [][]float
 	if chunk == 0 {
 		chunk = len(ids)
 	}
-	c.keep = nil
+	c.keep, c.base = make([][]float32, want), 0
 	for lo := 0; lo < len(ids); lo += chunk {
 		some := ids[lo:min(len(ids), lo+chunk)]
 		var hidden []uint16
@@ -161,6 +162,7 @@ func (c *chain) run(t testing.TB, at int, ids []shard.Token, want int) [][]float
 			if parts[0].Err != nil {
 				t.Fatalf("positions %d to %d: %v", at+lo, at+lo+len(some), parts[0].Err)
 			}
+			c.base += p.Logits
 		}
 	}
 	return c.keep

@@ -55,9 +55,9 @@ type company struct {
 	keep [][]float32
 }
 
-func (c *company) Logits(part int, logits []float32) {
+func (c *company) Logits(part, index int, logits []float32) {
 	if part == c.part {
-		c.keep = append(c.keep, append([]float32(nil), logits...))
+		c.keep[index] = append([]float32(nil), logits...)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestABatchDoesNotChangeASession(t *testing.T) {
 				}
 				mine := rng.IntN(len(parts))
 				parts[0], parts[mine] = parts[mine], parts[0]
-				sink := &company{part: mine}
+				sink := &company{part: mine, keep: make([][]float32, n)}
 				m.Forward(parts, sink)
 				for _, p := range parts {
 					if p.Err != nil {

@@ -14,7 +14,11 @@ type row struct {
 }
 
 // A wanted row is one whose logits go to the sink.
-type wanted struct{ part, row int }
+type wanted struct {
+	part  int
+	index int // among the wanted rows of the part
+	row   int // of the batch
+}
 
 // scratch holds the buffers and operations of a batch, so that a step does not
 // allocate. Buffers grow to the largest batch seen.
@@ -44,12 +48,13 @@ type scratch struct {
 	attend   attendOp
 	residual residualOp
 	swiglu   swigluOp
+	sink     sinkOp
 }
 
 // init ties the operations to their model.
 func (s *scratch) init(m *Model) {
 	s.norm.m, s.mul.m, s.store.m = m, m, m
-	s.attend.m, s.residual.m, s.swiglu.m = m, m, m
+	s.attend.m, s.residual.m, s.swiglu.m, s.sink.m = m, m, m, m
 	s.attend.scores = make([][]float32, m.pool.Threads())
 }
 
@@ -140,8 +145,8 @@ func (s *scratch) end(m *Model, parts []Part) {
 		}
 		p.KV.Commit()
 		vec.ToBF16(p.Out, s.x[at*dim-len(p.Out):at*dim])
-		for r := at - p.Logits; r < at; r++ {
-			s.wanted = append(s.wanted, wanted{part: i, row: r})
+		for r := range p.Logits {
+			s.wanted = append(s.wanted, wanted{part: i, index: r, row: at - p.Logits + r})
 		}
 	}
 }
