@@ -29,6 +29,7 @@ func main() {
 		}
 	}
 	genQuantize()
+	genQuantizeSuper()
 	genCPUID()
 	build.Generate()
 }

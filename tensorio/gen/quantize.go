@@ -28,30 +28,8 @@ func genQuantize() {
 		VPAND(abs, v[i], t)
 		VPMAXUD(t, top, top)
 	}
-	half := XMM()
-	fold := func(y VecVirtual, op func(a, b, c Op)) Register {
-		VEXTRACTI128(Imm(1), y, half)
-		op(half, y.AsX(), y.AsX())
-		VPSHUFD(Imm(0x4e), y.AsX(), half)
-		op(half, y.AsX(), y.AsX())
-		VPSHUFD(Imm(0xb1), y.AsX(), half)
-		op(half, y.AsX(), y.AsX())
-		return y.AsX()
-	}
-	m := fold(top, func(a, b, c Op) { VPMAXUD(a, b, c) })
-	bits := GP32()
-	VMOVD(m, bits)
-	d, inverse := XMM(), XMM()
-	CMPL(bits, U32(0x7f800000))
-	JAE(LabelRef("quantize_nan"))
-	CMPL(bits, U32((127-100)<<23))
-	JB(LabelRef("quantize_zero"))
-	VDIVSS(constant("f127", 0x42fe000042fe0000), m, d)
-	one := XMM()
-	VMOVSS(constant("f1", 0x3f8000003f800000), one)
-	VDIVSS(d, one, inverse)
-	factor := YMM()
-	VBROADCASTSS(inverse, factor)
+	d, factor := XMM(), YMM()
+	scaleOf("quantize", top, d, factor)
 	for i := range v {
 		VMULPS(factor, v[i], v[i])
 		VCVTPS2DQ(v[i], v[i])
@@ -97,16 +75,142 @@ func genQuantize() {
 	JNZ(LabelRef("quantize_block"))
 	VZEROUPPER()
 	RET()
-	Label("quantize_nan")
+	scaleOfRest("quantize", d, func() {
+		for i := range v {
+			VPXOR(v[i], v[i], v[i])
+		}
+		JMP(LabelRef("quantize_store"))
+	})
+}
+
+// fold brings the lanes of y together with op, into the lowest.
+func fold(y VecVirtual, op func(a, b, c Op)) Register {
+	half := XMM()
+	VEXTRACTI128(Imm(1), y, half)
+	op(half, y.AsX(), y.AsX())
+	VPSHUFD(Imm(0x4e), y.AsX(), half)
+	op(half, y.AsX(), y.AsX())
+	VPSHUFD(Imm(0xb1), y.AsX(), half)
+	op(half, y.AsX(), y.AsX())
+	return y.AsX()
+}
+
+// scaleOf sets d to top/127, top being the bits of the largest magnitude, and
+// factor to its reciprocal, as quant.scaleOf does. Blocks without a scale go
+// to the labels of scaleOfRest.
+func scaleOf(name string, top VecVirtual, d, factor VecVirtual) {
+	m := fold(top, func(a, b, c Op) { VPMAXUD(a, b, c) })
+	bits := GP32()
+	VMOVD(m, bits)
+	CMPL(bits, U32(0x7f800000))
+	JAE(LabelRef(name + "_nan"))
+	CMPL(bits, U32((127-100)<<23))
+	JB(LabelRef(name + "_zero"))
+	VDIVSS(constant("f127", 0x42fe000042fe0000), m, d)
+	one := XMM()
+	VMOVSS(constant("f1", 0x3f8000003f800000), one)
+	VDIVSS(d, one, one)
+	VBROADCASTSS(one, factor)
+}
+
+// scaleOfRest writes what happens to blocks without a scale: d is NaN or zero,
+// and clear makes the codes zero and goes on.
+func scaleOfRest(name string, d VecVirtual, clear func()) {
+	Label(name + "_nan")
 	VMOVSS(constant("fNaN", 0x7fc000007fc00000), d)
-	JMP(LabelRef("quantize_clear"))
-	Label("quantize_zero")
+	JMP(LabelRef(name + "_clear"))
+	Label(name + "_zero")
 	VPXOR(d, d, d)
-	Label("quantize_clear")
-	for i := range v {
-		VPXOR(v[i], v[i], v[i])
+	Label(name + "_clear")
+	clear()
+}
+
+// genQuantizeSuper writes the kernel that quantises blocks of 256 activations.
+func genQuantizeSuper() {
+	TEXT("quantizeSuperAVX2", NOSPLIT, "func(dst *byte, x *float32, n uint64)")
+	Pragma("noescape")
+	Doc("quantizeSuperAVX2 is refQuantizeSupers for n blocks.")
+	dst, x, n := Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
+	abs := constant("abs", 0x7fffffff7fffffff)
+	Label("super_block")
+	// Four chains of maxima.
+	var top [4]VecVirtual
+	for i := range 32 {
+		t := YMM()
+		VMOVUPS(Mem{Base: x, Disp: 32 * i}, t)
+		VPAND(abs, t, t)
+		if i < 4 {
+			top[i] = t
+			continue
+		}
+		VPMAXUD(t, top[i%4], top[i%4])
 	}
-	JMP(LabelRef("quantize_store"))
+	VPMAXUD(top[1], top[0], top[0])
+	VPMAXUD(top[3], top[2], top[2])
+	VPMAXUD(top[2], top[0], top[0])
+	d, factor := XMM(), YMM()
+	scaleOf("super", top[0], d, factor)
+	sums, q, left := GP64(), GP64(), GP64()
+	MOVQ(dst, q)
+	MOVQ(dst, sums)
+	MOVQ(U32(8), left)
+	Label("super_part")
+	var v [4]VecVirtual
+	for i := range v {
+		v[i] = YMM()
+		VMULPS(Mem{Base: x, Disp: 32 * i}, factor, v[i])
+		VCVTPS2DQ(v[i], v[i])
+	}
+	// The sums of each 16, side by side in 16 bits.
+	first, second, high := YMM(), YMM(), XMM()
+	VPADDD(v[1], v[0], first)
+	VPADDD(v[3], v[2], second)
+	VPHADDD(second, first, first)
+	VPHADDD(first, first, first)
+	VEXTRACTI128(Imm(1), first, high)
+	VPADDD(high, first.AsX(), high)
+	VPACKSSDW(high, high, high)
+	pair, sum := GP32(), GP32()
+	VMOVD(high, pair)
+	MOVL(pair, Mem{Base: sums, Disp: superSum16})
+	MOVL(pair, sum)
+	SHRL(Imm(16), sum)
+	ADDL(pair, sum)
+	slot := GP64() // sum32 moves half as fast as sum16
+	MOVQ(sums, slot)
+	SUBQ(dst, slot)
+	SHRQ(Imm(1), slot)
+	ADDQ(dst, slot)
+	MOVW(sum.As16(), Mem{Base: slot, Disp: superSum32})
+	VPACKSSDW(v[1], v[0], v[0])
+	VPACKSSDW(v[3], v[2], v[2])
+	VPERMQ(Imm(0xd8), v[0], v[0])
+	VPERMQ(Imm(0xd8), v[2], v[2])
+	VPACKSSWB(v[2], v[0], v[0])
+	VPERMQ(Imm(0xd8), v[0], v[0])
+	VMOVDQU(v[0], Mem{Base: q})
+	ADDQ(U32(128), x)
+	ADDQ(Imm(32), q)
+	ADDQ(Imm(4), sums)
+	DECQ(left)
+	JNZ(LabelRef("super_part"))
+	Label("super_next")
+	VMOVSS(d, Mem{Base: dst, Disp: superD})
+	ADDQ(U32(superSize), dst)
+	DECQ(n)
+	JNZ(LabelRef("super_block"))
+	VZEROUPPER()
+	RET()
+	scaleOfRest("super", d, func() {
+		z := YMM()
+		VPXOR(z, z, z)
+		for at := 0; at < superD-16; at += 32 {
+			VMOVDQU(z, Mem{Base: dst, Disp: at})
+		}
+		VMOVDQU(z.AsX(), Mem{Base: dst, Disp: superD - 16})
+		ADDQ(U32(1024), x)
+		JMP(LabelRef("super_next"))
+	})
 }
 
 // genCPUID writes what x/sys/cpu does not tell.

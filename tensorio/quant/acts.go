@@ -92,7 +92,7 @@ func (a *Acts) Quantize(lo, hi int) {
 		}
 		if a.hasSupers {
 			n := a.cols / 256
-			quantizeSupers(a.supers[t*n:(t+1)*n], x)
+			chosen.kernels.quantizeSupers(a.supers[t*n:(t+1)*n], x)
 		}
 	}
 }
@@ -175,8 +175,8 @@ func refQuantizeBlocks(dst []actBlock, x []float32) {
 	}
 }
 
-// quantizeSupers quantises the activations of a token in blocks of 256.
-func quantizeSupers(dst []actSuper, x []float32) {
+// refQuantizeSupers quantises the activations of a token in blocks of 256.
+func refQuantizeSupers(dst []actSuper, x []float32) {
 	for i := range dst {
 		b := &dst[i]
 		in := (*[256]float32)(x[256*i:])

@@ -15,6 +15,7 @@ type mulFunc func(m *Matrix, y []float32, ldy int, a *Acts, lo, hi int)
 type kernels struct {
 	mul            [64]mulFunc // by type
 	quantizeBlocks func(dst []actBlock, x []float32)
+	quantizeSupers func(dst []actSuper, x []float32)
 }
 
 // of returns the fast form for a type, nil if there is none.
@@ -44,7 +45,7 @@ func FormError() error { return chosen.err }
 
 // plain is the form that every machine has.
 func plain() choice {
-	return choice{form: "ref", kernels: kernels{quantizeBlocks: refQuantizeBlocks}}
+	return choice{form: "ref", kernels: kernels{quantizeBlocks: refQuantizeBlocks, quantizeSupers: refQuantizeSupers}}
 }
 
 // choose returns the fastest form there is, or the one that want names.

@@ -307,5 +307,10 @@ func mulAVX2BF16x6(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail
 //go:noescape
 func quantizeAVX2(dst *byte, x *float32, n uint64)
 
+// quantizeSuperAVX2 is refQuantizeSupers for n blocks.
+//
+//go:noescape
+func quantizeSuperAVX2(dst *byte, x *float32, n uint64)
+
 // cpuidECX1 returns the register ECX of CPUID leaf 1.
 func cpuidECX1() uint32

@@ -27399,19 +27399,19 @@ quantize_block:
 
 quantize_store:
 	VMOVSS       X0, 32(AX)
-	VPADDD       Y1, Y2, Y6
-	VPADDD       Y3, Y4, Y5
-	VPADDD       Y5, Y6, Y6
-	VEXTRACTI128 $0x01, Y6, X5
-	VPADDD       X5, X6, X6
-	VPSHUFD      $0x4e, X6, X5
-	VPADDD       X5, X6, X6
-	VPSHUFD      $0xb1, X6, X5
-	VPADDD       X5, X6, X6
-	VCVTDQ2PS    X6, X5
-	VMULSS       X0, X5, X5
-	VMOVSS       X5, 36(AX)
-	VMOVD        X6, BX
+	VPADDD       Y1, Y2, Y5
+	VPADDD       Y3, Y4, Y6
+	VPADDD       Y6, Y5, Y5
+	VEXTRACTI128 $0x01, Y5, X6
+	VPADDD       X6, X5, X5
+	VPSHUFD      $0x4e, X5, X6
+	VPADDD       X6, X5, X5
+	VPSHUFD      $0xb1, X5, X6
+	VPADDD       X6, X5, X5
+	VCVTDQ2PS    X5, X6
+	VMULSS       X0, X6, X6
+	VMOVSS       X6, 36(AX)
+	VMOVD        X5, BX
 	NEGL         BX
 	SHLL         $0x03, BX
 	MOVL         BX, 40(AX)
@@ -27480,6 +27480,197 @@ DATA fNaN<>+8(SB)/8, $0x7fc000007fc00000
 DATA fNaN<>+16(SB)/8, $0x7fc000007fc00000
 DATA fNaN<>+24(SB)/8, $0x7fc000007fc00000
 GLOBL fNaN<>(SB), RODATA|NOPTR, $32
+
+// func quantizeSuperAVX2(dst *byte, x *float32, n uint64)
+// Requires: AVX, AVX2
+TEXT ·quantizeSuperAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+super_block:
+	VMOVUPS      (CX), Y0
+	VPAND        abs<>+0(SB), Y0, Y0
+	VMOVUPS      32(CX), Y1
+	VPAND        abs<>+0(SB), Y1, Y1
+	VMOVUPS      64(CX), Y2
+	VPAND        abs<>+0(SB), Y2, Y2
+	VMOVUPS      96(CX), Y3
+	VPAND        abs<>+0(SB), Y3, Y3
+	VMOVUPS      128(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y0, Y0
+	VMOVUPS      160(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y1, Y1
+	VMOVUPS      192(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y2, Y2
+	VMOVUPS      224(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y3, Y3
+	VMOVUPS      256(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y0, Y0
+	VMOVUPS      288(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y1, Y1
+	VMOVUPS      320(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y2, Y2
+	VMOVUPS      352(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y3, Y3
+	VMOVUPS      384(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y0, Y0
+	VMOVUPS      416(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y1, Y1
+	VMOVUPS      448(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y2, Y2
+	VMOVUPS      480(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y3, Y3
+	VMOVUPS      512(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y0, Y0
+	VMOVUPS      544(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y1, Y1
+	VMOVUPS      576(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y2, Y2
+	VMOVUPS      608(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y3, Y3
+	VMOVUPS      640(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y0, Y0
+	VMOVUPS      672(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y1, Y1
+	VMOVUPS      704(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y2, Y2
+	VMOVUPS      736(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y3, Y3
+	VMOVUPS      768(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y0, Y0
+	VMOVUPS      800(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y1, Y1
+	VMOVUPS      832(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y2, Y2
+	VMOVUPS      864(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y3, Y3
+	VMOVUPS      896(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y0, Y0
+	VMOVUPS      928(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y1, Y1
+	VMOVUPS      960(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y2, Y2
+	VMOVUPS      992(CX), Y4
+	VPAND        abs<>+0(SB), Y4, Y4
+	VPMAXUD      Y4, Y3, Y3
+	VPMAXUD      Y1, Y0, Y0
+	VPMAXUD      Y3, Y2, Y2
+	VPMAXUD      Y2, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPMAXUD      X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPMAXUD      X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPMAXUD      X1, X0, X0
+	VMOVD        X0, BX
+	CMPL         BX, $0x7f800000
+	JAE          super_nan
+	CMPL         BX, $0x0d800000
+	JB           super_zero
+	VDIVSS       f127<>+0(SB), X0, X0
+	VMOVSS       f1<>+0(SB), X1
+	VDIVSS       X0, X1, X1
+	VBROADCASTSS X1, Y1
+	MOVQ         AX, SI
+	MOVQ         AX, BX
+	MOVQ         $0x00000008, DI
+
+super_part:
+	VMULPS       (CX), Y1, Y2
+	VCVTPS2DQ    Y2, Y2
+	VMULPS       32(CX), Y1, Y3
+	VCVTPS2DQ    Y3, Y3
+	VMULPS       64(CX), Y1, Y4
+	VCVTPS2DQ    Y4, Y4
+	VMULPS       96(CX), Y1, Y5
+	VCVTPS2DQ    Y5, Y5
+	VPADDD       Y3, Y2, Y6
+	VPADDD       Y5, Y4, Y7
+	VPHADDD      Y7, Y6, Y6
+	VPHADDD      Y6, Y6, Y6
+	VEXTRACTI128 $0x01, Y6, X7
+	VPADDD       X7, X6, X7
+	VPACKSSDW    X7, X7, X7
+	VMOVD        X7, R8
+	MOVL         R8, 256(BX)
+	MOVL         R8, R9
+	SHRL         $0x10, R9
+	ADDL         R8, R9
+	MOVQ         BX, R8
+	SUBQ         AX, R8
+	SHRQ         $0x01, R8
+	ADDQ         AX, R8
+	MOVW         R9, 288(R8)
+	VPACKSSDW    Y3, Y2, Y2
+	VPACKSSDW    Y5, Y4, Y4
+	VPERMQ       $0xd8, Y2, Y2
+	VPERMQ       $0xd8, Y4, Y4
+	VPACKSSWB    Y4, Y2, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VMOVDQU      Y2, (SI)
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x20, SI
+	ADDQ         $0x04, BX
+	DECQ         DI
+	JNZ          super_part
+
+super_next:
+	VMOVSS X0, 304(AX)
+	ADDQ   $0x00000140, AX
+	DECQ   DX
+	JNZ    super_block
+	VZEROUPPER
+	RET
+
+super_nan:
+	VMOVSS fNaN<>+0(SB), X0
+	JMP    super_clear
+
+super_zero:
+	VPXOR X0, X0, X0
+
+super_clear:
+	VPXOR   Y1, Y1, Y1
+	VMOVDQU Y1, (AX)
+	VMOVDQU Y1, 32(AX)
+	VMOVDQU Y1, 64(AX)
+	VMOVDQU Y1, 96(AX)
+	VMOVDQU Y1, 128(AX)
+	VMOVDQU Y1, 160(AX)
+	VMOVDQU Y1, 192(AX)
+	VMOVDQU Y1, 224(AX)
+	VMOVDQU Y1, 256(AX)
+	VMOVDQU X1, 288(AX)
+	ADDQ    $0x00000400, CX
+	JMP     super_next
 
 // func cpuidECX1() uint32
 // Requires: CPUID

@@ -176,6 +176,9 @@ func TestMulIsNearTheExactProduct(t *testing.T) {
 }
 
 func TestTheFormThatTheEnvironmentAsksForRuns(t *testing.T) {
+	// Read here so that go test does not reuse the result of another form: it
+	// does not see what the package read before the tests began.
+	_ = os.Getenv("SHARDNODE_SIMD")
 	want := os.Getenv("SHARDNODE_TEST_SIMD")
 	if want == "" {
 		t.Skip("SHARDNODE_TEST_SIMD is not set")
