@@ -12,11 +12,9 @@ import (
 	"github.com/shardnode/shardnode/tensorio/wire"
 )
 
-// The protocols (ALPN) of the two kinds of streams.
-const (
-	Session = "shard-session/1" // driver to stage
-	Link    = "shard-hop/1"     // stage to the next stage
-)
+// Protocol is the ALPN name of both kinds of streams; the first frame says
+// which it is. Peers share one connection for all their sessions.
+const Protocol = "shard-hop/1"
 
 // The versions of the messages that this build speaks.
 const (

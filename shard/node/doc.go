@@ -3,8 +3,7 @@
 // holds, and sends what comes out to the next stage or back to the driver.
 //
 // Start with [New], then [Node.Hold] a span. The transport hands streams to
-// [Node.ServeSession] and [Node.ServeLink]; a driver in the same process uses
-// [Node.Local]. The package does no client work and knows no text. A [Node] is
+// [Node.Serve]; a driver in the same process uses [Node.Local]. The package does no client work and knows no text. A [Node] is
 // safe for concurrent use.
 //
 // Goroutines, per session: the handler of the driver's stream (ends with the

@@ -43,7 +43,7 @@ type Config struct {
 
 	// Dial opens a stream to a neighbour. It must return when ctx ends. Nil on
 	// a node that is alone.
-	Dial func(ctx context.Context, to hop.Neighbour, proto string) (io.ReadWriteCloser, error)
+	Dial func(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error)
 
 	// MaxSessions bounds the sessions of this node; one more is refused with
 	// NoCapacity. Default: 512.
@@ -150,7 +150,7 @@ func (n *Node) Close() {
 // carries the same frames as one over the network.
 func (n *Node) Local() io.ReadWriteCloser {
 	ours, theirs := net.Pipe()
-	n.wg.Go(func() { n.ServeSession(n.ctx, ours, n.cfg.Self, 0) })
+	n.wg.Go(func() { n.Serve(n.ctx, ours, n.cfg.Self, 0) })
 	return theirs
 }
 

@@ -13,34 +13,64 @@ import (
 	"github.com/shardnode/shardnode/transport/wirepb"
 )
 
-// ServeSession answers a driver on stream until the session ends. driver is
-// who opened the stream, rtt the round trip to it. It closes the stream.
-func (n *Node) ServeSession(ctx context.Context, stream io.ReadWriteCloser, driver shard.PeerID, rtt time.Duration) {
-	conn := hop.NewConn(stream, driver, 0)
+// Serve answers a driver or an upstream neighbour on stream until the session
+// ends. peer is who opened the stream, rtt the round trip to it. It closes the
+// stream.
+func (n *Node) Serve(ctx context.Context, stream io.ReadWriteCloser, peer shard.PeerID, rtt time.Duration) {
+	conn := hop.NewConn(stream, peer, 0)
+	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Closing the stream is what ends a read that waits.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	defer conn.Close()
 	stopWithNode := context.AfterFunc(n.ctx, func() { cancel(errClosed) })
 	defer stopWithNode()
 
 	late := time.AfterFunc(n.cfg.OpenTimeout, func() { cancel(context.DeadlineExceeded) })
-	st, err := n.openStage(ctx, conn, rtt)
-	late.Stop()
+	defer late.Stop()
+	serve, err := n.begin(ctx, conn, rtt)
 	if err != nil {
-		// The driver may be gone; then nobody needs the answer.
+		// The peer may be gone; then nobody needs the answer.
 		conn.Send(wire.KindError, hop.ErrorMessage(err, n.cfg.Self, n.cfg.Name), nil) //nolint:errcheck // see above
 		return
 	}
-	st.run(ctx, cancel)
+	late.Stop()
+	serve(cancel)
 }
 
-// openStage reads what the driver wants and sets the stage up.
-func (n *Node) openStage(ctx context.Context, conn *hop.Conn, rtt time.Duration) (*stage, error) {
+// begin reads the first frame and sets up what it asks for. It returns what
+// serves the stream from then on; cancel ends the stream.
+func (n *Node) begin(ctx context.Context, conn *hop.Conn, rtt time.Duration) (serve func(cancel context.CancelCauseFunc), err error) {
+	f, err := conn.Recv()
+	if err != nil {
+		return nil, err
+	}
+	switch f.Kind {
+	case wire.KindOpen:
+		st, err := n.openStage(ctx, conn, f, rtt)
+		if err != nil {
+			return nil, err
+		}
+		return func(cancel context.CancelCauseFunc) { st.run(ctx, cancel) }, nil
+	case wire.KindLink:
+		st, err := n.acceptLink(ctx, conn, f)
+		if err != nil {
+			return nil, err
+		}
+		return func(cancel context.CancelCauseFunc) {
+			stop := context.AfterFunc(st.done, func() { cancel(context.Canceled) })
+			defer stop()
+			st.readSteps(conn, rtt)
+		}, nil
+	}
+	return nil, conn.Invalid("the first frame is of kind %d, want an open or a link", f.Kind)
+}
+
+// openStage sets up the stage that the frame f of a driver asks for.
+func (n *Node) openStage(ctx context.Context, conn *hop.Conn, f wire.Frame, rtt time.Duration) (*stage, error) {
 	var m wirepb.Open
-	if _, err := conn.Expect(wire.KindOpen, &m); err != nil {
+	if err := conn.Unmarshal(f, &m); err != nil {
 		return nil, err
 	}
 	open, err := hop.ParseOpen(&m)
@@ -58,35 +88,10 @@ func (n *Node) openStage(ctx context.Context, conn *hop.Conn, rtt time.Duration)
 	return st, nil
 }
 
-// ServeLink takes hidden states from an upstream neighbour on stream until the
-// session ends. peer is who opened the stream. It closes the stream.
-func (n *Node) ServeLink(ctx context.Context, stream io.ReadWriteCloser, peer shard.PeerID, rtt time.Duration) {
-	conn := hop.NewConn(stream, peer, 0)
-	defer conn.Close()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	stopWithNode := context.AfterFunc(n.ctx, func() { cancel(errClosed) })
-	defer stopWithNode()
-
-	late := time.AfterFunc(n.cfg.OpenTimeout, func() { cancel(context.DeadlineExceeded) })
-	st, err := n.acceptLink(ctx, conn)
-	late.Stop()
-	if err != nil {
-		conn.Send(wire.KindError, hop.ErrorMessage(err, n.cfg.Self, n.cfg.Name), nil) //nolint:errcheck // the neighbour may be gone
-		return
-	}
-	// The link ends with its session.
-	stopWithSession := context.AfterFunc(st.done, func() { cancel(context.Canceled) })
-	defer stopWithSession()
-	st.readSteps(conn, rtt)
-}
-
-// acceptLink finds the session that a neighbour's link belongs to.
-func (n *Node) acceptLink(ctx context.Context, conn *hop.Conn) (*stage, error) {
+// acceptLink finds the session that the frame f of a neighbour names.
+func (n *Node) acceptLink(ctx context.Context, conn *hop.Conn, f wire.Frame) (*stage, error) {
 	var m wirepb.Link
-	if _, err := conn.Expect(wire.KindLink, &m); err != nil {
+	if err := conn.Unmarshal(f, &m); err != nil {
 		return nil, err
 	}
 	var id shard.SessionID

@@ -91,7 +91,7 @@ func (st *stage) link(ctx context.Context) error {
 	if st.node.cfg.Dial == nil {
 		return &shard.StageError{Span: st.open.Span, Code: shard.Invalid, Text: "this peer is alone and reaches no next stage"}
 	}
-	stream, err := st.node.cfg.Dial(ctx, *st.open.Next, hop.Link)
+	stream, err := st.node.cfg.Dial(ctx, *st.open.Next)
 	if err != nil {
 		return &shard.StageError{
 			Peer: st.open.Next.Peer, Name: st.open.Next.Name, Code: shard.Unreachable,

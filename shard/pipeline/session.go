@@ -29,7 +29,7 @@ type Config struct {
 
 	// Dial opens a stream to a peer; to this process too. It must return when
 	// ctx ends.
-	Dial func(ctx context.Context, to hop.Neighbour, proto string) (io.ReadWriteCloser, error)
+	Dial func(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error)
 
 	Model shard.ModelID
 	Route []Stage // contiguous, from layer 0 to the last
@@ -190,7 +190,7 @@ func firstCause(errs <-chan error, ctx context.Context) error {
 func (s *Session) openStage(ctx context.Context, i int) error {
 	route := s.cfg.Route
 	st := route[i]
-	stream, err := s.cfg.Dial(ctx, st.Neighbour, hop.Session)
+	stream, err := s.cfg.Dial(ctx, st.Neighbour)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
