@@ -30,7 +30,6 @@ func main() {
 	}
 	genQuantize()
 	genQuantizeSuper()
-	genCPUID()
 	build.Generate()
 }
 

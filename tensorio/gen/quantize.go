@@ -212,14 +212,3 @@ func genQuantizeSuper() {
 		JMP(LabelRef("super_next"))
 	})
 }
-
-// genCPUID writes what x/sys/cpu does not tell.
-func genCPUID() {
-	TEXT("cpuidECX1", NOSPLIT, "func() uint32")
-	Doc("cpuidECX1 returns the register ECX of CPUID leaf 1.")
-	MOVL(U32(1), EAX)
-	XORL(ECX, ECX)
-	CPUID()
-	Store(ECX, ReturnIndex(0))
-	RET()
-}

@@ -1,10 +1,8 @@
 package quant
 
 import (
-	"fmt"
-	"os"
-
 	"github.com/shardnode/shardnode/tensorio"
+	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // A mulFunc is a fast form of refMul for one type.
@@ -26,43 +24,31 @@ func (k *kernels) of(t tensorio.Type) mulFunc {
 	return k.mul[t]
 }
 
-// A choice is a set of kernels and why it runs.
+// A choice is a named set of kernels.
 type choice struct {
 	form    string
 	kernels kernels
-	err     error
 }
 
-// chosen is the form that runs, chosen once when the program starts.
-var chosen = choose(os.Getenv("SHARDNODE_SIMD"))
+// chosen is the form that runs, the one that vec chose when the program
+// started: SHARDNODE_SIMD forces both, and vec.Form says if it could not.
+var chosen = choose(vec.Form())
 
 // Form returns the name of the kernels that run: "ref" for plain Go, or "avx2".
 func Form() string { return chosen.form }
-
-// FormError returns an error if SHARDNODE_SIMD asks for kernels that this
-// machine or this program does not have; the plain form runs then.
-func FormError() error { return chosen.err }
 
 // plain is the form that every machine has.
 func plain() choice {
 	return choice{form: "ref", kernels: kernels{quantizeBlocks: refQuantizeBlocks, quantizeSupers: refQuantizeSupers}}
 }
 
-// choose returns the fastest form there is, or the one that want names.
-func choose(want string) choice {
-	fast := machineForms()
-	switch {
-	case want == "ref", want == "" && len(fast) == 0:
-		return plain()
-	case want == "":
-		return fast[0]
-	}
-	for _, c := range fast {
-		if c.form == want {
+// choose returns the form of a name, the plain one if there is none. The error
+// is vec's to tell.
+func choose(form string, _ error) choice {
+	for _, c := range machineForms() {
+		if c.form == form {
 			return c
 		}
 	}
-	c := plain()
-	c.err = fmt.Errorf("SHARDNODE_SIMD=%s: this machine has no such kernels, plain Go runs; unset it, or set it to ref", want)
-	return c
+	return plain()
 }

@@ -10,15 +10,11 @@ import (
 
 // machineForms returns the fast forms of this machine, best first.
 func machineForms() []choice {
-	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA || !hasF16C() {
+	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA || !cpu.X86.HasF16C {
 		return nil
 	}
 	return []choice{{form: "avx2", kernels: avx2Kernels()}}
 }
-
-// hasF16C reports whether the processor converts half-precision numbers. x/sys
-// does not say; bit 29 of ECX of CPUID leaf 1 does.
-func hasF16C() bool { return cpuidECX1()>>29&1 == 1 }
 
 // avx2Kernels returns the kernels for AVX2, FMA and F16C.
 func avx2Kernels() kernels {

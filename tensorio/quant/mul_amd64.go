@@ -311,6 +311,3 @@ func quantizeAVX2(dst *byte, x *float32, n uint64)
 //
 //go:noescape
 func quantizeSuperAVX2(dst *byte, x *float32, n uint64)
-
-// cpuidECX1 returns the register ECX of CPUID leaf 1.
-func cpuidECX1() uint32

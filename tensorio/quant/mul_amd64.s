@@ -27671,12 +27671,3 @@ super_clear:
 	VMOVDQU X1, 288(AX)
 	ADDQ    $0x00000400, CX
 	JMP     super_next
-
-// func cpuidECX1() uint32
-// Requires: CPUID
-TEXT ·cpuidECX1(SB), NOSPLIT, $0-4
-	MOVL $0x00000001, AX
-	XORL CX, CX
-	CPUID
-	MOVL CX, ret+0(FP)
-	RET
