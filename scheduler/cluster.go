@@ -76,7 +76,7 @@ func (n *byteSize) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &f); err != nil {
 		return err
 	}
-	if f != math.Trunc(f) || !in(f, 0, maxBytes) {
+	if b[0] == 'n' || f != math.Trunc(f) || !in(f, 0, maxBytes) {
 		return fmt.Errorf("%s is no number of bytes", b)
 	}
 	*n = byteSize(f)

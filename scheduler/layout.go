@@ -72,7 +72,8 @@ type Params struct {
 	// PromptTokens is the prompt that TTFTms is predicted for. Default: 512.
 	PromptTokens int
 	// Driver is the peer whose user waits for the tokens; empty: the one that
-	// holds the first layer.
+	// holds the first layer. The links of a driver that is not in the view
+	// cost nothing.
 	Driver ID
 	// Split is the number of layers of each stage, in the order of
 	// View.Peers; empty: the planner decides. See [ParseSplit].

@@ -25,7 +25,7 @@ func (pl *planner) tooSmall() error {
 	big := 0
 	held := 0
 	for i, p := range pl.peers {
-		held += pl.mostLayers(i)
+		held += pl.most[i]
 		if p.MemoryBytes > pl.peers[big].MemoryBytes {
 			big = i
 		}
@@ -36,7 +36,7 @@ func (pl *planner) tooSmall() error {
 	for l := range pl.layers {
 		layer = max(layer, pl.prefix[l+1]-pl.prefix[l]+pl.kvTok)
 	}
-	most := pl.mostLayers(big)
+	most := pl.most[big]
 	if most == 0 {
 		e.MissingBytes = max(1, layer-p.MemoryBytes)
 		e.Text = fmt.Sprintf("no peer has room for one layer with its KV cache of %d tokens (%s): the biggest, %s, has %s; give one at least %d bytes more",
@@ -57,17 +57,4 @@ func (pl *planner) tooSmall() error {
 		e.Text += "; pinned spans may also stand in the way"
 	}
 	return e
-}
-
-// mostLayers returns the most layers that peer i can hold anywhere.
-func (pl *planner) mostLayers(i int) int {
-	most := 0
-	for _, r := range pl.rate[i] {
-		for k, x := range r {
-			if x > 0 {
-				most = max(most, k+1)
-			}
-		}
-	}
-	return most
 }

@@ -7,10 +7,6 @@ import (
 	"slices"
 )
 
-// tileablePeers is the number of peers that are considered for one layout;
-// of more, those that carry most layers are.
-const tileablePeers = 96
-
 // near is the relative difference below which two rates count as equal.
 const near = 1e-9
 
@@ -87,33 +83,13 @@ func (pl *planner) sortPins() error {
 	return nil
 }
 
-// carriers returns the free peers worth tiling with: all, or of very many
-// those that carry most layers at the waterline of all.
-func (pl *planner) carriers() []int {
-	if len(pl.free) <= tileablePeers {
-		return pl.free
-	}
-	most := func(i int) float64 { // layers at one rate for all, roughly
-		r := pl.rate[i][0]
-		if len(r) == 0 {
-			return 0
-		}
-		return float64(len(r)) / pl.peers[i].decodeMS(1)
-	}
-	ids := slices.Clone(pl.free)
-	slices.SortStableFunc(ids, func(a, b int) int { return cmp.Compare(most(b), most(a)) })
-	ids = ids[:tileablePeers]
-	slices.Sort(ids)
-	return ids
-}
-
 // waterline returns the layout whose weakest peer or hop lets the most tokens
 // through, and that rate: the largest theta such that peers sized
 // max{k: T_i(k) >= theta} tile the model (research/scheduler.md §2.2). Of the
 // layouts with that theta it returns the one with the least time a token. With
 // Spread every free peer gets a layer, and times are evened out.
 func (pl *planner) waterline(goal Goal) (Layout, float64) {
-	ids := pl.carriers()
+	ids := pl.free
 	if goal == Spread {
 		ids = pl.spreadable(ids)
 	}
@@ -214,7 +190,7 @@ func (pl *planner) spreadable(ids []int) []int {
 		left -= p.hi - p.lo
 	}
 	ids = slices.DeleteFunc(slices.Clone(ids), func(i int) bool {
-		return !slices.ContainsFunc(pl.rate[i], func(r []float64) bool { return len(r) > 0 && r[0] > 0 })
+		return pl.most[i] == 0
 	})
 	if len(ids) > left {
 		slices.SortStableFunc(ids, func(a, b int) int {
@@ -229,7 +205,7 @@ func (pl *planner) spreadable(ids []int) []int {
 // fastest returns the layout with the least time a token for one session.
 func (pl *planner) fastest() Layout {
 	t := tiling{q: pl.problem, pins: pl.pins}
-	return pl.cheapest(t, pl.orders(pl.carriers()))
+	return pl.cheapest(t, pl.orders(pl.free))
 }
 
 // singles returns the layouts of one peer alone, the best for many and the

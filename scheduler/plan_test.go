@@ -273,6 +273,30 @@ func TestTooLittleMemorySaysHowMuchIsMissing(t *testing.T) {
 	}
 }
 
+func TestVeryManyPeersArePlannedFor(t *testing.T) {
+	v := alike(1)
+	v.Model.Layers = 150
+	v.Peers[0].MemoryBytes = 1<<20 + 64*2048 // one layer
+	for len(v.Peers) < 400 {
+		p := v.Peers[0]
+		p.ID = ID(fmt.Sprint("p", len(v.Peers)))
+		v.Peers = append(v.Peers, p)
+	}
+	r, err := Plan(v, Params{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkLayout(v, r.Layout, 2048); err != nil || len(r.Layout)+len(r.Idle) != 400 {
+		t.Errorf("%d stages, %d idle: %v", len(r.Layout), len(r.Idle), err)
+	}
+	for _, a := range r.Layout {
+		v.find(a.Peer).Held = a.Span
+	}
+	if p, err := Route(v, Request{Tokens: 10}); err != nil || len(p.Stages) != 150 {
+		t.Errorf("Route over 150 peers: %d stages, %v", len(p.Stages), err)
+	}
+}
+
 func TestSplitIsFollowedInTheOrderOfTheView(t *testing.T) {
 	v := alike(3)
 	v.Peers[0], v.Peers[2] = v.Peers[2], v.Peers[0]

@@ -11,10 +11,14 @@ import (
 )
 
 const (
-	maxLayers = 4096    // of a model; the deepest known has 126
+	maxLayers = 512     // of a model; the deepest known has 126
 	maxPeers  = 10_000  // of a view
 	maxBytes  = 1 << 60 // of anything counted in bytes
 )
+
+// consideredPeers is the number of peers that one plan looks at, unless more
+// are needed to hold the model twice.
+const consideredPeers = 96
 
 // hopOverheadMS is what a hop costs beside its link: waking up, framing,
 // copying (research/scheduler.md §4, measured with QUIC on loopback).
@@ -28,7 +32,9 @@ type problem struct {
 	kvTok  int64   // bytes of KV cache per layer for a context
 	head   float64 // time of the head in layers
 	prefix []int64 // [layers+1], bytes of the layers before
-	peers  []Peer  // those that serve, ascending by id
+	peers  []Peer  // those considered, ascending by id
+	most   []int   // the most layers that each can hold anywhere
+	others []Peer  // those that serve and are not considered
 
 	// rate[i][lo][k-1] is T_i(k) for the span [lo, lo+k); as long as memory
 	// allows. 0: not allowed.
@@ -68,10 +74,58 @@ func newProblem(v View, p Params) (*problem, error) {
 	if len(q.peers) == 0 {
 		return nil, fmt.Errorf("no peer serves layers: want at least one")
 	}
-	slices.SortFunc(q.peers, func(a, b Peer) int { return cmp.Compare(a.ID, b.ID) })
+	q.consider()
 	q.fillRates()
 	q.fillHops()
 	return q, nil
+}
+
+// consider sorts the peers, and of very many leaves those that carry most:
+// the cost of planning grows with their square.
+func (q *problem) consider() {
+	if n := len(q.p.Split); n > 0 && n < len(q.peers) {
+		q.peers, q.others = q.peers[:n:n], q.peers[n:]
+	}
+	most := make(map[ID]int, len(q.peers))
+	for _, p := range q.peers {
+		most[p.ID] = q.mostOf(p)
+	}
+	if len(q.p.Split) == 0 && len(q.peers) > consideredPeers {
+		worth := func(p Peer) float64 { // pinned first, then layers a millisecond
+			if p.Pinned.Len() > 0 {
+				return math.Inf(1)
+			}
+			return float64(most[p.ID]) / p.decodeMS(1)
+		}
+		slices.SortFunc(q.peers, func(a, b Peer) int {
+			return cmp.Or(cmp.Compare(worth(b), worth(a)), cmp.Compare(a.ID, b.ID))
+		})
+		n, held := 0, 0
+		for n < len(q.peers) && (n < consideredPeers || held < 2*q.layers) {
+			held += most[q.peers[n].ID]
+			n++
+		}
+		q.peers, q.others = q.peers[:n:n], slices.Clone(q.peers[n:])
+	}
+	slices.SortFunc(q.peers, func(a, b Peer) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(q.others, func(a, b Peer) int { return cmp.Compare(a.ID, b.ID) })
+	for _, p := range q.peers {
+		q.most = append(q.most, most[p.ID])
+	}
+}
+
+// mostOf returns the most layers that p can hold anywhere.
+func (q *problem) mostOf(p Peer) int {
+	k := 0
+	for lo := 0; lo+k < q.layers; lo++ {
+		for lo+k < q.layers && q.throughput(p, lo, lo+k+1) > 0 {
+			k++
+		}
+	}
+	if q.throughput(p, 0, q.layers) > 0 { // tied ends are held once
+		return q.layers
+	}
+	return k
 }
 
 // prefix returns the bytes of the layers before each, [Layers+1].

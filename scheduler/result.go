@@ -88,13 +88,20 @@ func (pl *planner) explain(r *Result, theta float64) {
 		switch {
 		case slices.Contains(pl.also, i):
 			why = fmt.Sprintf("pinned to layers %v, of which others hold some already: a replica", p.Pinned)
-		case len(pl.rate[i]) > 0 && !slices.ContainsFunc(pl.rate[i], func(r []float64) bool { return len(r) > 0 && r[0] > 0 }):
+		case pl.most[i] == 0:
 			why = fmt.Sprintf("its memory of %s does not hold one layer and its KV cache", bytesText(p.MemoryBytes))
 		case len(r.Layout) == 1:
 			why = "one peer alone is faster"
 		}
 		r.Reasons = append(r.Reasons, fmt.Sprintf("%s gets no layers: %s", p.ID, why))
 	}
+	for _, p := range pl.others {
+		r.Idle = append(r.Idle, p.ID)
+	}
+	if n := len(pl.others); n > 0 {
+		r.Reasons = append(r.Reasons, fmt.Sprintf("%d more peers were not considered: the plan takes those that carry most", n))
+	}
+	slices.Sort(r.Idle)
 	if theta > 1e-300 && pl.p.Goal != One && len(r.Layout) > 1 {
 		r.Reasons = append(r.Reasons, fmt.Sprintf("waterline: %.4g tok/s is the most that every stage of a split can give", theta))
 	}

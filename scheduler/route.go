@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -87,9 +88,57 @@ func newRouteProblem(v View, r Request) *problem {
 			q.peers = append(q.peers, p)
 		}
 	}
+	q.thin(r)
 	slices.SortFunc(q.peers, func(a, b Peer) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	q.fillHops()
 	return q
+}
+
+// routedPeers is the number of peers above which Route looks at some only.
+const routedPeers = 128
+
+// thin leaves, of very many peers, the planned ones and of each layer at least
+// the four fastest holders with room for the session.
+func (q *problem) thin(r Request) {
+	if len(q.peers) <= routedPeers {
+		return
+	}
+	planned := map[ID]bool{}
+	for _, a := range r.Planned {
+		planned[a.Peer] = true
+	}
+	ms := func(p Peer) float64 {
+		if planned[p.ID] {
+			return 0
+		}
+		return p.decodeMS(float64(p.Sessions + 1))
+	}
+	slices.SortFunc(q.peers, func(a, b Peer) int {
+		return cmp.Or(cmp.Compare(ms(a), ms(b)), cmp.Compare(a.ID, b.ID))
+	})
+	holders := make([]int, q.layers)
+	per := int64(r.Tokens) * q.v.Model.KVBytesPerTokenLayer
+	q.peers = slices.DeleteFunc(q.peers, func(p Peer) bool {
+		few := false
+		for l := p.Held.Start; l < p.Held.End; l++ {
+			few = few || holders[l] < 4
+		}
+		if !few && !planned[p.ID] || q.kvFree(p) < per*int64(p.Held.Len()) {
+			return !planned[p.ID]
+		}
+		for l := p.Held.Start; l < p.Held.End; l++ {
+			holders[l]++
+		}
+		return false
+	})
+}
+
+// kvFree returns the memory that p has for new sessions.
+func (q *problem) kvFree(p Peer) int64 {
+	if p.KVFreeBytes > 0 {
+		return p.KVFreeBytes
+	}
+	return p.MemoryBytes - q.v.Model.weightBytes(q.prefix, int(p.Held.Start), int(p.Held.End))
 }
 
 // A search is the state of Route: for each layer b and peer j, the cheapest
@@ -126,18 +175,10 @@ func newSearch(q *problem, r Request) *search {
 	for j, p := range q.peers {
 		s.most[j] = q.layers
 		if per > 0 {
-			s.most[j] = int(min(int64(q.layers), max(0, s.freeBytes(p))/per))
+			s.most[j] = int(min(int64(q.layers), max(0, s.q.kvFree(p))/per))
 		}
 	}
 	return s
-}
-
-// freeBytes returns the memory that p has for new sessions.
-func (s *search) freeBytes(p Peer) int64 {
-	if p.KVFreeBytes > 0 {
-		return p.KVFreeBytes
-	}
-	return p.MemoryBytes - s.q.v.Model.weightBytes(s.q.prefix, int(p.Held.Start), int(p.Held.End))
 }
 
 // run fills s.at, layer by layer. It takes O(L (n^2 + n K)) steps.

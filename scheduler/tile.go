@@ -57,14 +57,7 @@ func (t tiling) solve() Layout {
 			if room[b] == 0 {
 				continue
 			}
-			best, from := inf, -1
-			for was := first; was < j; was++ {
-				if c := g[was][b].cost; c < inf {
-					if c += t.hopMS(t.last(was, b), i); c < best {
-						best, from = c, was
-					}
-				}
-			}
+			best, from := t.enter(g[first:j], first, b, i)
 			if from < 0 {
 				continue
 			}
@@ -84,6 +77,23 @@ func (t tiling) solve() Layout {
 		t.applyPins(g[j], j)
 	}
 	return t.trace(g)
+}
+
+// enter returns the least cost of coming to peer i with the layers before b
+// tiled, over rows whose first is that of index first, and the row it comes
+// from, -1 if none.
+func (t tiling) enter(rows [][]cell, first, b, i int) (float64, int) {
+	best, from := math.Inf(1), -1
+	for x := range rows {
+		c := rows[x][b].cost
+		if math.IsInf(c, 1) {
+			continue
+		}
+		if c += t.hopMS(t.last(first+x, b), i); c < best {
+			best, from = c, first+x
+		}
+	}
+	return best, from
 }
 
 // room returns for each layer how many layers an unpinned span there may have.
