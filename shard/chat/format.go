@@ -99,14 +99,7 @@ func (r *render) percentVerb(v any, spec formatSpec, verb byte) string {
 		}
 		return r.formatText(r.str(v), spec)
 	case 'c':
-		s, ok := text(v)
-		if whole && k >= 0 && k <= utf8.MaxRune {
-			s, ok = string(rune(k)), true
-		}
-		if !ok || utf8.RuneCountInString(s) != 1 {
-			r.fail("%%c requires int or char")
-		}
-		return r.formatText(s, spec)
+		return r.formatText(r.character(v), spec)
 	case 'd', 'i', 'u':
 		if !real {
 			r.fail("%%%c format: a real number is required, not %s", verb, typeName(v))
@@ -128,6 +121,18 @@ func (r *render) percentVerb(v any, spec formatSpec, verb byte) string {
 	}
 	r.fail("unsupported format character '%c'", verb)
 	return ""
+}
+
+// character returns the one character that %c formats.
+func (r *render) character(v any) string {
+	s, ok := text(v)
+	if k, whole := integer(v); whole && k >= 0 && k <= utf8.MaxRune {
+		s, ok = string(rune(k)), true
+	}
+	if !ok || utf8.RuneCountInString(s) != 1 {
+		r.fail("%%c requires int or char")
+	}
+	return s
 }
 
 // formatSpec is Python's format specification.

@@ -1,7 +1,8 @@
 package chat
 
-// Bounds of what one template may ask for. The largest template we have seen
-// has 30 kB and takes 20,000 steps for a conversation with tools.
+// Bounds of what one template may ask for. The 32 real templates of the shared
+// data have at most 17 kB and take at most 2,106 steps for a conversation with
+// tools; all steps together take about two seconds.
 const (
 	maxSourceBytes = 1 << 20  // of the template
 	maxNesting     = 200      // of expressions and blocks in the source

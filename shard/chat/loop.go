@@ -87,21 +87,23 @@ func (l *loopVar) attr(name string) (any, bool) {
 	case "depth0":
 		return int64(l.depth), true
 	case "previtem":
-		if l.at == 0 {
-			return undefined{"there is no previous item"}, true
-		}
-		return l.items[l.at-1], true
+		return l.item(l.at-1, "there is no previous item"), true
 	case "nextitem":
-		if l.at == n-1 {
-			return undefined{"there is no next item"}, true
-		}
-		return l.items[l.at+1], true
+		return l.item(l.at+1, "there is no next item"), true
 	case "cycle":
 		return function(l.cycle), true
 	case "changed":
 		return function(l.hasChanged), true
 	}
 	return nil, false
+}
+
+// item returns item i, or an undefined value with the message absent.
+func (l *loopVar) item(i int, absent string) any {
+	if i < 0 || i >= len(l.items) {
+		return undefined{absent}
+	}
+	return l.items[i]
 }
 
 func (l *loopVar) cycle(c *callArgs) any {

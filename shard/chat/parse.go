@@ -158,28 +158,36 @@ func (p *parser) statement(kw string, line int) node {
 		p.endTag()
 		return &withNode{line: line, body: p.until("endgeneration")}
 	case "block":
-		p.name()
-		p.endTag()
-		b, _ := p.body("endblock")
-		if p.peek().kind == tokName {
-			p.name()
-		}
-		p.endTag()
-		return &withNode{line: line, body: b}
-	case "break", "continue":
-		if p.loops == 0 {
-			syntax(line, "'%s' outside of a loop", kw)
-		}
-		p.endTag()
-		if kw == "break" {
-			return jump(flowBreak)
-		}
-		return jump(flowContinue)
+		return p.block(line)
+	case "break":
+		return p.jump(kw, line, flowBreak)
+	case "continue":
+		return p.jump(kw, line, flowContinue)
 	case "include", "import", "from", "extends":
 		syntax(line, "'%s' needs other templates, and a chat template stands alone", kw)
 	}
 	syntax(line, "encountered unknown tag '%s'", kw)
 	return nil
+}
+
+func (p *parser) jump(kw string, line int, f flow) node {
+	if p.loops == 0 {
+		syntax(line, "'%s' outside of a loop", kw)
+	}
+	p.endTag()
+	return jump(f)
+}
+
+// block parses a block tag, which is only a scope where nothing extends it.
+func (p *parser) block(line int) node {
+	p.name()
+	p.endTag()
+	b, _ := p.body("endblock")
+	if p.peek().kind == tokName {
+		p.name()
+	}
+	p.endTag()
+	return &withNode{line: line, body: b}
 }
 
 func (p *parser) ifBlock(line int) node {

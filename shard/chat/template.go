@@ -6,10 +6,7 @@ import (
 )
 
 // A Template is a parsed chat template.
-type Template struct {
-	body   []node
-	source string
-}
+type Template struct{ body []node }
 
 // Parse reads a template. It returns an [*Error] with the line of a mistake,
 // or a [*LimitError].
@@ -21,7 +18,7 @@ func Parse(src string) (t *Template, err error) {
 	src = strings.ToValidUTF8(src, "\ufffd")
 	p := &parser{toks: lex(src)}
 	body, _ := p.body()
-	return &Template{body: body, source: src}, nil
+	return &Template{body}, nil
 }
 
 // Vars are what a template is given. They are not changed.

@@ -45,9 +45,6 @@ func (l *List) Len() int {
 	return len(l.items)
 }
 
-// At returns item i, which must be in [0, Len()).
-func (l *List) At(i int) any { return l.items[i] }
-
 // isView reports whether l is what a dict's keys, values or items gives, which
 // has no items by index.
 func (l *List) isView() bool {
@@ -269,10 +266,7 @@ func (r *render) equalAt(a, b any, depth int) bool {
 	case undefined:
 		return isUndefined(b)
 	case function:
-		return false
-	}
-	if _, ok := b.(function); ok {
-		return false
+		return false // functions cannot be compared
 	}
 	return a == b
 }
