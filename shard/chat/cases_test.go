@@ -76,5 +76,5 @@ func render1(src string, v Vars) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return tmpl.Render(v)
+	return tmpl.render(v, testSteps)
 }

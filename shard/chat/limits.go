@@ -19,8 +19,8 @@ const (
 // step counts n units of work.
 func (r *render) step(n int) {
 	r.steps += n
-	if r.steps > maxSteps {
-		r.limit("steps", maxSteps)
+	if r.steps > r.budget {
+		r.limit("steps", r.budget)
 	}
 }
 

@@ -50,9 +50,12 @@ type Vars struct {
 // Render returns the text that the template makes of v. It returns a
 // [*RaiseError] when the template refuses v, an [*Error] when it does
 // something that is not defined, and a [*LimitError] when it does too much.
-func (t *Template) Render(v Vars) (out string, err error) {
+func (t *Template) Render(v Vars) (string, error) { return t.render(v, maxSteps) }
+
+// render renders with a budget of steps.
+func (t *Template) render(v Vars, steps int) (out string, err error) {
 	defer catch(&err)
-	r := &render{line: 1, now: v.Now, filters: filters, tests: tests}
+	r := &render{line: 1, now: v.Now, budget: steps, filters: filters, tests: tests}
 	w := &sink{}
 	run(r, t.body, &scope{vars: r.variables(v)}, w)
 	return w.String(), nil
@@ -61,9 +64,11 @@ func (t *Template) Render(v Vars) (out string, err error) {
 // render is the state of one render.
 type render struct {
 	line  int // of the statement or call under way
-	steps int
-	calls int
+	calls int // nested calls of macros
 	now   time.Time
+
+	// steps is the work done; invariant: steps <= budget.
+	steps, budget int
 
 	// filters and tests are the tables of those names; they come from here
 	// because some filters look up others.
