@@ -67,7 +67,7 @@ func BenchmarkFMA(b *testing.B) {
 	x, y := float32(1.0001), float32(0.9)
 	acc := float32(0)
 	for b.Loop() {
-		acc = FMA(x, y, acc)
+		acc = FMA(acc, y, x)
 	}
 	_ = acc
 }

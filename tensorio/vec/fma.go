@@ -30,10 +30,10 @@ func FMA(a, b, c float32) float32 {
 // rounds the sum to odd first (Boldo and Melquiond, "Emulation of FMA and
 // correctly rounded sums: proved algorithms using rounding to odd", 2008).
 func fmaOdd(a, b, c float32) float32 {
-	p := float64(a) * float64(b)
+	p := float64(float64(a) * float64(b))
 	z := float64(c)
-	// Knuth's TwoSum: s + e is p + z exactly. Nothing here is a product, so
-	// nothing can be fused.
+	// TwoSum (Knuth, TAOCP 2, 4.2.2): s + e is p + z exactly. The conversion above
+	// keeps the product from being fused into it.
 	s := p + z
 	v := s - p
 	e := (p - (s - v)) + (z - v)

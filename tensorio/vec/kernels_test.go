@@ -235,8 +235,7 @@ func FuzzKernels(f *testing.F) {
 	})
 }
 
-// TestExpAgreesEverywhere compares all float32 arguments of the interesting
-// range, thinned, with both forms and with the true value.
+// TestExpIsWithinTwoUnits tries arguments over the whole range of results.
 func TestExpIsWithinTwoUnits(t *testing.T) {
 	worst := 0.0
 	var x, got []float32
