@@ -64,24 +64,12 @@ func (t *mergeTable) find(l, r shard.Token) uint64 {
 // so that a word of a million characters takes n log n.
 type merger struct {
 	syms []symbol
-	heap []candidate
+	heap []uint64 // rank<<32 | place: merges that were possible when queued
 }
 
 type symbol struct {
 	id         shard.Token
 	prev, next int32
-}
-
-// A candidate is a merge that was possible when it was queued.
-type candidate struct {
-	rank        uint32
-	pos         int32
-	out         shard.Token
-	left, right shard.Token
-}
-
-func (c *candidate) before(o *candidate) bool {
-	return c.rank < o.rank || c.rank == o.rank && c.pos < o.pos
 }
 
 func (m *merger) start() { m.syms = m.syms[:0] }
@@ -158,21 +146,26 @@ func (m *merger) runLong(dst []shard.Token, t *mergeTable) []shard.Token {
 	}
 	for len(m.heap) > 0 {
 		c := m.pop()
-		left := &syms[c.pos]
+		at := int32(uint32(c))
+		left := &syms[at]
 		j := left.next
-		if left.id != c.left || j < 0 || syms[j].id != c.right {
-			continue // one of the two has gone since
+		if left.id == none || j < 0 {
+			continue
 		}
-		left.id = c.out
+		v := t.find(left.id, syms[j].id)
+		if v == noMerge || v>>32 != c>>32 {
+			continue // one of the two has changed since
+		}
+		left.id = shard.Token(uint32(v))
 		left.next = syms[j].next
 		syms[j].id = none
 		if left.next >= 0 {
-			syms[left.next].prev = c.pos
+			syms[left.next].prev = at
 		}
 		if left.prev >= 0 {
 			m.queue(t, left.prev)
 		}
-		m.queue(t, c.pos)
+		m.queue(t, at)
 	}
 	for i := int32(0); i >= 0; i = syms[i].next {
 		dst = append(dst, syms[i].id)
@@ -180,52 +173,64 @@ func (m *merger) runLong(dst []shard.Token, t *mergeTable) []shard.Token {
 	return dst
 }
 
+// heapWays is the number of children of a place in the heap: four are next to
+// each other in memory, and the heap is half as high.
+const heapWays = 4
+
 // queue puts the merge of symbol i with the next one on the heap, if there is one.
 func (m *merger) queue(t *mergeTable, i int32) {
 	j := m.syms[i].next
 	if j < 0 {
 		return
 	}
-	left, right := m.syms[i].id, m.syms[j].id
-	v := t.find(left, right)
+	v := t.find(m.syms[i].id, m.syms[j].id)
 	if v == noMerge {
 		return
 	}
-	m.heap = append(m.heap, candidate{
-		rank: uint32(v >> 32), pos: i, out: shard.Token(uint32(v)), left: left, right: right,
-	})
+	c := v>>32<<32 | uint64(uint32(i))
+	m.heap = append(m.heap, c)
 	h := m.heap
-	for k := len(h) - 1; k > 0; {
-		up := (k - 1) / 2
-		if !h[k].before(&h[up]) {
+	k := len(h) - 1
+	for k > 0 {
+		up := (k - 1) / heapWays
+		if h[up] <= c {
 			break
 		}
-		h[k], h[up] = h[up], h[k]
+		h[k] = h[up]
 		k = up
 	}
+	h[k] = c
 }
 
-// pop takes the best merge from the heap.
-func (m *merger) pop() candidate {
+// pop takes the best merge from the heap: the lowest rank, and of those the
+// leftmost.
+func (m *merger) pop() uint64 {
 	h := m.heap
 	top := h[0]
 	last := len(h) - 1
-	h[0] = h[last]
+	c := h[last]
 	h = h[:last]
-	for k := 0; ; {
-		down := 2*k + 1
+	m.heap = h
+	k := 0
+	for {
+		down := heapWays*k + 1
 		if down >= last {
 			break
 		}
-		if down+1 < last && h[down+1].before(&h[down]) {
-			down++
+		best, least := down, h[down]
+		for d := down + 1; d < min(down+heapWays, last); d++ {
+			if h[d] < least {
+				best, least = d, h[d]
+			}
 		}
-		if !h[down].before(&h[k]) {
+		if c <= least {
 			break
 		}
-		h[k], h[down] = h[down], h[k]
-		k = down
+		h[k] = least
+		k = best
 	}
-	m.heap = h
+	if last > 0 {
+		h[k] = c
+	}
 	return top
 }

@@ -199,4 +199,3 @@ func TestZooModelsAndTheirTokenizerJSONAgree(t *testing.T) {
 		}
 	}
 }
-

@@ -218,8 +218,9 @@ func (t *Tokenizer) metaAdded(m Metadata) error {
 	name, _ := m.Str(keyName)
 	name = strings.ToLower(name)
 	// Phi-3's special tokens swallow the white space behind them; GGUF files do
-	// not say so (llama.cpp goes by the name as well).
-	phi3 := strings.Contains(name, "phi-3") || strings.Contains(name, "phi3")
+	// not say so (llama.cpp goes by the name as well, whatever the vocabulary).
+	model, _ := m.Str(keyModel)
+	phi3 := model == "llama" && (strings.Contains(name, "phi-3") || strings.Contains(name, "phi3"))
 	var sets [2][]addedToken
 	for i, k := range t.kinds {
 		if !special[i] && k != user {
