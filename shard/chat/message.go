@@ -24,6 +24,10 @@ func FromMessages(ms []Message) *List {
 // its form: turns between <|im_start|>role and <|im_end|>.
 const ChatML = `{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
 
+// Gemma is the template for Gemma models whose file brings none. They know no
+// system role: a system message goes before the first user's text.
+const Gemma = `{{ bos_token }}{% set ns = namespace(system='') %}{% for message in messages %}{% if message['role'] == 'system' %}{% set ns.system = ns.system + message['content'] + '\n\n' %}{% else %}{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' + ns.system + message['content']|trim + '<end_of_turn>\n' }}{% set ns.system = '' %}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}`
+
 // probe is a text that no template contains by itself.
 const probe = "shardnode-probe-7f3a"
 

@@ -24,6 +24,19 @@ func TestChatMLRendersTurns(t *testing.T) {
 	}
 }
 
+func TestGemmaPutsTheSystemMessageIntoTheFirstTurn(t *testing.T) {
+	got, err := render1(Gemma, Vars{
+		BOS:                 "<bos>",
+		Messages:            FromMessages([]Message{{"system", "s"}, {"user", " u "}, {"assistant", "a"}, {"user", "v"}}),
+		AddGenerationPrompt: true,
+	})
+	want := "<bos><start_of_turn>user\ns\n\nu<end_of_turn>\n<start_of_turn>model\na<end_of_turn>\n" +
+		"<start_of_turn>user\nv<end_of_turn>\n<start_of_turn>model\n"
+	if err != nil || got != want {
+		t.Errorf("Gemma renders %q, %v, want %q", got, err, want)
+	}
+}
+
 func TestExtraVariablesWin(t *testing.T) {
 	extra, err := DictFromJSON([]byte(`{"bos_token": "B", "enable_thinking": false, "add_generation_prompt": true}`))
 	if err != nil {
