@@ -104,6 +104,11 @@ func dotsF16x1x4AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride 
 //go:noescape
 func dotsF16x2x2AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
 
+// dotsF16x4x1AVX2 computes the scores of 4 heads with n rows, a multiple of 1 above 0; dim is a multiple of 4.
+//
+//go:noescape
+func dotsF16x4x1AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
+
 // accumF16x1AVX2 adds n weighted rows to 1 heads, n above 0; dim is a multiple of 4.
 //
 //go:noescape

@@ -1118,7 +1118,6 @@ TEXT ·dotsF16x1x1AVX2(SB), NOSPLIT, $0-60
 	VBROADCASTSS scale+56(FP), Y0
 	SHLQ         $0x01, CX
 	MOVQ         k+24(FP), SI
-	SHLQ         $0x00, CX
 	MOVQ         q+16(FP), DI
 	MOVQ         DX, R8
 	ANDQ         $-16, R8
@@ -1132,11 +1131,9 @@ next_38:
 
 loop_39:
 	VCVTPH2PS   (SI)(R9*2), Y3
-	VMOVUPS     (DI)(R9*4), Y4
-	VFMADD231PS Y3, Y4, Y1
+	VFMADD231PS (DI)(R9*4), Y3, Y1
 	VCVTPH2PS   16(SI)(R9*2), Y3
-	VMOVUPS     32(DI)(R9*4), Y4
-	VFMADD231PS Y3, Y4, Y2
+	VFMADD231PS 32(DI)(R9*4), Y3, Y2
 	ADDQ        $0x10, R9
 	CMPQ        R9, R8
 	JL          loop_39
@@ -1148,8 +1145,7 @@ rest_40:
 	CMPQ        R10, $0x08
 	JL          four_42
 	VCVTPH2PS   (SI)(R9*2), Y3
-	VMOVUPS     (DI)(R9*4), Y4
-	VFMADD231PS Y3, Y4, Y1
+	VFMADD231PS (DI)(R9*4), Y3, Y1
 	CMPQ        R10, $0x0c
 	JL          upper_43
 	VXORPS      Y3, Y3, Y3
@@ -1351,10 +1347,8 @@ TEXT ·dotsF16x2x2AVX2(SB), NOSPLIT, $0-60
 	SHLQ         $0x01, CX
 	MOVQ         q+16(FP), R8
 	LEAQ         (R8)(DX*4), R9
-	MOVQ         dstStride+8(FP), R10
-	LEAQ         (AX)(R10*4), R10
-	MOVQ         DX, R11
-	ANDQ         $-16, R11
+	MOVQ         DX, R10
+	ANDQ         $-16, R10
 
 next_50:
 	VXORPS Y1, Y1, Y1
@@ -1365,76 +1359,76 @@ next_50:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
-	XORQ   R12, R12
-	CMPQ   R12, R11
+	XORQ   R11, R11
+	CMPQ   R11, R10
 	JGE    rest_52
 
 loop_51:
-	VCVTPH2PS   (SI)(R12*2), Y9
-	VCVTPH2PS   (DI)(R12*2), Y10
-	VMOVUPS     (R8)(R12*4), Y11
+	VCVTPH2PS   (SI)(R11*2), Y9
+	VCVTPH2PS   (DI)(R11*2), Y10
+	VMOVUPS     (R8)(R11*4), Y11
 	VFMADD231PS Y9, Y11, Y1
 	VFMADD231PS Y10, Y11, Y3
-	VMOVUPS     (R9)(R12*4), Y11
+	VMOVUPS     (R9)(R11*4), Y11
 	VFMADD231PS Y9, Y11, Y5
 	VFMADD231PS Y10, Y11, Y7
-	VCVTPH2PS   16(SI)(R12*2), Y9
-	VCVTPH2PS   16(DI)(R12*2), Y10
-	VMOVUPS     32(R8)(R12*4), Y11
+	VCVTPH2PS   16(SI)(R11*2), Y9
+	VCVTPH2PS   16(DI)(R11*2), Y10
+	VMOVUPS     32(R8)(R11*4), Y11
 	VFMADD231PS Y9, Y11, Y2
 	VFMADD231PS Y10, Y11, Y4
-	VMOVUPS     32(R9)(R12*4), Y11
+	VMOVUPS     32(R9)(R11*4), Y11
 	VFMADD231PS Y9, Y11, Y6
 	VFMADD231PS Y10, Y11, Y8
-	ADDQ        $0x10, R12
-	CMPQ        R12, R11
+	ADDQ        $0x10, R11
+	CMPQ        R11, R10
 	JL          loop_51
 
 rest_52:
-	MOVQ        DX, R13
-	ANDQ        $0x0f, R13
+	MOVQ        DX, R12
+	ANDQ        $0x0f, R12
 	JZ          fold_53
-	CMPQ        R13, $0x08
+	CMPQ        R12, $0x08
 	JL          four_54
-	VCVTPH2PS   (SI)(R12*2), Y9
-	VCVTPH2PS   (DI)(R12*2), Y10
-	VMOVUPS     (R8)(R12*4), Y11
+	VCVTPH2PS   (SI)(R11*2), Y9
+	VCVTPH2PS   (DI)(R11*2), Y10
+	VMOVUPS     (R8)(R11*4), Y11
 	VFMADD231PS Y9, Y11, Y1
 	VFMADD231PS Y10, Y11, Y3
-	VMOVUPS     (R9)(R12*4), Y11
+	VMOVUPS     (R9)(R11*4), Y11
 	VFMADD231PS Y9, Y11, Y5
 	VFMADD231PS Y10, Y11, Y7
-	CMPQ        R13, $0x0c
+	CMPQ        R12, $0x0c
 	JL          upper_55
 	VXORPS      Y9, Y9, Y9
-	VMOVQ       16(SI)(R12*2), X9
+	VMOVQ       16(SI)(R11*2), X9
 	VCVTPH2PS   X9, X9
 	VXORPS      Y10, Y10, Y10
-	VMOVQ       16(DI)(R12*2), X10
+	VMOVQ       16(DI)(R11*2), X10
 	VCVTPH2PS   X10, X10
 	VXORPS      Y11, Y11, Y11
-	VMOVUPS     32(R8)(R12*4), X11
+	VMOVUPS     32(R8)(R11*4), X11
 	VFMADD231PS Y9, Y11, Y2
 	VFMADD231PS Y10, Y11, Y4
 	VXORPS      Y11, Y11, Y11
-	VMOVUPS     32(R9)(R12*4), X11
+	VMOVUPS     32(R9)(R11*4), X11
 	VFMADD231PS Y9, Y11, Y6
 	VFMADD231PS Y10, Y11, Y8
 	JMP         fold_53
 
 four_54:
 	VXORPS      Y9, Y9, Y9
-	VMOVQ       (SI)(R12*2), X9
+	VMOVQ       (SI)(R11*2), X9
 	VCVTPH2PS   X9, X9
 	VXORPS      Y10, Y10, Y10
-	VMOVQ       (DI)(R12*2), X10
+	VMOVQ       (DI)(R11*2), X10
 	VCVTPH2PS   X10, X10
 	VXORPS      Y11, Y11, Y11
-	VMOVUPS     (R8)(R12*4), X11
+	VMOVUPS     (R8)(R11*4), X11
 	VFMADD231PS Y9, Y11, Y1
 	VFMADD231PS Y10, Y11, Y3
 	VXORPS      Y11, Y11, Y11
-	VMOVUPS     (R9)(R12*4), X11
+	VMOVUPS     (R9)(R11*4), X11
 	VFMADD231PS Y9, Y11, Y5
 	VFMADD231PS Y10, Y11, Y7
 
@@ -1464,14 +1458,149 @@ fold_53:
 	VEXTRACTF128 $0x01, Y3, X1
 	VBLENDPS     $0x0a, X1, X3, X3
 	VMULPS       X0, X3, X3
+	MOVQ         dstStride+8(FP), R11
+	LEAQ         (AX)(R11*4), R11
 	VMOVLPS      X3, (AX)
-	VMOVHPS      X3, (R10)
+	VMOVHPS      X3, (R11)
 	ADDQ         $0x08, AX
-	ADDQ         $0x08, R10
 	ADDQ         CX, SI
 	ADDQ         CX, DI
 	SUBQ         $0x02, BX
 	JG           next_50
+	VZEROUPPER
+	RET
+
+// func dotsF16x4x1AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotsF16x4x1AVX2(SB), NOSPLIT, $0-60
+	MOVQ         dst+0(FP), AX
+	MOVQ         stride+32(FP), CX
+	MOVQ         dim+40(FP), DX
+	MOVQ         n+48(FP), BX
+	VBROADCASTSS scale+56(FP), Y0
+	SHLQ         $0x01, CX
+	MOVQ         k+24(FP), SI
+	MOVQ         q+16(FP), DI
+	LEAQ         (DI)(DX*4), R8
+	LEAQ         (R8)(DX*4), R9
+	LEAQ         (R9)(DX*4), R10
+	MOVQ         DX, R11
+	ANDQ         $-16, R11
+
+next_56:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	XORQ   R12, R12
+	CMPQ   R12, R11
+	JGE    rest_58
+
+loop_57:
+	VCVTPH2PS   (SI)(R12*2), Y9
+	VFMADD231PS (DI)(R12*4), Y9, Y1
+	VFMADD231PS (R8)(R12*4), Y9, Y3
+	VFMADD231PS (R9)(R12*4), Y9, Y5
+	VFMADD231PS (R10)(R12*4), Y9, Y7
+	VCVTPH2PS   16(SI)(R12*2), Y9
+	VFMADD231PS 32(DI)(R12*4), Y9, Y2
+	VFMADD231PS 32(R8)(R12*4), Y9, Y4
+	VFMADD231PS 32(R9)(R12*4), Y9, Y6
+	VFMADD231PS 32(R10)(R12*4), Y9, Y8
+	ADDQ        $0x10, R12
+	CMPQ        R12, R11
+	JL          loop_57
+
+rest_58:
+	MOVQ        DX, R13
+	ANDQ        $0x0f, R13
+	JZ          fold_59
+	CMPQ        R13, $0x08
+	JL          four_60
+	VCVTPH2PS   (SI)(R12*2), Y9
+	VFMADD231PS (DI)(R12*4), Y9, Y1
+	VFMADD231PS (R8)(R12*4), Y9, Y3
+	VFMADD231PS (R9)(R12*4), Y9, Y5
+	VFMADD231PS (R10)(R12*4), Y9, Y7
+	CMPQ        R13, $0x0c
+	JL          upper_61
+	VXORPS      Y9, Y9, Y9
+	VMOVQ       16(SI)(R12*2), X9
+	VCVTPH2PS   X9, X9
+	VXORPS      Y10, Y10, Y10
+	VMOVUPS     32(DI)(R12*4), X10
+	VFMADD231PS Y9, Y10, Y2
+	VXORPS      Y10, Y10, Y10
+	VMOVUPS     32(R8)(R12*4), X10
+	VFMADD231PS Y9, Y10, Y4
+	VXORPS      Y10, Y10, Y10
+	VMOVUPS     32(R9)(R12*4), X10
+	VFMADD231PS Y9, Y10, Y6
+	VXORPS      Y10, Y10, Y10
+	VMOVUPS     32(R10)(R12*4), X10
+	VFMADD231PS Y9, Y10, Y8
+	JMP         fold_59
+
+four_60:
+	VXORPS      Y9, Y9, Y9
+	VMOVQ       (SI)(R12*2), X9
+	VCVTPH2PS   X9, X9
+	VXORPS      Y10, Y10, Y10
+	VMOVUPS     (DI)(R12*4), X10
+	VFMADD231PS Y9, Y10, Y1
+	VXORPS      Y10, Y10, Y10
+	VMOVUPS     (R8)(R12*4), X10
+	VFMADD231PS Y9, Y10, Y3
+	VXORPS      Y10, Y10, Y10
+	VMOVUPS     (R9)(R12*4), X10
+	VFMADD231PS Y9, Y10, Y5
+	VXORPS      Y10, Y10, Y10
+	VMOVUPS     (R10)(R12*4), X10
+	VFMADD231PS Y9, Y10, Y7
+
+upper_61:
+	VXORPS Y9, Y9, Y9
+	VADDPS Y9, Y2, Y2
+	VADDPS Y9, Y4, Y4
+	VADDPS Y9, Y6, Y6
+	VADDPS Y9, Y8, Y8
+
+fold_59:
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y6, Y5, Y5
+	VADDPS       Y8, Y7, Y7
+	VINSERTF128  $0x01, X3, Y1, Y2
+	VPERM2F128   $0x31, Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VINSERTF128  $0x01, X7, Y5, Y1
+	VPERM2F128   $0x31, Y7, Y5, Y3
+	VADDPS       Y3, Y1, Y1
+	VUNPCKLPD    Y1, Y2, Y3
+	VUNPCKHPD    Y1, Y2, Y1
+	VADDPS       Y1, Y3, Y3
+	VPERMILPS    $0xb1, Y3, Y1
+	VADDPS       Y1, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X1
+	VBLENDPS     $0x0a, X1, X3, X3
+	VMULPS       X0, X3, X3
+	MOVQ         dstStride+8(FP), R12
+	LEAQ         (AX)(R12*4), R13
+	VMOVSS       X3, (AX)
+	VEXTRACTPS   $0x01, X3, (R13)
+	LEAQ         (R13)(R12*4), R13
+	VEXTRACTPS   $0x02, X3, (R13)
+	LEAQ         (R13)(R12*4), R13
+	VEXTRACTPS   $0x03, X3, (R13)
+	LEAQ         (R13)(R12*4), R13
+	ADDQ         $0x04, AX
+	ADDQ         CX, SI
+	SUBQ         $0x01, BX
+	JG           next_56
 	VZEROUPPER
 	RET
 
@@ -1486,9 +1615,9 @@ TEXT ·accumF16x1AVX2(SB), NOSPLIT, $0-56
 	MOVQ v+24(FP), DI
 	SHLQ $0x01, DX
 
-columns_56:
+columns_62:
 	CMPQ    BX, $0x40
-	JL      smaller_58
+	JL      smaller_64
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -1500,7 +1629,7 @@ columns_56:
 	MOVQ    DI, R8
 	XORQ    R9, R9
 
-loop_57:
+loop_63:
 	VBROADCASTSS (CX)(R9*4), Y8
 	VCVTPH2PS    (R8), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -1521,7 +1650,7 @@ loop_57:
 	ADDQ         DX, R8
 	INCQ         R9
 	CMPQ         R9, SI
-	JL           loop_57
+	JL           loop_63
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -1533,12 +1662,12 @@ loop_57:
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x00000080, DI
 	SUBQ         $0x40, BX
-	JMP          columns_56
+	JMP          columns_62
 
-smaller_58:
-columns_59:
+smaller_64:
+columns_65:
 	CMPQ    BX, $0x20
-	JL      smaller_61
+	JL      smaller_67
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -1546,7 +1675,7 @@ columns_59:
 	MOVQ    DI, R8
 	XORQ    R9, R9
 
-loop_60:
+loop_66:
 	VBROADCASTSS (CX)(R9*4), Y4
 	VCVTPH2PS    (R8), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -1559,7 +1688,7 @@ loop_60:
 	ADDQ         DX, R8
 	INCQ         R9
 	CMPQ         R9, SI
-	JL           loop_60
+	JL           loop_66
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -1567,18 +1696,18 @@ loop_60:
 	ADDQ         $0x00000080, AX
 	ADDQ         $0x00000040, DI
 	SUBQ         $0x20, BX
-	JMP          columns_59
+	JMP          columns_65
 
-smaller_61:
-columns_62:
+smaller_67:
+columns_68:
 	CMPQ    BX, $0x10
-	JL      smaller_64
+	JL      smaller_70
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	MOVQ    DI, R8
 	XORQ    R9, R9
 
-loop_63:
+loop_69:
 	VBROADCASTSS (CX)(R9*4), Y2
 	VCVTPH2PS    (R8), Y3
 	VFMADD231PS  Y3, Y2, Y0
@@ -1587,59 +1716,59 @@ loop_63:
 	ADDQ         DX, R8
 	INCQ         R9
 	CMPQ         R9, SI
-	JL           loop_63
+	JL           loop_69
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000020, DI
 	SUBQ         $0x10, BX
-	JMP          columns_62
+	JMP          columns_68
 
-smaller_64:
-columns_65:
+smaller_70:
+columns_71:
 	CMPQ    BX, $0x08
-	JL      smaller_67
+	JL      smaller_73
 	VMOVUPS (AX), Y0
 	MOVQ    DI, R8
 	XORQ    R9, R9
 
-loop_66:
+loop_72:
 	VBROADCASTSS (CX)(R9*4), Y1
 	VCVTPH2PS    (R8), Y2
 	VFMADD231PS  Y2, Y1, Y0
 	ADDQ         DX, R8
 	INCQ         R9
 	CMPQ         R9, SI
-	JL           loop_66
+	JL           loop_72
 	VMOVUPS      Y0, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000010, DI
 	SUBQ         $0x08, BX
-	JMP          columns_65
+	JMP          columns_71
 
-smaller_67:
-columns_68:
+smaller_73:
+columns_74:
 	CMPQ    BX, $0x04
-	JL      smaller_70
+	JL      smaller_76
 	VMOVUPS (AX), X0
 	MOVQ    DI, R8
 	XORQ    R9, R9
 
-loop_69:
+loop_75:
 	VBROADCASTSS (CX)(R9*4), X1
 	VCVTPH2PS    (R8), X2
 	VFMADD231PS  X2, X1, X0
 	ADDQ         DX, R8
 	INCQ         R9
 	CMPQ         R9, SI
-	JL           loop_69
+	JL           loop_75
 	VMOVUPS      X0, (AX)
 	ADDQ         $0x00000010, AX
 	ADDQ         $0x00000008, DI
 	SUBQ         $0x04, BX
-	JMP          columns_68
+	JMP          columns_74
 
-smaller_70:
+smaller_76:
 	VZEROUPPER
 	RET
 
@@ -1657,9 +1786,9 @@ TEXT ·accumF16x2AVX2(SB), NOSPLIT, $0-56
 	MOVQ pStride+16(FP), R9
 	LEAQ (CX)(R9*4), R9
 
-columns_71:
+columns_77:
 	CMPQ    BX, $0x20
-	JL      smaller_73
+	JL      smaller_79
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -1671,7 +1800,7 @@ columns_71:
 	MOVQ    DI, R10
 	XORQ    R11, R11
 
-loop_72:
+loop_78:
 	VBROADCASTSS (CX)(R11*4), Y8
 	VBROADCASTSS (R9)(R11*4), Y9
 	VCVTPH2PS    (R10), Y10
@@ -1689,7 +1818,7 @@ loop_72:
 	ADDQ         DX, R10
 	INCQ         R11
 	CMPQ         R11, SI
-	JL           loop_72
+	JL           loop_78
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -1702,12 +1831,12 @@ loop_72:
 	ADDQ         $0x00000080, R8
 	ADDQ         $0x00000040, DI
 	SUBQ         $0x20, BX
-	JMP          columns_71
+	JMP          columns_77
 
-smaller_73:
-columns_74:
+smaller_79:
+columns_80:
 	CMPQ    BX, $0x10
-	JL      smaller_76
+	JL      smaller_82
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (R8), Y2
@@ -1715,7 +1844,7 @@ columns_74:
 	MOVQ    DI, R10
 	XORQ    R11, R11
 
-loop_75:
+loop_81:
 	VBROADCASTSS (CX)(R11*4), Y4
 	VBROADCASTSS (R9)(R11*4), Y5
 	VCVTPH2PS    (R10), Y6
@@ -1727,7 +1856,7 @@ loop_75:
 	ADDQ         DX, R10
 	INCQ         R11
 	CMPQ         R11, SI
-	JL           loop_75
+	JL           loop_81
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, (R8)
@@ -1736,18 +1865,18 @@ loop_75:
 	ADDQ         $0x00000040, R8
 	ADDQ         $0x00000020, DI
 	SUBQ         $0x10, BX
-	JMP          columns_74
+	JMP          columns_80
 
-smaller_76:
-columns_77:
+smaller_82:
+columns_83:
 	CMPQ    BX, $0x08
-	JL      smaller_79
+	JL      smaller_85
 	VMOVUPS (AX), Y0
 	VMOVUPS (R8), Y1
 	MOVQ    DI, R10
 	XORQ    R11, R11
 
-loop_78:
+loop_84:
 	VBROADCASTSS (CX)(R11*4), Y2
 	VBROADCASTSS (R9)(R11*4), Y3
 	VCVTPH2PS    (R10), Y4
@@ -1756,25 +1885,25 @@ loop_78:
 	ADDQ         DX, R10
 	INCQ         R11
 	CMPQ         R11, SI
-	JL           loop_78
+	JL           loop_84
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, (R8)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, R8
 	ADDQ         $0x00000010, DI
 	SUBQ         $0x08, BX
-	JMP          columns_77
+	JMP          columns_83
 
-smaller_79:
-columns_80:
+smaller_85:
+columns_86:
 	CMPQ    BX, $0x04
-	JL      smaller_82
+	JL      smaller_88
 	VMOVUPS (AX), X0
 	VMOVUPS (R8), X1
 	MOVQ    DI, R10
 	XORQ    R11, R11
 
-loop_81:
+loop_87:
 	VBROADCASTSS (CX)(R11*4), X2
 	VBROADCASTSS (R9)(R11*4), X3
 	VCVTPH2PS    (R10), X4
@@ -1783,15 +1912,15 @@ loop_81:
 	ADDQ         DX, R10
 	INCQ         R11
 	CMPQ         R11, SI
-	JL           loop_81
+	JL           loop_87
 	VMOVUPS      X0, (AX)
 	VMOVUPS      X1, (R8)
 	ADDQ         $0x00000010, AX
 	ADDQ         $0x00000010, R8
 	ADDQ         $0x00000008, DI
 	SUBQ         $0x04, BX
-	JMP          columns_80
+	JMP          columns_86
 
-smaller_82:
+smaller_88:
 	VZEROUPPER
 	RET

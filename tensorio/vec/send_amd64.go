@@ -156,6 +156,9 @@ func dotsF16(dst []float32, dstStride int, q []float32, heads int, k []uint16, s
 		return
 	}
 	h := 0
+	for ; h+4 <= heads; h += 4 {
+		dotsF16x4x1AVX2(&dst[h*dstStride], dstStride, &q[h*dim], &k[0], stride, dim, n, scale)
+	}
 	for ; h+2 <= heads; h += 2 {
 		d, m := dst[h*dstStride:], n&^1
 		if m > 0 {

@@ -23,18 +23,17 @@ func genDots(heads, keys int) {
 		LEAQ(Mem{Base: rows[len(rows)-1], Index: stride, Scale: 1}, r)
 		rows = append(rows, r)
 	}
-	jump := GP64()
-	MOVQ(stride, jump)
-	SHLQ(Imm(uint64(keys/2)), jump) // times 1, 2 or 4
+	jump := stride
+	if keys > 1 {
+		jump = GP64()
+		MOVQ(stride, jump)
+		SHLQ(Imm(uint64(keys/2)), jump) // times 2 or 4
+	}
 	qs := []Register{ptr("q")}
-	dsts := []Register{dst}
 	for len(qs) < heads {
 		r := GP64()
 		LEAQ(Mem{Base: qs[len(qs)-1], Index: dim, Scale: 4}, r)
 		qs = append(qs, r)
-		d := ptr("dstStride")
-		LEAQ(Mem{Base: dst, Index: d, Scale: 4}, d)
-		dsts = append(dsts, d)
 	}
 	full, c := GP64(), GP64()
 	MOVQ(dim, full)
@@ -61,6 +60,10 @@ func genDots(heads, keys int) {
 			}
 		}
 		for h := range qs {
+			if keys == 1 && !four {
+				VFMADD231PS(at(qs[h], c, disp), vs[0], acc[h][half])
+				continue
+			}
 			y := YMM()
 			if four {
 				y = zero()
@@ -85,11 +88,8 @@ func genDots(heads, keys int) {
 	Label(rest)
 	genDotsTail(dim, acc, step, fold)
 	Label(fold)
-	storeDots(acc, dsts, scale, keys)
-	step4 := Imm(uint64(4 * keys))
-	for _, d := range dsts {
-		ADDQ(step4, d)
-	}
+	storeDots(acc, dst, scale, keys)
+	ADDQ(Imm(uint64(4*keys)), dst)
 	for _, r := range rows {
 		ADDQ(jump, r)
 	}
@@ -122,11 +122,11 @@ func genDotsTail(dim Register, acc [][2]VecVirtual, step func(half, disp int, fo
 }
 
 // storeDots folds the lanes of each sum, scales it and stores it.
-func storeDots(acc [][2]VecVirtual, dsts []Register, scale VecVirtual, keys int) {
+func storeDots(acc [][2]VecVirtual, dst Register, scale VecVirtual, keys int) {
 	if len(acc) == 1 {
 		x := fold16(acc[0][0], acc[0][1], add).AsX()
 		VMULSS(scale.AsX(), x, x)
-		VMOVSS(x, Mem{Base: dsts[0]})
+		VMOVSS(x, Mem{Base: dst})
 		return
 	}
 	for i := range acc {
@@ -151,11 +151,22 @@ func storeDots(acc [][2]VecVirtual, dsts []Register, scale VecVirtual, keys int)
 	VBLENDPS(Imm(0b1010), y, x, x) // [a b c d]
 	VMULPS(scale.AsX(), x, x)
 	if keys == 4 {
-		VMOVUPS(x, Mem{Base: dsts[0]})
+		VMOVUPS(x, Mem{Base: dst})
 		return
 	}
-	VMOVLPS(x, Mem{Base: dsts[0]})
-	VMOVHPS(x, Mem{Base: dsts[1]})
+	next := ptr("dstStride")
+	row := GP64()
+	LEAQ(Mem{Base: dst, Index: next, Scale: 4}, row)
+	if keys == 2 {
+		VMOVLPS(x, Mem{Base: dst})
+		VMOVHPS(x, Mem{Base: row})
+		return
+	}
+	VMOVSS(x, Mem{Base: dst})
+	for h := 1; h < 4; h++ {
+		VEXTRACTPS(Imm(uint64(h)), x, Mem{Base: row})
+		LEAQ(Mem{Base: row, Index: next, Scale: 4}, row)
+	}
 }
 
 // genAccum writes the weighted sum of rows for some heads: 64 sums are kept in

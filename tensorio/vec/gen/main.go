@@ -23,6 +23,7 @@ func main() {
 	genDots(1, 1)
 	genDots(1, 4)
 	genDots(2, 2)
+	genDots(4, 1)
 	genAccum(1)
 	genAccum(2)
 	Generate()
