@@ -43,7 +43,7 @@ func randomView(r *rand.Rand, n, layers int) View {
 		}
 		v.Peers = append(v.Peers, p)
 	}
-	v.Links = Links{Default: Link{1, 1000}, Pairs: map[string]Link{"eu:us": {40, 50}}}
+	v.Links = Links{Default: Link{1, 1000}, Pairs: map[string]Link{"eu:us": {40, []float64{1, 50}[r.IntN(2)]}}}
 	return v
 }
 
@@ -229,6 +229,20 @@ func TestTheHeadIsPriced(t *testing.T) {
 	}
 }
 
+func TestTiedEndsAreHeldOnceByOnePeer(t *testing.T) {
+	v := alike(1)
+	v.Model.KVBytesPerTokenLayer = 0
+	v.Model.EmbedBytes, v.Model.HeadBytes, v.Model.TiedBytes = 5<<20, 5<<20, 5<<20
+	v.Peers[0].MemoryBytes = 15 << 20
+	if r, err := Plan(v, Params{}); err != nil || len(r.Layout) != 1 {
+		t.Errorf("Plan = %v, %v, want one stage in 15 MiB", r.Layout, err)
+	}
+	v.Model.TiedBytes = 0
+	if r, err := Plan(v, Params{}); err == nil {
+		t.Errorf("Plan = %v, want an error: 20 MiB do not fit in 15", r.Layout)
+	}
+}
+
 func TestPinnedSpansAreKept(t *testing.T) {
 	v := alike(3)
 	v.Peers[1].Pinned = shard.Span{Start: 4, End: 6}
@@ -275,9 +289,9 @@ func TestTooLittleMemorySaysHowMuchIsMissing(t *testing.T) {
 
 func TestVeryManyPeersArePlannedFor(t *testing.T) {
 	v := alike(1)
-	v.Model.Layers = 150
+	v.Model.Layers = 100
 	v.Peers[0].MemoryBytes = 1<<20 + 64*2048 // one layer
-	for len(v.Peers) < 400 {
+	for len(v.Peers) < 230 {
 		p := v.Peers[0]
 		p.ID = ID(fmt.Sprint("p", len(v.Peers)))
 		v.Peers = append(v.Peers, p)
@@ -286,14 +300,14 @@ func TestVeryManyPeersArePlannedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkLayout(v, r.Layout, 2048); err != nil || len(r.Layout)+len(r.Idle) != 400 {
+	if err := checkLayout(v, r.Layout, 2048); err != nil || len(r.Layout)+len(r.Idle) != 230 {
 		t.Errorf("%d stages, %d idle: %v", len(r.Layout), len(r.Idle), err)
 	}
 	for _, a := range r.Layout {
 		v.find(a.Peer).Held = a.Span
 	}
-	if p, err := Route(v, Request{Tokens: 10}); err != nil || len(p.Stages) != 150 {
-		t.Errorf("Route over 150 peers: %d stages, %v", len(p.Stages), err)
+	if p, err := Route(v, Request{Tokens: 10}); err != nil || len(p.Stages) != 100 {
+		t.Errorf("Route over 100 peers: %d stages, %v", len(p.Stages), err)
 	}
 }
 

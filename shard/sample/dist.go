@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // maxVocab bounds the vocabulary that a [Dist] may claim: 16 times the largest
@@ -176,10 +177,10 @@ func logSumExp(logits []float32, temp float64) float64 {
 	m, sum := float64(high), 0.0
 	for _, l := range logits {
 		if x := (float64(l) - m) / temp; x > negligible {
-			sum += exp(x)
+			sum += vec.ExpF64(x)
 		}
 	}
-	return m/temp + log(sum)
+	return m/temp + vec.LogF64(sum)
 }
 
 // check returns an error if d cannot be the summary of any logits. A Dist

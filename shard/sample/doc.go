@@ -15,8 +15,8 @@
 // parameters and the seed: the draw at a position depends on seed and position
 // alone, so a session that is replayed or moved gives the same text.
 //
-// Arithmetic is + - * / on float64 in a fixed order with this package's own
-// exp and log, so all machines agree.
+// Arithmetic is + - * / on float64 in a fixed order with the
+// exp and log of package vec, so all machines agree.
 //
 // [Stops] looks for stop strings in streamed text. Text is otherwise left to
 // package generate. Values are not safe for concurrent use, except that

@@ -3,6 +3,8 @@ package sample
 import (
 	"math"
 	"slices"
+
+	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // slack is the relative error that sums of weights are trusted to. The true
@@ -63,7 +65,7 @@ func (s *Sampler) draw(d Dist, p pool, u float64) (int, error) {
 
 // weight returns the weight of a logit relative to the highest.
 func (s *Sampler) weight(logit, high float64) float64 {
-	return exp((logit - high) / s.p.Temperature)
+	return vec.ExpF64((logit - high) / s.p.Temperature)
 }
 
 // find returns the first of n candidates whose running sum exceeds x, n if none.
@@ -86,22 +88,22 @@ func (s *Sampler) restMass(d Dist, p pool, high float64) interval {
 	}
 	// What the model gives all ids, less what it gives those held, is the
 	// weight of the unknown, for no bias or penalty changes those.
-	total := exp(d.LSETemp - high/temp)
+	total := vec.ExpF64(d.LSETemp - high/temp)
 	unknown, held := total, 0
 	for i, id := range d.IDs {
-		unknown -= exp((float64(d.Logits[i]) - high) / temp)
+		unknown -= vec.ExpF64((float64(d.Logits[i]) - high) / temp)
 		held += int(s.held[id/64] >> (id % 64) & 1)
 	}
 	top := slices.Clone(d.IDs)
 	slices.Sort(top)
 	for _, m := range d.Named {
 		if _, in := slices.BinarySearch(top, m.ID); !in {
-			unknown -= exp((float64(m.Logit) - high) / temp)
+			unknown -= vec.ExpF64((float64(m.Logit) - high) / temp)
 			held++
 		}
 	}
 	spread := slack * (total + s.cum[len(s.cum)-1] + known)
-	edge := exp((float64(d.Logits[len(d.Logits)-1]) - high) / temp)
+	edge := vec.ExpF64((float64(d.Logits[len(d.Logits)-1]) - high) / temp)
 	most := edge * float64(d.Vocab-min(held, d.Vocab)) * (1 + slack)
 	out := interval{max(0, unknown-spread), max(0, min(unknown+spread, most))}
 	if !(out.hi <= most) { // overflow, or no LSETemp

@@ -253,6 +253,14 @@ func TestTheDrawDependsOnSeedAndPositionAlone(t *testing.T) {
 	}
 }
 
+func TestMissingNamedIDsAreAskedFor(t *testing.T) {
+	s := mustSampler(t, Params{LogitBias: map[shard.Token]float32{9: 5}})
+	logits := []float32{3, 2, 1, 0, 0, 0, 0, 0, 0, 0}
+	if tok, _, err := s.Next(Summarize(logits, Request{K: 2}), nil); !errors.Is(err, ErrNeedFull) {
+		t.Errorf("Next without the biased id = %d, %v, want ErrNeedFull", tok, err)
+	}
+}
+
 func TestBadParamsNameTheField(t *testing.T) {
 	for _, tc := range []struct {
 		p    Params
@@ -273,20 +281,6 @@ func TestBadParamsNameTheField(t *testing.T) {
 	} {
 		if _, err := New(tc.p); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("New(%+v): %v, want an error that names %s", tc.p, err, tc.want)
-		}
-	}
-}
-
-func TestExpAndLogAreExactToTheLastBits(t *testing.T) {
-	r := rand.New(rand.NewPCG(*seedFlag, 1))
-	for range 100000 {
-		x := r.Float64()*1400 - 700
-		if got, want := exp(x), math.Exp(x); math.Abs(got-want) > 4.5e-16*want {
-			t.Fatalf("exp(%v) = %v, want %v", x, got, want)
-		}
-		y := math.Exp(x)
-		if got, want := log(y), math.Log(y); math.Abs(got-want) > 4.5e-16*math.Abs(want)+1e-300 {
-			t.Fatalf("log(%v) = %v, want %v", y, got, want)
 		}
 	}
 }
