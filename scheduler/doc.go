@@ -10,6 +10,9 @@
 // reads a View from a file. Carrying out a plan, measuring speeds and keeping
 // the view are left to package gossip and shard/node.
 //
+// Products that are added to something are converted, float64(a*b), so that no
+// compiler fuses the two and peers with other processors plan the same.
+//
 // Everything is safe for concurrent use: nothing is kept between calls, and
 // arguments are not changed.
 package scheduler

@@ -163,7 +163,7 @@ func (pl *planner) cheapest(t tiling, orders [][]int) Layout {
 		}
 		ms := 1000 / pl.predict(l).TokSOne
 		if t.smooth {
-			ms = pl.slowestMS(l) + 1e-3*ms
+			ms = pl.slowestMS(l) + float64(1e-3*ms)
 		}
 		if ms < least*(1-near) || ms <= least*(1+near) && compareLayouts(l, best) < 0 {
 			least, best = ms, l

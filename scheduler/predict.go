@@ -29,17 +29,17 @@ func (q *problem) predict(l Layout) Predicted {
 			many, what = r, fmt.Sprintf("peer %s: %d layers at %.4g tok/s", p.ID, hi-lo, r)
 		}
 		u := q.units(lo, hi)
-		token += u * p.decodeMS(1)
+		token += float64(u * p.decodeMS(1))
 		// The head is computed for the last position alone.
 		rows := float64(hi - lo)
-		prefill += rows*n*p.prefillMS() + (u-rows)*p.decodeMS(1)
+		prefill += float64(rows*n*p.prefillMS()) + float64((u-rows)*p.decodeMS(1))
 		if at < 0 {
 			token += q.home[i].ms
 			prefill += q.home[i].ms
 		} else {
 			h := q.hop[at][i]
 			token += h.ms
-			prefill += h.late + n*(h.ms-h.late)
+			prefill += h.late + float64(n*(h.ms-h.late))
 			if h.cap < many {
 				many, what = h.cap, fmt.Sprintf("link %s to %s: %.4g tok/s", q.peers[at].ID, p.ID, h.cap)
 			}

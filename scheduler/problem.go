@@ -194,7 +194,7 @@ func (p Peer) decodeMS(batch float64) float64 {
 	for i := 1; i < len(t); i++ {
 		if batch <= t[i].Batch {
 			f := (batch - t[i-1].Batch) / (t[i].Batch - t[i-1].Batch)
-			return t[i-1].MS + f*(t[i].MS-t[i-1].MS)
+			return t[i-1].MS + float64(f*(t[i].MS-t[i-1].MS))
 		}
 	}
 	last := t[len(t)-1]

@@ -229,7 +229,7 @@ func (s *search) uses(b, i, j int) bool {
 // perToken spreads the cost of n times of the prompt over the answer.
 func (s *search) perToken(decode, prefill float64) float64 {
 	answer := max(1, s.r.Tokens-s.r.PromptTokens)
-	return decode + prefill*float64(s.r.PromptTokens)/float64(answer)
+	return decode + float64(prefill*float64(s.r.PromptTokens)/float64(answer))
 }
 
 func (s *search) hopMS(i, j int) float64 {
@@ -241,9 +241,9 @@ func (s *search) hopMS(i, j int) float64 {
 // one session more than it has.
 func (s *search) stageMS(j, lo, hi int) float64 {
 	p := s.q.peers[j]
-	ms := s.perToken(s.q.units(lo, hi)*p.decodeMS(float64(p.Sessions+1)), float64(hi-lo)*p.prefillMS())
+	ms := s.perToken(float64(s.q.units(lo, hi)*p.decodeMS(float64(p.Sessions+1))), float64(hi-lo)*p.prefillMS())
 	if len(s.planned) > 0 && !s.planned[s.q.assign(j, lo, hi)] {
-		ms = ms*strayCost + hopOverheadMS
+		ms = float64(ms*strayCost) + hopOverheadMS
 	}
 	return ms
 }
@@ -273,8 +273,9 @@ func (s *search) times(l Layout) (token, first float64) {
 		if at >= 0 {
 			h = s.q.hop[at][j]
 		}
-		token += h.ms + s.q.units(lo, hi)*ms
-		first += h.late + n*(h.ms-h.late) + n*float64(hi-lo)*p.prefillMS() + (s.q.units(lo, hi)-float64(hi-lo))*ms
+		token += h.ms + float64(s.q.units(lo, hi)*ms)
+		first += h.late + float64(n*(h.ms-h.late)) + float64(n*float64(hi-lo)*p.prefillMS()) +
+			float64((s.q.units(lo, hi)-float64(hi-lo))*ms)
 		at = j
 	}
 	back := s.q.wayBack(l)

@@ -164,9 +164,9 @@ func (t tiling) hopMS(i, j int) float64 {
 // stageCost returns the time of peer i for [lo, hi), as one session waits for
 // it. With smooth, its square: the sum is least when the times are even.
 func (t tiling) stageCost(i, lo, hi int) float64 {
-	ms := t.q.units(lo, hi) * t.q.peers[i].decodeMS(1)
+	ms := float64(t.q.units(lo, hi) * t.q.peers[i].decodeMS(1))
 	if t.smooth {
-		return ms * ms
+		return float64(ms * ms)
 	}
 	return ms
 }
