@@ -20,6 +20,15 @@ type arch struct {
 	qkNorm bool
 	// fused says that q, k, v are one tensor, and gate and up another.
 	fused bool
+	// postNorms normalises what attention and MLP give before it is added.
+	postNorms bool
+	// gelu takes GELU, by tanh, where others take SiLU.
+	gelu bool
+	// scaledEmbed multiplies embeddings with sqrt(dim).
+	scaledEmbed bool
+	// globalEvery makes every so many-th layer attend to all positions; the
+	// others see a sliding window and rotate by a base of their own. 0: all do.
+	globalEvery int
 	// noRopeEvery leaves every so many-th layer without rotation; 0 for none.
 	noRopeEvery int
 }
@@ -31,6 +40,10 @@ var archs = []arch{
 	{name: "qwen3", like: "Qwen 3", halves: true, qkNorm: true},
 	{name: "smollm3", like: "SmolLM3", noRopeEvery: 4},
 	{name: "phi3", like: "Phi 3 and 4", halves: true, fused: true},
+	{
+		name: "gemma3", like: "Gemma 3", halves: true, qkNorm: true,
+		postNorms: true, gelu: true, scaledEmbed: true, globalEvery: 6,
+	},
 }
 
 // An UnknownArchError says that a model's architecture is not in the table.

@@ -52,8 +52,11 @@ func (o *storeOp) rotate(x []float32, r int) {
 	if !o.layer.rotates {
 		return
 	}
-	c, n := &o.m.cfg, o.m.rope.Pairs()
-	cos, sin := o.m.s.cos[r*n:][:n], o.m.s.sin[r*n:][:n]
+	c := &o.m.cfg
+	cos, sin := o.m.s.global.row(o.m.rope, r)
+	if o.layer.local {
+		cos, sin = o.m.s.local.row(o.m.ropeLocal, r)
+	}
 	if c.arch.halves {
 		vec.RopeHalf(x, c.HeadDim, cos, sin)
 	} else {
@@ -71,12 +74,13 @@ func addBias(x, bias []float32) {
 // attendOp is causal attention over the cached positions of each row's session:
 // for each head, att = softmax(q k / sqrt(headDim)) v.
 //
-// It makes two passes over positions 0 to the row's own, in order: all scores,
-// then the weighted sum of values. Sums go by absolute position, so that a
-// row's result depends on its session's history alone.
+// It makes two passes over the positions that a row sees, from the first (0, or
+// the start of its window) to its own, in order: all scores, then the weighted
+// sum of values. So a row's result depends on its session's history alone.
 type attendOp struct {
 	m      *Model
-	layer  int
+	layer  int // in the span
+	local  bool
 	group  int         // heads of a tile; they share a key/value head
 	scale  float32     // 1 / sqrt(headDim)
 	scores [][]float32 // a worker's, [group, positions]
@@ -102,8 +106,8 @@ func (o *attendOp) begin(m *Model, rows []row) {
 	}
 }
 
-func (o *attendOp) run(layer int) {
-	o.layer = layer
+func (o *attendOp) run(l *layer, layer int) {
+	o.layer, o.local = layer, l.local
 	o.m.pool.Run(o.m.s.rows*o.m.cfg.Heads/o.group, o)
 }
 
@@ -118,44 +122,55 @@ func (o *attendOp) Tile(worker, tile int) {
 	if row.kv == nil {
 		return
 	}
-	n := int(row.pos) + 1
-	o.heads(att, q, o.scores[worker][:o.group*n], row.kv, head%c.Heads*c.KVHeads/c.Heads)
+	end, first := int(row.pos)+1, 0
+	if o.local {
+		first = max(0, end-c.Window)
+	}
+	p := o.scores[worker][:o.group*(end-first)]
+	o.heads(att, q, p, row.kv, head%c.Heads*c.KVHeads/c.Heads, first)
 }
 
 // heads adds to att, [group, valDim], the attention of q, [group, headDim],
-// over the positions that p, [group, positions], has room for the scores of.
-func (o *attendOp) heads(att, q, p []float32, kv *kvcache.Session, kvHead int) {
+// over the positions from first on that p, [group, positions], has room for
+// the scores of.
+func (o *attendOp) heads(att, q, p []float32, kv *kvcache.Session, kvHead, first int) {
 	if kv.Precision() == kvcache.Float32 {
-		o.headsFloat32(att, q, p, kv, kvHead)
+		o.headsFloat32(att, q, p, kv, kvHead, first)
 		return
 	}
 	c, n, step := &o.m.cfg, len(p)/o.group, kv.PageTokens()
-	for lo := 0; lo < n; lo += step {
-		keys, _ := kv.Page(o.layer, kvHead, lo/step)
-		vec.DotsF16Group(p[lo:], n, q, o.group, keys, c.HeadDim, min(step, n-lo), o.scale)
+	for at := 0; at < n; {
+		page, row := (first+at)/step, (first+at)%step
+		some := min(step-row, n-at)
+		keys, _ := kv.Page(o.layer, kvHead, page)
+		vec.DotsF16Group(p[at:], n, q, o.group, keys[row*c.HeadDim:], c.HeadDim, some, o.scale)
+		at += some
 	}
 	for h := range o.group {
 		vec.Softmax(p[h*n:][:n])
 	}
-	for lo := 0; lo < n; lo += step {
-		_, vals := kv.Page(o.layer, kvHead, lo/step)
-		vec.AccumF16Group(att, o.group, p[lo:], n, vals, c.ValDim, min(step, n-lo))
+	for at := 0; at < n; {
+		page, row := (first+at)/step, (first+at)%step
+		some := min(step-row, n-at)
+		_, vals := kv.Page(o.layer, kvHead, page)
+		vec.AccumF16Group(att, o.group, p[at:], n, vals[row*c.ValDim:], c.ValDim, some)
+		at += some
 	}
 }
 
 // headsFloat32 is heads over a cache of float32.
-func (o *attendOp) headsFloat32(att, q, p []float32, kv *kvcache.Session, kvHead int) {
+func (o *attendOp) headsFloat32(att, q, p []float32, kv *kvcache.Session, kvHead, first int) {
 	c, n, step := &o.m.cfg, len(p)/o.group, kv.PageTokens()
 	for h := range o.group {
 		q, att, p := q[h*c.HeadDim:][:c.HeadDim], att[h*c.ValDim:][:c.ValDim], p[h*n:][:n]
 		for i := range p {
-			keys, _ := kv.PageFloat32(o.layer, kvHead, i/step)
-			p[i] = o.scale * vec.Dot(q, keys[i%step*c.HeadDim:][:c.HeadDim])
+			keys, _ := kv.PageFloat32(o.layer, kvHead, (first+i)/step)
+			p[i] = o.scale * vec.Dot(q, keys[(first+i)%step*c.HeadDim:][:c.HeadDim])
 		}
 		vec.Softmax(p)
 		for i, weight := range p {
-			_, vals := kv.PageFloat32(o.layer, kvHead, i/step)
-			vec.Axpy(weight, vals[i%step*c.ValDim:][:c.ValDim], att)
+			_, vals := kv.PageFloat32(o.layer, kvHead, (first+i)/step)
+			vec.Axpy(weight, vals[(first+i)%step*c.ValDim:][:c.ValDim], att)
 		}
 	}
 }

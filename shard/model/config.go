@@ -31,7 +31,10 @@ type Config struct {
 	RopeDim   int // values of a head that are rotated, from the first
 	RopeBase  float64
 	RopeScale float64 // what positions are divided by; 1 for none
-	arch      arch
+
+	Window        int     // positions that a local layer sees, its own included; 0 if none is local
+	RopeLocalBase float64 // of local layers
+	arch          arch
 }
 
 // Limits on what a file may say. They bound memory, and are far above any
@@ -68,6 +71,10 @@ func ReadConfig(meta Metadata) (Config, error) {
 	c.Eps = float32(r.real("attention.layer_norm_rms_epsilon", 1e-5))
 	c.RopeBase = r.real("rope.freq_base", 10000)
 	c.RopeScale = r.ropeScale()
+	if a.globalEvery > 0 {
+		c.Window = r.count("attention.sliding_window", 0, math.MaxInt32)
+		c.RopeLocalBase = r.real("rope.freq_base_swa", 10000)
+	}
 	if r.err != nil {
 		return Config{}, r.err
 	}
@@ -89,6 +96,8 @@ func (c Config) check() error {
 		return fmt.Errorf("model metadata: attention.layer_norm_rms_epsilon is %v, want a small positive number", c.Eps)
 	case !(c.RopeBase >= 1 && c.RopeBase < 1e12):
 		return fmt.Errorf("model metadata: rope.freq_base is %v, want 1 or more", c.RopeBase)
+	case c.Window > 0 && !(c.RopeLocalBase >= 1 && c.RopeLocalBase < 1e12):
+		return fmt.Errorf("model metadata: rope.freq_base_swa is %v, want 1 or more", c.RopeLocalBase)
 	case !(c.RopeScale >= 1e-3 && c.RopeScale <= 1e6):
 		return fmt.Errorf("model metadata: rope.scaling.factor is %v, want a positive number", c.RopeScale)
 	}

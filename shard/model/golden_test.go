@@ -54,10 +54,13 @@ type zooGolden struct {
 }
 
 func TestZooModelsGiveTheReferenceLogits(t *testing.T) {
-	for _, name := range []string{"llama-untied", "llama3-tied", "qwen2", "qwen3", "smollm3", "phi3", "mistral-swa"} {
+	for _, name := range []string{"llama-untied", "llama3-tied", "qwen2", "qwen3", "smollm3", "phi3", "mistral-swa", "gemma3"} {
 		for rounding, limit := range map[Rounding]float64{RoundNone: 1e-3, RoundBF16: 0.1} {
 			t.Run(name+"-"+strconv.Itoa(int(rounding)), func(t *testing.T) {
 				dir := shared(t, "data/zoo/zoo/"+name)
+				if name == "gemma3" && rounding == RoundBF16 {
+					limit = 0.15 // its hidden states grow with every layer
+				}
 				golden := filepath.Join(dir, "golden.json")
 				if g := filepath.Join(dir, "golden-gguf.json"); exists(g) {
 					golden = g
@@ -179,26 +182,29 @@ func TestStoryModelTellsItsGoldenStories(t *testing.T) {
 	}
 }
 
-func TestSmolLM2ReadsAPassageAsWellAsTheReference(t *testing.T) {
+func TestRealModelsReadAPassageAsWellAsTheReference(t *testing.T) {
 	dir := os.Getenv("SHARDNODE_MODELS")
 	if dir == "" {
 		t.Skip("SHARDNODE_MODELS does not name a folder with the real models")
 	}
-	var want struct {
-		IDs        []shard.Token `json:"ids"`
-		Perplexity float64       `json:"perplexity"`
-	}
-	readJSON(t, shared(t, "data/zoo/real/smollm2-135m-instruct-q4_1-nll.json"), &want)
-	c := newChain(t, filepath.Join(dir, "smollm2-135m-instruct-q4_1.gguf"), how{threads: 2, chunk: 64})
-	rows := c.run(t, 0, want.IDs, len(want.IDs))
-	sum := 0.0
-	for i, next := range want.IDs[1:] {
-		sum += nll(rows[i], next)
-	}
-	got := math.Exp(sum / float64(len(want.IDs)-1))
-	t.Logf("perplexity %.4f, reference %.4f", got, want.Perplexity)
-	if math.Abs(got/want.Perplexity-1) > 0.01 {
-		t.Errorf("perplexity is %.4f, want within 1 %% of %.4f", got, want.Perplexity)
+	for _, name := range []string{"smollm2-135m-instruct-q4_1", "gemma3-270m-q4_k_m"} {
+		t.Run(name, func(t *testing.T) {
+			var want struct {
+				IDs        []shard.Token `json:"ids"`
+				Perplexity float64       `json:"perplexity"`
+			}
+			readJSON(t, shared(t, "data/zoo/real/"+name+"-nll.json"), &want)
+			c := newChain(t, filepath.Join(dir, name+".gguf"), how{threads: 2, chunk: 64})
+			sum := 0.0
+			for i, logits := range c.run(t, 0, want.IDs, len(want.IDs))[:len(want.IDs)-1] {
+				sum += nll(logits, want.IDs[i+1])
+			}
+			got := math.Exp(sum / float64(len(want.IDs)-1))
+			t.Logf("perplexity %.4f, reference %.4f", got, want.Perplexity)
+			if !(math.Abs(got/want.Perplexity-1) <= 0.01) {
+				t.Errorf("perplexity is %.4f, want within 1 %% of %.4f", got, want.Perplexity)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/shardnode/shardnode/shard/kvcache/offheap"
 	"github.com/shardnode/shardnode/tensorio/quant"
@@ -47,6 +48,9 @@ func (m *Model) embedRow(dst []float32, token int) error {
 	row := m.embed.Data[token*rowBytes:][:rowBytes]
 	if err := quant.Dequantize(dst, m.embed.Type, row); err != nil {
 		return fmt.Errorf("embedding of token %d: %w", token, err)
+	}
+	if m.cfg.arch.scaledEmbed {
+		vec.Scale(dst, float32(math.Sqrt(float64(m.cfg.Dim))))
 	}
 	return nil
 }

@@ -18,13 +18,16 @@ type layer struct {
 	bq, bk, bv   []float32     // one a row of wq, wk, wv; nil without bias
 	qNorm, kNorm []float32     // [headDim]; nil without
 	rotates      bool
+	local        bool          // sees a window of positions
 	wo           *quant.Matrix // [dim, heads*valDim]
 	bo           []float32     // [dim]; nil without bias
+	postAttn     []float32     // [dim]; nil without norm after attention
 	ffnNorm      []float32     // [dim]
 	wGate, wUp   *quant.Matrix // [ffnDim, dim]
 	bGate, bUp   []float32     // [ffnDim]; nil without bias
 	wDown        *quant.Matrix // [dim, ffnDim]
 	bDown        []float32     // [dim]; nil without bias
+	postFFN      []float32     // [dim]; nil without norm after the MLP
 }
 
 // name returns the name of a tensor of a layer.
@@ -64,6 +67,7 @@ func (l *loader) layer(i shard.Layer, p *plan, mem memory) *layer {
 		mem: mem,
 		wq:  p.mats[0].packed, wk: p.mats[1].packed, wv: p.mats[2].packed, wo: p.mats[3].packed,
 		wGate: p.mats[4].packed, wUp: p.mats[5].packed, wDown: p.mats[6].packed,
+		local:   c.arch.globalEvery > 0 && (int(i)+1)%c.arch.globalEvery != 0,
 		rotates: c.arch.noRopeEvery == 0 || (int(i)+1)%c.arch.noRopeEvery != 0,
 	}
 	w.attnNorm = l.vector(name(i, "attn_norm.weight"), c.Dim)
@@ -78,6 +82,10 @@ func (l *loader) layer(i shard.Layer, p *plan, mem memory) *layer {
 	if c.arch.qkNorm {
 		w.qNorm = l.vector(name(i, "attn_q_norm.weight"), c.HeadDim)
 		w.kNorm = l.vector(name(i, "attn_k_norm.weight"), c.HeadDim)
+	}
+	if c.arch.postNorms {
+		w.postAttn = l.vector(name(i, "post_attention_norm.weight"), c.Dim)
+		w.postFFN = l.vector(name(i, "post_ffw_norm.weight"), c.Dim)
 	}
 	return w
 }
@@ -98,13 +106,13 @@ func (l *layer) forward(m *Model, i int) {
 	s.norm.run(s.h, s.x, l.attnNorm)
 	s.mul.run(s.h, product{l.wq, s.q}, product{l.wk, s.k}, product{l.wv, s.v})
 	s.store.run(l, i) // biases, norms, rotation; k and v to the cache
-	s.attend.run(i)
+	s.attend.run(l, i)
 	s.mul.run(s.att, product{l.wo, s.out})
-	s.residual.run(s.x, s.out, l.bo, RoundNone)
+	s.residual.run(s.x, s.out, l.bo, l.postAttn, RoundNone)
 
 	s.norm.run(s.h, s.x, l.ffnNorm)
 	s.mul.run(s.h, product{l.wGate, s.gate}, product{l.wUp, s.up})
-	s.swiglu.run(s.gate, s.up, l.bGate, l.bUp)
+	s.gated.run(s.gate, s.up, l.bGate, l.bUp)
 	s.mul.run(s.gate, product{l.wDown, s.out})
-	s.residual.run(s.x, s.out, l.bDown, m.rounding)
+	s.residual.run(s.x, s.out, l.bDown, l.postFFN, m.rounding)
 }

@@ -22,11 +22,12 @@ type Model struct {
 	rounding Rounding
 	bytes    int64
 
-	embed  tensorio.Tensor // [vocab, dim] in the file; only if the span begins with layer 0
-	layers []*layer        // of the span, in order
-	head   head            // empty unless the span ends with the last layer
-	rope   *vec.Rotary
-	s      scratch
+	embed     tensorio.Tensor // [vocab, dim] in the file; only if the span begins with layer 0
+	layers    []*layer        // of the span, in order
+	head      head            // empty unless the span ends with the last layer
+	rope      *vec.Rotary
+	ropeLocal *vec.Rotary // of local layers; nil if there are none
+	s         scratch
 }
 
 // Config returns what the model is.

@@ -106,15 +106,16 @@ type quantizeOp mulOp
 // Tile quantises row r.
 func (o *quantizeOp) Tile(_, r int) { o.acts.Quantize(r, r+1) }
 
-// residualOp adds a branch to the residual stream: x += y + bias, rounded.
+// residualOp adds a branch to the residual stream: x += norm(y + bias),
+// rounded. Bias and norm may be nil for none.
 type residualOp struct {
-	m          *Model
-	x, y, bias []float32
-	rounding   Rounding
+	m                *Model
+	x, y, bias, norm []float32
+	rounding         Rounding
 }
 
-func (o *residualOp) run(x, y, bias []float32, rounding Rounding) {
-	o.x, o.y, o.bias, o.rounding = x, y, bias, rounding
+func (o *residualOp) run(x, y, bias, norm []float32, rounding Rounding) {
+	o.x, o.y, o.bias, o.norm, o.rounding = x, y, bias, norm, rounding
 	o.m.eachRow(o)
 }
 
@@ -122,8 +123,9 @@ func (o *residualOp) run(x, y, bias []float32, rounding Rounding) {
 func (o *residualOp) Tile(_, r int) {
 	n := o.m.cfg.Dim
 	x, y := o.x[r*n:][:n], o.y[r*n:][:n]
-	if o.bias != nil {
-		vec.Add(y, o.bias)
+	addBias(y, o.bias)
+	if o.norm != nil {
+		vec.RMSNorm(y, y, o.norm, o.m.cfg.Eps)
 	}
 	vec.Add(x, y)
 	if o.rounding == RoundBF16 {
@@ -131,26 +133,26 @@ func (o *residualOp) Tile(_, r int) {
 	}
 }
 
-// swigluOp is gate = silu(gate + bGate) * (up + bUp).
-type swigluOp struct {
+// gatedOp is gate = act(gate + bGate) * (up + bUp), act being SiLU or GELU.
+type gatedOp struct {
 	m                    *Model
 	gate, up, bGate, bUp []float32
 }
 
-func (o *swigluOp) run(gate, up, bGate, bUp []float32) {
+func (o *gatedOp) run(gate, up, bGate, bUp []float32) {
 	o.gate, o.up, o.bGate, o.bUp = gate, up, bGate, bUp
 	o.m.eachRow(o)
 }
 
 // Tile computes row r.
-func (o *swigluOp) Tile(_, r int) {
+func (o *gatedOp) Tile(_, r int) {
 	n := o.m.cfg.FFNDim
 	gate, up := o.gate[r*n:][:n], o.up[r*n:][:n]
-	if o.bGate != nil {
-		vec.Add(gate, o.bGate)
+	addBias(gate, o.bGate)
+	addBias(up, o.bUp)
+	if o.m.cfg.arch.gelu {
+		vec.GeluMul(gate, gate, up)
+	} else {
+		vec.SiluMul(gate, gate, up)
 	}
-	if o.bUp != nil {
-		vec.Add(up, o.bUp)
-	}
-	vec.SiluMul(gate, gate, up)
 }

@@ -15,6 +15,7 @@ import (
 var models = []string{
 	"kit/storymodel/story-f16.gguf", "kit/storymodel/story-q8_0.gguf", "kit/storymodel/story-q4_k.gguf",
 	"data/models/stories260K-f32.gguf", "data/models/stories260K-pad192-Q4_0.gguf",
+	"data/zoo/zoo/gemma3/gemma3-bf16.gguf",
 }
 
 // ids are made-up tokens: every model here has more than 500.

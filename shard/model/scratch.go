@@ -36,8 +36,9 @@ type scratch struct {
 	out  []float32 // [rows, dim], what is added to x
 	gate []float32 // [rows, ffnDim]
 	up   []float32 // [rows, ffnDim]
-	cos  []float32 // [rows, ropeDim/2], of the angles of the rows' positions
-	sin  []float32 // the same
+
+	global angles // of the rows, for layers that see all positions
+	local  angles // for local layers
 
 	top    []float32 // [headRows, dim], hidden states on their way to the head
 	logits []float32 // [<= headRows, vocab]
@@ -47,14 +48,14 @@ type scratch struct {
 	store    storeOp
 	attend   attendOp
 	residual residualOp
-	swiglu   swigluOp
+	gated    gatedOp
 	sink     sinkOp
 }
 
 // init ties the operations to their model.
 func (s *scratch) init(m *Model) {
 	s.norm.m, s.mul.m, s.store.m = m, m, m
-	s.attend.m, s.residual.m, s.swiglu.m, s.sink.m = m, m, m, m
+	s.attend.m, s.residual.m, s.gated.m, s.sink.m = m, m, m, m
 	s.attend.scores = make([][]float32, m.pool.Threads())
 }
 
@@ -81,8 +82,8 @@ func (s *scratch) fit(m *Model, n int) {
 	s.out = grow(s.out, n*c.Dim)
 	s.gate = grow(s.gate, n*c.FFNDim)
 	s.up = grow(s.up, n*c.FFNDim)
-	s.cos = grow(s.cos, n*c.RopeDim/2)
-	s.sin = grow(s.sin, n*c.RopeDim/2)
+	s.global.fit(n, c.RopeDim)
+	s.local.fit(n, c.RopeDim)
 	s.top = grow(s.top, headRows*c.Dim)
 }
 
@@ -108,8 +109,8 @@ func (s *scratch) begin(m *Model, parts []Part) {
 				s.of[at+r].kv = p.KV
 				p.Err = s.fill(m, p, r, at+r)
 			}
-			n := m.rope.Pairs()
-			m.rope.Tables(s.cos[(at+r)*n:][:n], s.sin[(at+r)*n:][:n], int(p.Pos)+r)
+			s.global.set(m.rope, at+r, p.Pos+shard.Pos(r))
+			s.local.set(m.ropeLocal, at+r, p.Pos+shard.Pos(r))
 		}
 		at += rows
 	}
