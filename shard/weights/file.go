@@ -101,17 +101,20 @@ func open(path string) (_ *File, err error) {
 
 // openPart maps one file. The descriptor is not kept.
 func openPart(path string) (part, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return part{}, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
+		return part{}, fmt.Errorf("it is no regular file: name a model file, which ends in .gguf")
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return part{}, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
+	if info, err = file.Stat(); err != nil {
 		return part{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return part{}, fmt.Errorf("it is no regular file: name a model file, which ends in .gguf")
 	}
 	h, err := gguf.Read(file, info.Size())
 	if err != nil {

@@ -52,9 +52,9 @@ func (k valueKind) String() string {
 // A Value is a metadata value in the file's own bytes.
 type Value struct {
 	kind  valueKind
-	elem  valueKind   // of an array
-	count int    // of an array
-	raw   string // without the type; without type and length of an array
+	elem  valueKind // of an array
+	count int       // of an array
+	raw   string    // without the type; without type and length of an array
 }
 
 // entry is a key with its value.

@@ -36,35 +36,62 @@ func sniff(r io.ReaderAt, size int64) error {
 	return fmt.Errorf("not a GGUF file: %s", looksLike(b))
 }
 
+// What files start with that are no GGUF files.
+const (
+	oldGGML    = "it is a GGML file of before August 2023; download the model as GGUF"
+	pytorch    = "it looks like a PyTorch checkpoint; download the model as GGUF, or convert it"
+	webPage    = "it is a web page, so the download went wrong; use the link of the file itself"
+	compressed = "it is compressed; unpack it first"
+)
+
+// signatures says what a file is by its first bytes.
+var signatures = []struct{ start, what string }{
+	{"FUGG", "its bytes are swapped; convert the model again on a little-endian machine"},
+	{"ggml", oldGGML},
+	{"ggmf", oldGGML},
+	{"ggjt", oldGGML},
+	{"ggla", oldGGML},
+	{"lmgg", oldGGML},
+	{"fmgg", oldGGML},
+	{"tjgg", oldGGML},
+	{"algg", oldGGML},
+	{"PK\x03\x04", pytorch},
+	{"\x80\x02", pytorch}, // pickle protocols 2 and 4
+	{"\x80\x04", pytorch},
+	{"version https://git-lfs", "it is a Git LFS pointer; run `git lfs pull`, or download the file itself"},
+	{"\x1f\x8b", compressed},         // gzip
+	{"\x28\xb5\x2f\xfd", compressed}, // zstd
+	{"BZh", compressed},
+	{"\xfd7zXZ", compressed},
+	{"7z\xbc\xaf", compressed},
+}
+
+// texts says what a text is by its first characters in lower case.
+var texts = []struct{ start, what string }{
+	{"<!doctype", webPage},
+	{"<html", webPage},
+	{"<?xml", webPage},
+	{"{", "it looks like JSON; name the model file, which ends in .gguf"},
+}
+
 // looksLike says what a file that starts with b is, and what to do with it.
 func looksLike(b []byte) string {
-	text := bytes.ToLower(bytes.TrimLeft(b, "\ufeff \t\r\n"))
-	is := func(prefixes ...string) bool {
-		for _, p := range prefixes {
-			if bytes.HasPrefix(b, []byte(p)) {
-				return true
-			}
+	for _, s := range signatures {
+		if bytes.HasPrefix(b, []byte(s.start)) {
+			return s.what
 		}
-		return false
 	}
-	switch {
-	case is("FUGG"):
-		return "its bytes are swapped; convert the model again on a little-endian machine"
-	case is("ggml", "ggmf", "ggjt", "ggla", "lmgg", "fmgg", "tjgg", "algg"):
-		return "it is a GGML file of before August 2023; download the model as GGUF"
-	case is("PK\x03\x04", "\x80\x02", "\x80\x04"):
-		return "it looks like a PyTorch checkpoint; download the model as GGUF, or convert it"
-	case len(b) > 9 && b[8] == '{' && b[7] == 0:
+	// A safetensors file has the length of its JSON first (its README, "Format").
+	if len(b) > 9 && b[8] == '{' && b[7] == 0 {
 		return "it looks like a safetensors file; name the folder that it is in, or download the model as GGUF"
-	case bytes.HasPrefix(text, []byte("<!doctype")), bytes.HasPrefix(text, []byte("<html")), bytes.HasPrefix(text, []byte("<?xml")):
-		return "it is a web page, so the download went wrong; use the link of the file itself"
-	case is("version https://git-lfs"):
-		return "it is a Git LFS pointer; run `git lfs pull`, or download the file itself"
-	case bytes.HasPrefix(text, []byte("{")):
-		return "it looks like JSON; name the model file, which ends in .gguf"
-	case is("\x1f\x8b", "\x28\xb5\x2f\xfd", "BZh", "\xfd7zXZ", "7z\xbc\xaf"):
-		return "it is compressed; unpack it first"
-	case len(bytes.Trim(b, "\x00")) == 0:
+	}
+	text := bytes.ToLower(bytes.TrimLeft(b, "\ufeff \t\r\n"))
+	for _, s := range texts {
+		if bytes.HasPrefix(text, []byte(s.start)) {
+			return s.what
+		}
+	}
+	if len(bytes.Trim(b, "\x00")) == 0 {
 		return "it starts with zeros, so the download did not finish; download it again"
 	}
 	return fmt.Sprintf("it starts with %q; name a model file, which ends in .gguf", b[:4])

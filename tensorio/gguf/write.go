@@ -3,9 +3,11 @@ package gguf
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 
 	"github.com/shardnode/shardnode/tensorio"
 )
@@ -36,60 +38,18 @@ func (m *Meta) Set(key string, value any) error {
 	return nil
 }
 
-// kindOf returns the kind of a plain value, or of the elements of a slice.
-func kindOf(value any) (kind valueKind, count int, ok bool) {
-	switch x := value.(type) {
-	case uint8:
-		return kindUint8, 1, true
-	case int8:
-		return kindInt8, 1, true
-	case uint16:
-		return kindUint16, 1, true
-	case int16:
-		return kindInt16, 1, true
-	case uint32:
-		return kindUint32, 1, true
-	case int32:
-		return kindInt32, 1, true
-	case uint64:
-		return kindUint64, 1, true
-	case int64:
-		return kindInt64, 1, true
-	case float32:
-		return kindFloat32, 1, true
-	case float64:
-		return kindFloat64, 1, true
-	case bool:
-		return kindBool, 1, true
-	case []uint8:
-		return kindUint8, len(x), true
-	case []int8:
-		return kindInt8, len(x), true
-	case []uint16:
-		return kindUint16, len(x), true
-	case []int16:
-		return kindInt16, len(x), true
-	case []uint32:
-		return kindUint32, len(x), true
-	case []int32:
-		return kindInt32, len(x), true
-	case []uint64:
-		return kindUint64, len(x), true
-	case []int64:
-		return kindInt64, len(x), true
-	case []float32:
-		return kindFloat32, len(x), true
-	case []float64:
-		return kindFloat64, len(x), true
-	case []bool:
-		return kindBool, len(x), true
-	}
-	return 0, 0, false
+// kindOf has the kind of a plain Go value, or of an element of a slice.
+var kindOf = map[reflect.Kind]valueKind{
+	reflect.Uint8: kindUint8, reflect.Int8: kindInt8, reflect.Uint16: kindUint16, reflect.Int16: kindInt16,
+	reflect.Uint32: kindUint32, reflect.Int32: kindInt32, reflect.Uint64: kindUint64, reflect.Int64: kindInt64,
+	reflect.Float32: kindFloat32, reflect.Float64: kindFloat64, reflect.Bool: kindBool,
 }
 
 // valueOf encodes a Go value.
 func valueOf(value any) (Value, error) {
 	switch x := value.(type) {
+	case nil:
+		return Value{}, errors.New("value is nil")
 	case Value:
 		return x, nil
 	case string:
@@ -101,7 +61,12 @@ func valueOf(value any) (Value, error) {
 		}
 		return Value{kind: kindArray, elem: kindString, count: len(x), raw: alias(raw)}, nil
 	}
-	kind, count, ok := kindOf(value)
+	rv := reflect.ValueOf(value)
+	typ, slice := rv.Type(), rv.Kind() == reflect.Slice
+	if slice {
+		typ = typ.Elem()
+	}
+	kind, ok := kindOf[typ.Kind()]
 	if !ok {
 		return Value{}, fmt.Errorf("value of Go type %T: want a string, bool, float, fixed-width integer or a slice of these", value)
 	}
@@ -109,19 +74,10 @@ func valueOf(value any) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	if uint64(len(raw)) == kind.minBytes() && !isSlice(value) {
-		return Value{kind: kind, raw: alias(raw)}, nil
+	if slice {
+		return Value{kind: kindArray, elem: kind, count: rv.Len(), raw: alias(raw)}, nil
 	}
-	return Value{kind: kindArray, elem: kind, count: count, raw: alias(raw)}, nil
-}
-
-// isSlice reports whether a value that kindOf knows is a slice.
-func isSlice(value any) bool {
-	switch value.(type) {
-	case uint8, int8, uint16, int16, uint32, int32, uint64, int64, float32, float64, bool:
-		return false
-	}
-	return true
+	return Value{kind: kind, raw: alias(raw)}, nil
 }
 
 func appendString(b []byte, s string) []byte {
