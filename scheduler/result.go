@@ -124,7 +124,7 @@ func (pl *planner) explain(r *Result, theta float64) {
 func (pl *planner) bound(a Assignment, got Predicted) string {
 	p := pl.peers[pl.indexOf(a.Peer)]
 	lo, hi := int(a.Span.Start), int(a.Span.End)
-	text := fmt.Sprintf("%s gets layers %v (%d, %s with KV cache of %s): ", p.ID, a.Span, hi-lo,
+	text := fmt.Sprintf("%s gets layers %v (%d, with KV cache %s of its %s): ", p.ID, a.Span, hi-lo,
 		bytesText(pl.needBytes(lo, hi)), bytesText(p.MemoryBytes))
 	switch {
 	case p.Pinned == a.Span:
