@@ -208,6 +208,45 @@ func TestRealModelsReadAPassageAsWellAsTheReference(t *testing.T) {
 	}
 }
 
+// TestRealModelsChooseTheReferenceTokens feeds the reference's own greedy text
+// and compares the best token wherever the reference is sure. The margin is
+// what 8-bit activations may move two logits against each other.
+func TestRealModelsChooseTheReferenceTokens(t *testing.T) {
+	dir := os.Getenv("SHARDNODE_MODELS")
+	if dir == "" {
+		t.Skip("SHARDNODE_MODELS does not name a folder with the real models")
+	}
+	const sure = 0.5
+	for _, name := range []string{"smollm2-135m-instruct-q4_1", "gemma3-270m-q4_k_m"} {
+		t.Run(name, func(t *testing.T) {
+			var want struct {
+				Prompts []struct {
+					IDs     []shard.Token `json:"ids"`
+					Greedy  []shard.Token `json:"greedy_ids"`
+					Margins []float64     `json:"greedy_margins"`
+				} `json:"prompts"`
+			}
+			readJSON(t, shared(t, "data/zoo/real/"+name+"-golden.json"), &want)
+			c := newChain(t, filepath.Join(dir, name+".gguf"), how{threads: 2})
+			compared := 0
+			for i, p := range want.Prompts {
+				c.reset(t)
+				all := append(p.IDs[:len(p.IDs):len(p.IDs)], p.Greedy[:len(p.Greedy)-1]...)
+				for n, logits := range c.run(t, 0, all, len(p.Greedy)) {
+					if p.Margins[n] < sure {
+						continue
+					}
+					compared++
+					if got := best(logits); got != p.Greedy[n] {
+						t.Errorf("prompt %d: token %d is %d, want %d (margin %g)", i, n, got, p.Greedy[n], p.Margins[n])
+					}
+				}
+			}
+			t.Logf("%d tokens compared", compared)
+		})
+	}
+}
+
 // nll returns the negative log-likelihood of a token.
 func nll(logits []float32, token shard.Token) float64 {
 	top := float64(logits[best(logits)])
