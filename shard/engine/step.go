@@ -124,12 +124,18 @@ func (e *Engine) checkStep(s *Step) (int, error) {
 	if n := int64(wanted(s.Want, rows)) * int64(e.summaryLen(s)); n > maxResult {
 		return 0, e.fail(shard.Invalid, "%d logits in one result: want %d at most, ask for fewer rows at once", n, maxResult)
 	}
-	for _, t := range s.Tokens {
-		if t < 0 || int(t) >= e.model.Config().Vocab {
-			return 0, e.fail(shard.Invalid, "token %d: the model has %d", t, e.model.Config().Vocab)
+	return rows, e.checkTokens(s.Tokens)
+}
+
+// checkTokens returns an error unless all tokens are in the vocabulary.
+func (e *Engine) checkTokens(tokens []shard.Token) error {
+	vocab := e.model.Config().Vocab
+	for _, t := range tokens {
+		if t < 0 || int(t) >= vocab {
+			return e.fail(shard.Invalid, "token %d: the model has %d", t, vocab)
 		}
 	}
-	return rows, nil
+	return nil
 }
 
 // maxResult bounds the logits that one step may ask for: 64 MiB as float32.

@@ -6,7 +6,7 @@
 // reserved, so a session that was admitted never runs out of memory; the pages
 // themselves are taken as it grows.
 //
-// A page holds [Store.PageTokens] positions of every layer of the span. Within
+// A page holds [Config.PageTokens] positions of every layer of the span. Within
 // a page each key/value head of each layer is contiguous, which is what
 // attention reads. Page boundaries lie at absolute positions.
 //

@@ -120,9 +120,6 @@ func New(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// PageTokens returns the number of positions of a page.
-func (s *Store) PageTokens() int { return s.cfg.PageTokens }
-
 // pagesFor returns how many pages hold the given number of positions.
 func (s *Store) pagesFor(tokens int) int {
 	return (tokens + s.cfg.PageTokens - 1) / s.cfg.PageTokens
@@ -238,12 +235,4 @@ func (s *Store) Close() {
 		s.unmap(p)
 	}
 	s.free = nil
-}
-
-// TokensIn returns how many positions of one session a budget of so many bytes
-// holds, in whole pages.
-func (c Config) TokensIn(budgetBytes int64) int {
-	c.PageTokens = cmp.Or(c.PageTokens, defaultPageTokens)
-	pages := budgetBytes / (c.TokenBytes() * int64(c.PageTokens))
-	return int(min(pages*int64(c.PageTokens), int64(1<<31-1)))
 }

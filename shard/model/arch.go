@@ -29,6 +29,8 @@ type arch struct {
 	// globalEvery makes every so many-th layer attend to all positions; the
 	// others see a sliding window and rotate by a base of their own. 0: all do.
 	globalEvery int
+	// windowed makes all layers see a sliding window, if the file has one.
+	windowed bool
 	// noRopeEvery leaves every so many-th layer without rotation; 0 for none.
 	noRopeEvery int
 }
@@ -39,7 +41,7 @@ var archs = []arch{
 	{name: "qwen2", like: "Qwen 2 and 2.5", halves: true},
 	{name: "qwen3", like: "Qwen 3", halves: true, qkNorm: true},
 	{name: "smollm3", like: "SmolLM3", noRopeEvery: 4},
-	{name: "phi3", like: "Phi 3 and 4", halves: true, fused: true},
+	{name: "phi3", like: "Phi 3 and 4", halves: true, fused: true, windowed: true},
 	{
 		name: "gemma3", like: "Gemma 3", halves: true, qkNorm: true,
 		postNorms: true, gelu: true, scaledEmbed: true, globalEvery: 6,
@@ -56,7 +58,7 @@ type UnknownArchError struct {
 func (e *UnknownArchError) Error() string {
 	names := make([]string, len(archs))
 	for i, a := range archs {
-		names[i] = a.name
+		names[i] = a.name + " (" + a.like + ")"
 	}
 	return fmt.Sprintf("architecture %q is not supported: the nearest that is, is %q (supported: %s); use a model of one of these",
 		e.Name, e.Nearest, strings.Join(names, ", "))

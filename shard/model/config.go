@@ -71,9 +71,13 @@ func ReadConfig(meta Metadata) (Config, error) {
 	c.Eps = float32(r.real("attention.layer_norm_rms_epsilon", 1e-5))
 	c.RopeBase = r.real("rope.freq_base", 10000)
 	c.RopeScale = r.ropeScale()
-	if a.globalEvery > 0 {
+	switch {
+	case a.globalEvery > 0:
 		c.Window = r.count("attention.sliding_window", 0, math.MaxInt32)
 		c.RopeLocalBase = r.real("rope.freq_base_swa", 10000)
+	case a.windowed:
+		c.Window = r.window()
+		c.RopeLocalBase = c.RopeBase
 	}
 	if r.err != nil {
 		return Config{}, r.err
@@ -90,16 +94,22 @@ func (c Config) check() error {
 		return fmt.Errorf("model metadata: %d attention heads over %d key/value heads: want a multiple", c.Heads, c.KVHeads)
 	case c.RopeDim%2 != 0 || c.RopeDim > c.HeadDim:
 		return fmt.Errorf("model metadata: rope.dimension_count is %d, want an even number up to the head's %d", c.RopeDim, c.HeadDim)
-	case c.Heads*c.HeadDim > maxDim || c.Heads*c.ValDim > maxDim:
+	case c.Heads*max(c.HeadDim, c.ValDim) > maxDim:
 		return fmt.Errorf("model metadata: %d heads of %d values: want %d values at most", c.Heads, max(c.HeadDim, c.ValDim), maxDim)
-	case !(c.Eps > 0 && c.Eps < 1):
-		return fmt.Errorf("model metadata: attention.layer_norm_rms_epsilon is %v, want a small positive number", c.Eps)
-	case !(c.RopeBase >= 1 && c.RopeBase < 1e12):
-		return fmt.Errorf("model metadata: rope.freq_base is %v, want 1 or more", c.RopeBase)
-	case c.Window > 0 && !(c.RopeLocalBase >= 1 && c.RopeLocalBase < 1e12):
-		return fmt.Errorf("model metadata: rope.freq_base_swa is %v, want 1 or more", c.RopeLocalBase)
-	case !(c.RopeScale >= 1e-3 && c.RopeScale <= 1e6):
-		return fmt.Errorf("model metadata: rope.scaling.factor is %v, want a positive number", c.RopeScale)
+	}
+	for _, n := range []struct {
+		key       string
+		x         float64
+		low, high float64
+	}{
+		{"attention.layer_norm_rms_epsilon", float64(c.Eps), 1e-12, 1},
+		{"rope.freq_base", c.RopeBase, 1, 1e12},
+		{"rope.freq_base_swa", max(c.RopeLocalBase, 1), 1, 1e12},
+		{"rope.scaling.factor", c.RopeScale, 1e-3, 1e6},
+	} {
+		if !(n.x >= n.low && n.x <= n.high) {
+			return fmt.Errorf("model metadata: %s is %v, want %v to %v", n.key, n.x, n.low, n.high)
+		}
 	}
 	return nil
 }
@@ -137,6 +147,12 @@ func (r *keys) real(key string, def float64) float64 {
 		return x
 	}
 	return def
+}
+
+// window returns the sliding window, 0 if there is none.
+func (r *keys) window() int {
+	n, _ := r.meta.Uint(r.arch + ".attention.sliding_window")
+	return int(min(n, math.MaxInt32))
 }
 
 // vocab returns the number of tokens, 0 if the metadata do not say.

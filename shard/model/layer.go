@@ -67,9 +67,9 @@ func (l *loader) layer(i shard.Layer, p *plan, mem memory) *layer {
 		mem: mem,
 		wq:  p.mats[0].packed, wk: p.mats[1].packed, wv: p.mats[2].packed, wo: p.mats[3].packed,
 		wGate: p.mats[4].packed, wUp: p.mats[5].packed, wDown: p.mats[6].packed,
-		local:   c.arch.globalEvery > 0 && (int(i)+1)%c.arch.globalEvery != 0,
 		rotates: c.arch.noRopeEvery == 0 || (int(i)+1)%c.arch.noRopeEvery != 0,
 	}
+	w.local = c.Window > 0 && (c.arch.globalEvery == 0 || (int(i)+1)%c.arch.globalEvery != 0)
 	w.attnNorm = l.vector(name(i, "attn_norm.weight"), c.Dim)
 	w.ffnNorm = l.vector(name(i, "ffn_norm.weight"), c.Dim)
 	w.bq = l.optional(name(i, "attn_q.bias"), c.Heads*c.HeadDim)

@@ -119,6 +119,9 @@ func (m *Model) load(ctx context.Context, src Source, progress func(done, total 
 	l := loader{cfg: m.cfg, src: src, pool: m.pool}
 	if m.span.Start == 0 {
 		m.embed = l.tensor(embedName, m.cfg.Vocab, m.cfg.Dim)
+		if l.err == nil && m.embed.Data == nil {
+			l.fail(fmt.Errorf("tensor %q is not here: fetch it before loading", embedName))
+		}
 	}
 	if err := m.loadRope(&l); err != nil {
 		return err
