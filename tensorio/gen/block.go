@@ -6,15 +6,16 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets in quant.actBlock.
-const (
-	blockD     = 32
-	blockDsum  = 36
-	blockSum8  = 40
-	blockSum16 = 44
-	blockSum   = 48 // -128 * sum
-	blockWide  = 64
-	blockSize  = 128
+// A record says where things are in the activations of a block: offsets in
+// quant.actBlock and quant.actByte.
+type record struct {
+	d, dsum, sum8, sum16, sum128 int
+	size                         int
+}
+
+var (
+	blockRecord = record{d: 32, dsum: 36, sum8: 40, sum16: 44, size: 48}
+	byteRecord  = record{d: 64, sum128: 68, size: 80}
 )
 
 // A blockFormat is a type of 32-weight blocks as quant packs it.
@@ -22,16 +23,17 @@ type blockFormat struct {
 	name       string
 	bits       int
 	head       int // bytes before the codes of a unit of two blocks
+	act        record
 	correction int // offset of the activations' correction, 0 if there is none
 	minimum    bool
 }
 
 var blockFormats = []blockFormat{
-	{name: "Q8_0", bits: 8, head: 64, correction: blockSum},
-	{name: "Q4_0", bits: 4, head: 64, correction: blockSum8},
-	{name: "Q4_1", bits: 4, head: 128, minimum: true},
-	{name: "Q5_0", bits: 5, head: 64, correction: blockSum16},
-	{name: "Q5_1", bits: 5, head: 128, minimum: true},
+	{name: "Q8_0", bits: 8, head: 64, act: byteRecord, correction: byteRecord.sum128},
+	{name: "Q4_0", bits: 4, head: 64, act: blockRecord, correction: blockRecord.sum8},
+	{name: "Q4_1", bits: 4, head: 128, act: blockRecord, minimum: true},
+	{name: "Q5_0", bits: 5, head: 64, act: blockRecord, correction: blockRecord.sum16},
+	{name: "Q5_1", bits: 5, head: 128, act: blockRecord, minimum: true},
 }
 
 // codeBytes is the length of the codes of a block of 16 rows.
@@ -54,7 +56,7 @@ func genBlock(t target, f blockFormat, tokens int) {
 		}
 	}
 	for b := range 2 {
-		codes, act := f.head+b*f.codeBytes(), b*blockSize
+		codes, act := f.head+b*f.codeBytes(), b*f.act.size
 		sums := k.grid(tokens)
 		switch f.bits {
 		case 8:
@@ -79,7 +81,7 @@ func genBlock(t target, f blockFormat, tokens int) {
 		k.scale(f, sums, acc, b, act)
 	}
 	ADDQ(U32(uint32(unit)), k.w)
-	ADDQ(U32(2*blockSize), k.a)
+	ADDQ(U32(uint32(2*f.act.size)), k.a)
 	DECQ(k.n)
 	JNZ(LabelRef(k.label("unit")))
 	k.finish(acc)
@@ -129,7 +131,7 @@ func (k *tile) dotWide(sums grid, codes, act int) {
 					VPSRLW(Imm(8), w[h], w[h])
 				}
 			}
-			k.multiply(sums, w, k.a, act+blockWide+j*8+odd*4, j+odd == 0, func(a, w, d VecVirtual) { VPMADDWD(a, w, d) },
+			k.multiply(sums, w, k.a, act+j*8+odd*4, j+odd == 0, func(a, w, d VecVirtual) { VPMADDWD(a, w, d) },
 				func(d, s VecVirtual) { VPADDD(d, s, s) })
 		}
 	}
@@ -212,33 +214,50 @@ func (k *tile) multiply(sums grid, w []VecVirtual, a Register, act int, first bo
 	}
 }
 
-// scale adds a block's integer sums to the results.
+// scale adds a block's integer sums, which are lost, to the results.
 func (k *tile) scale(f blockFormat, sums grid, acc *store, b, act int) {
+	half := k.bytes() / 2
+	var dw, m [2]VecVirtual
 	for h := range k.parts() {
-		half := k.bytes() / 2
-		dw := k.vec()
-		VCVTPH2PS(Mem{Base: k.w, Disp: b*32 + h*half}, dw)
-		var m VecVirtual
-		if f.minimum {
-			m = k.vec()
-			VCVTPH2PS(Mem{Base: k.w, Disp: 64 + b*32 + h*half}, m)
-		}
-		for n, s := range sums[h] {
-			v := k.vec()
-			if f.correction > 0 {
-				VPBROADCASTD(k.act(k.a, n, act+f.correction), v)
-				VPADDD(v, s, s)
+		dw[h] = k.vec()
+		VCVTPH2PS(Mem{Base: k.w, Disp: b*32 + h*half}, dw[h])
+	}
+	for n := range k.tokens {
+		v := k.vec()
+		if f.correction > 0 {
+			VPBROADCASTD(k.act(k.a, n, act+f.correction), v)
+			for h := range k.parts() {
+				VPADDD(v, sums[h][n], sums[h][n])
 			}
-			VCVTDQ2PS(s, s)
-			VBROADCASTSS(k.act(k.a, n, act+blockD), v)
-			VMULPS(v, dw, v)
-			acc.change(h, n, func(sum VecVirtual) {
-				VFMADD231PS(s, v, sum)
-				if f.minimum {
-					VBROADCASTSS(k.act(k.a, n, act+blockDsum), v)
-					VFMADD231PS(v, m, sum)
-				}
-			})
+		}
+		VBROADCASTSS(k.act(k.a, n, act+f.act.d), v)
+		for h := range k.parts() {
+			VCVTDQ2PS(sums[h][n], sums[h][n])
+			d := v
+			if h < k.parts()-1 {
+				d = k.vec()
+			}
+			VMULPS(v, dw[h], d)
+			acc.multiplyAdd(h, n, sums[h][n], d, !f.minimum)
+		}
+	}
+	if !f.minimum {
+		return
+	}
+	for h := range k.parts() {
+		m[h] = k.vec()
+		VCVTPH2PS(Mem{Base: k.w, Disp: 64 + b*32 + h*half}, m[h])
+	}
+	for n := range k.tokens {
+		v := k.vec()
+		VBROADCASTSS(k.act(k.a, n, act+f.act.dsum), v)
+		for h := range k.parts() {
+			if acc.regs != nil {
+				VFMADD231PS(v, m[h], acc.regs[h][n])
+				continue
+			}
+			VFMADD231PS(v, m[h], sums[h][n])
+			VMOVDQA(sums[h][n], acc.mem(h, n))
 		}
 	}
 }

@@ -28,7 +28,8 @@ func main() {
 			genFloat(t, f, n)
 		}
 	}
-	genQuantize()
+	genQuantize("quantizeBlocks", false)
+	genQuantize("quantizeBytes", true)
 	genQuantizeSuper()
 	build.Generate()
 }

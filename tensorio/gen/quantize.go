@@ -6,15 +6,21 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// genQuantize writes the kernel that quantises whole blocks of 32 activations.
-// It is one form: a block fits four 256-bit vectors.
-func genQuantize() {
-	TEXT("quantizeAVX2", NOSPLIT, "func(dst *byte, x *float32, n uint64)")
+// genQuantize writes a kernel that quantises whole blocks of 32 activations to
+// 8 bits, or to the same in 16 bits. It has one form: a block fits four 256-bit
+// vectors.
+func genQuantize(name string, wide bool) {
+	TEXT(name+"AVX2", NOSPLIT, "func(dst *byte, x *float32, n uint64)")
 	Pragma("noescape")
-	Doc("quantizeAVX2 is refQuantizeBlocks for n whole blocks.")
+	Doc(name + "AVX2 quantises n whole blocks.")
+	at := blockRecord
+	if wide {
+		at = byteRecord
+	}
+	label := func(s string) string { return name + "_" + s }
 	dst, x, n := Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
 	abs := constant("abs", 0x7fffffff7fffffff)
-	Label("quantize_block")
+	Label(label("block"))
 	var v [4]VecVirtual
 	top := YMM()
 	for i := range v {
@@ -29,57 +35,59 @@ func genQuantize() {
 		VPMAXUD(t, top, top)
 	}
 	d, factor := XMM(), YMM()
-	scaleOf("quantize", top, d, factor)
+	scaleOf(name, top, d, factor)
 	for i := range v {
 		VMULPS(factor, v[i], v[i])
 		VCVTPS2DQ(v[i], v[i])
 	}
-	Label("quantize_store")
-	VMOVSS(d, Mem{Base: dst, Disp: blockD})
+	Label(label("store"))
+	VMOVSS(d, Mem{Base: dst, Disp: at.d})
 	sum, t := YMM(), YMM()
 	VPADDD(v[0], v[1], sum)
 	VPADDD(v[2], v[3], t)
 	VPADDD(t, sum, sum)
 	s := fold(sum, func(a, b, c Op) { VPADDD(a, b, c) })
-	f := XMM()
-	VCVTDQ2PS(s, f)
-	VMULSS(d, f, f)
-	VMOVSS(f, Mem{Base: dst, Disp: blockDsum})
 	neg := GP32()
 	VMOVD(s, neg)
 	NEGL(neg)
-	SHLL(Imm(3), neg)
-	MOVL(neg, Mem{Base: dst, Disp: blockSum8})
-	ADDL(neg, neg)
-	MOVL(neg, Mem{Base: dst, Disp: blockSum16})
-	SHLL(Imm(3), neg)
-	MOVL(neg, Mem{Base: dst, Disp: blockSum})
 	// 16 bits, in order of columns.
 	VPACKSSDW(v[1], v[0], v[0])
 	VPACKSSDW(v[3], v[2], v[2])
 	VPERMQ(Imm(0xd8), v[0], v[0])
 	VPERMQ(Imm(0xd8), v[2], v[2])
-	bytes := YMM()
-	VPACKSSWB(v[2], v[0], bytes)
-	VPERMQ(Imm(0xd8), bytes, bytes)
-	VMOVDQU(bytes, Mem{Base: dst})
-	// Of every four columns first the even, then the odd ones.
-	order := constant("evensFirst", 0x0706030205040100, 0x0f0e0b0a0d0c0908)
-	for i, w := range []VecVirtual{v[0], v[2]} {
-		VPSHUFB(order, w, w)
-		VMOVDQU(w, Mem{Base: dst, Disp: blockWide + 32*i})
+	if wide {
+		SHLL(Imm(7), neg)
+		MOVL(neg, Mem{Base: dst, Disp: at.sum128})
+		// Of every four columns first the even, then the odd ones.
+		order := constant("evensFirst", 0x0706030205040100, 0x0f0e0b0a0d0c0908)
+		for i, w := range []VecVirtual{v[0], v[2]} {
+			VPSHUFB(order, w, w)
+			VMOVDQU(w, Mem{Base: dst, Disp: 32 * i})
+		}
+	} else {
+		f := XMM()
+		VCVTDQ2PS(s, f)
+		VMULSS(d, f, f)
+		VMOVSS(f, Mem{Base: dst, Disp: at.dsum})
+		SHLL(Imm(3), neg)
+		MOVL(neg, Mem{Base: dst, Disp: at.sum8})
+		ADDL(neg, neg)
+		MOVL(neg, Mem{Base: dst, Disp: at.sum16})
+		VPACKSSWB(v[2], v[0], v[0])
+		VPERMQ(Imm(0xd8), v[0], v[0])
+		VMOVDQU(v[0], Mem{Base: dst})
 	}
-	ADDQ(U32(blockSize), dst)
+	ADDQ(U32(uint32(at.size)), dst)
 	ADDQ(U32(128), x)
 	DECQ(n)
-	JNZ(LabelRef("quantize_block"))
+	JNZ(LabelRef(label("block")))
 	VZEROUPPER()
 	RET()
-	scaleOfRest("quantize", d, func() {
+	scaleOfRest(name, d, func() {
 		for i := range v {
 			VPXOR(v[i], v[i], v[i])
 		}
-		JMP(LabelRef("quantize_store"))
+		JMP(LabelRef(label("store")))
 	})
 }
 
@@ -127,9 +135,9 @@ func scaleOfRest(name string, d VecVirtual, clear func()) {
 
 // genQuantizeSuper writes the kernel that quantises blocks of 256 activations.
 func genQuantizeSuper() {
-	TEXT("quantizeSuperAVX2", NOSPLIT, "func(dst *byte, x *float32, n uint64)")
+	TEXT("quantizeSupersAVX2", NOSPLIT, "func(dst *byte, x *float32, n uint64)")
 	Pragma("noescape")
-	Doc("quantizeSuperAVX2 is refQuantizeSupers for n blocks.")
+	Doc("quantizeSupersAVX2 is refQuantizeSupers for n blocks.")
 	dst, x, n := Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
 	abs := constant("abs", 0x7fffffff7fffffff)
 	Label("super_block")

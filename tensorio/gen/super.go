@@ -180,7 +180,7 @@ func (k *tile) addScaled(total, acc *store) {
 			}
 			VBROADCASTSS(k.act(k.a, n, superD), v)
 			VMULPS(v, d, v)
-			acc.change(h, n, func(sum VecVirtual) { VFMADD231PS(s, v, sum) })
+			acc.multiplyAdd(h, n, s, v, true)
 		}
 	}
 }

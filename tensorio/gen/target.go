@@ -114,6 +114,19 @@ func (s *store) addInt(h, n int, v VecVirtual) {
 	VMOVDQA(v, s.mem(h, n))
 }
 
+// multiplyAdd makes an element v*d + itself. v is lost; for a store in memory
+// the result is in v, and in memory only if keep.
+func (s *store) multiplyAdd(h, n int, v, d VecVirtual, keep bool) {
+	if s.regs != nil {
+		VFMADD231PS(v, d, s.regs[h][n])
+		return
+	}
+	VFMADD213PS(s.mem(h, n), d, v)
+	if keep {
+		VMOVDQA(v, s.mem(h, n))
+	}
+}
+
 // change lets f change an element in a register.
 func (s *store) change(h, n int, f func(v VecVirtual)) {
 	if s.regs != nil {

@@ -7,18 +7,22 @@ import (
 )
 
 // An actBlock holds 32 activations of a token, quantised: x[k] is about
-// d * q[k]. Kernels read it by offset; it is two cache lines long.
+// d * q[k]. Kernels read it by offset.
 type actBlock struct {
-	q      [32]int8
-	d      float32 // max|x| / 127
-	dsum   float32 // d * sum of q
-	sum8   int32   // -8 * sum of q: what the offset 8 of Q4_0 costs
-	sum16  int32   // -16 * sum of q: Q5_0
-	sum128 int32   // -128 * sum of q: Q8_0
-	_      [3]int32
-	// wide has q in 16 bits, of every four first 0 and 2, then 1 and 3, for
-	// machines that cannot multiply two full bytes.
-	wide [32]int16
+	q     [32]int8
+	d     float32 // max|x| / 127
+	dsum  float32 // d * sum of q
+	sum8  int32   // -8 * sum of q: what the offset 8 of Q4_0 costs
+	sum16 int32   // -16 * sum of q: Q5_0
+}
+
+// An actByte holds the same for weights of 8 bits, with q in 16 bits for
+// machines that cannot multiply two full bytes.
+type actByte struct {
+	q      [32]int16 // of every four columns 0, 2, 1, 3
+	d      float32
+	sum128 int32 // -128 * sum of q: what the offset 128 of packed Q8_0 costs
+	_      [2]int32
 }
 
 // An actSuper holds 256 activations of a token, quantised.
@@ -38,9 +42,10 @@ type Acts struct {
 
 	floats []float32  // [tokens, cols], the caller's
 	blocks []actBlock // [tokens, 2*ceil(cols/64)], the odd one zero
+	bytes  []actByte  // the same
 	supers []actSuper // [tokens, cols/256]
 
-	hasBlocks, hasSupers bool
+	hasBlocks, hasBytes, hasSupers bool
 }
 
 // Tokens returns the number of tokens of the last Prepare.
@@ -61,7 +66,7 @@ func (a *Acts) Begin(x []float32, tokens, cols int, ms ...*Matrix) {
 		panic(fmt.Sprintf("quant: %d activations, want %d tokens x %d columns", len(x), tokens, cols))
 	}
 	a.tokens, a.cols, a.floats = tokens, cols, x[:tokens*cols]
-	a.hasBlocks, a.hasSupers = false, false
+	a.hasBlocks, a.hasBytes, a.hasSupers = false, false, false
 	for _, m := range ms {
 		if m.cols != cols {
 			panic(fmt.Sprintf("quant: activations of %d columns for a matrix of %d columns", cols, m.cols))
@@ -69,12 +74,17 @@ func (a *Acts) Begin(x []float32, tokens, cols int, ms ...*Matrix) {
 		switch m.layout.kind {
 		case kindBlock:
 			a.hasBlocks = true
+		case kindByte:
+			a.hasBytes = true
 		case kindSuper:
 			a.hasSupers = true
 		}
 	}
 	if a.hasBlocks {
 		a.blocks = resize(a.blocks, tokens*a.blockStride())
+	}
+	if a.hasBytes {
+		a.bytes = resize(a.bytes, tokens*a.blockStride())
 	}
 	if a.hasSupers {
 		a.supers = resize(a.supers, tokens*(cols/256))
@@ -89,6 +99,10 @@ func (a *Acts) Quantize(lo, hi int) {
 		if a.hasBlocks {
 			n := a.blockStride()
 			chosen.kernels.quantizeBlocks(a.blocks[t*n:(t+1)*n], x)
+		}
+		if a.hasBytes {
+			n := a.blockStride()
+			chosen.kernels.quantizeBytes(a.bytes[t*n:(t+1)*n], x)
 		}
 		if a.hasSupers {
 			n := a.cols / 256
@@ -105,6 +119,8 @@ func (a *Acts) has(k kind) bool {
 	switch k {
 	case kindBlock:
 		return a.hasBlocks
+	case kindByte:
+		return a.hasBytes
 	case kindSuper:
 		return a.hasSupers
 	}
@@ -161,18 +177,39 @@ func refQuantizeBlocks(dst []actBlock, x []float32) {
 			continue
 		}
 		in := (*[32]float32)(x[32*i:])
-		var inverse float32
-		b.d, inverse = scaleOf(in[:])
 		var sum int32
-		for k, v := range in {
-			q := roundInt8(v, inverse)
-			b.q[k] = q
-			b.wide[k&^3|k&1<<1|k>>1&1] = int16(q)
-			sum += int32(q)
-		}
+		b.d, sum = quantize32(&b.q, in)
 		b.dsum = b.d * float32(sum)
-		b.sum8, b.sum16, b.sum128 = -8*sum, -16*sum, -128*sum
+		b.sum8, b.sum16 = -8*sum, -16*sum
 	}
+}
+
+// refQuantizeBytes is refQuantizeBlocks for weights of 8 bits.
+func refQuantizeBytes(dst []actByte, x []float32) {
+	var q [32]int8
+	for i := range dst {
+		b := &dst[i]
+		if 32*i >= len(x) {
+			*b = actByte{}
+			continue
+		}
+		var sum int32
+		b.d, sum = quantize32(&q, (*[32]float32)(x[32*i:]))
+		for k, v := range q {
+			b.q[k&^3|k&1<<1|k>>1&1] = int16(v)
+		}
+		b.sum128 = -128 * sum
+	}
+}
+
+// quantize32 quantises a block and returns its scale and the sum of its codes.
+func quantize32(q *[32]int8, x *[32]float32) (d float32, sum int32) {
+	d, inverse := scaleOf(x[:])
+	for k, v := range x {
+		q[k] = roundInt8(v, inverse)
+		sum += int32(q[k])
+	}
+	return d, sum
 }
 
 // refQuantizeSupers quantises the activations of a token in blocks of 256.

@@ -13,6 +13,7 @@ type mulFunc func(m *Matrix, y []float32, ldy int, a *Acts, lo, hi int)
 type kernels struct {
 	mul            [64]mulFunc // by type
 	quantizeBlocks func(dst []actBlock, x []float32)
+	quantizeBytes  func(dst []actByte, x []float32)
 	quantizeSupers func(dst []actSuper, x []float32)
 }
 
@@ -39,7 +40,9 @@ func Form() string { return chosen.form }
 
 // plain is the form that every machine has.
 func plain() choice {
-	return choice{form: "ref", kernels: kernels{quantizeBlocks: refQuantizeBlocks, quantizeSupers: refQuantizeSupers}}
+	return choice{form: "ref", kernels: kernels{
+		quantizeBlocks: refQuantizeBlocks, quantizeBytes: refQuantizeBytes, quantizeSupers: refQuantizeSupers,
+	}}
 }
 
 // choose returns the form of a name, the plain one if there is none. The error

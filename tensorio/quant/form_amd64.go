@@ -18,7 +18,7 @@ func machineForms() []choice {
 
 // avx2Kernels returns the kernels for AVX2, FMA and F16C.
 func avx2Kernels() kernels {
-	k := kernels{quantizeBlocks: quantizeBlocksAVX2, quantizeSupers: quantizeSupersAVX2}
+	k := kernels{quantizeBlocks: quantizeBlocks, quantizeBytes: quantizeBytes, quantizeSupers: quantizeSupers}
 	k.mul[tensorio.F32] = tiled(&tileFuncs{1: mulAVX2F32x1, 2: mulAVX2F32x2, 3: mulAVX2F32x3, 4: mulAVX2F32x4, 6: mulAVX2F32x6})
 	k.mul[tensorio.F16] = tiled(&tileFuncs{1: mulAVX2F16x1, 2: mulAVX2F16x2, 3: mulAVX2F16x3, 4: mulAVX2F16x4, 6: mulAVX2F16x6})
 	k.mul[tensorio.BF16] = tiled(&tileFuncs{1: mulAVX2BF16x1, 2: mulAVX2BF16x2, 3: mulAVX2BF16x3, 4: mulAVX2BF16x4, 6: mulAVX2BF16x6})
@@ -35,18 +35,27 @@ func avx2Kernels() kernels {
 	return k
 }
 
-// quantizeBlocksAVX2 is refQuantizeBlocks.
-func quantizeBlocksAVX2(dst []actBlock, x []float32) {
+// quantizeBlocks is refQuantizeBlocks.
+func quantizeBlocks(dst []actBlock, x []float32) {
 	n := len(x) / 32
 	if n > 0 {
-		quantizeAVX2((*byte)(unsafe.Pointer(&dst[:n][0])), &x[0], uint64(n))
+		quantizeBlocksAVX2((*byte)(unsafe.Pointer(&dst[:n][0])), &x[0], uint64(n))
 	}
 	clear(dst[n:])
 }
 
-// quantizeSupersAVX2 is refQuantizeSupers.
-func quantizeSupersAVX2(dst []actSuper, x []float32) {
+// quantizeBytes is refQuantizeBytes.
+func quantizeBytes(dst []actByte, x []float32) {
+	n := len(x) / 32
+	if n > 0 {
+		quantizeBytesAVX2((*byte)(unsafe.Pointer(&dst[:n][0])), &x[0], uint64(n))
+	}
+	clear(dst[n:])
+}
+
+// quantizeSupers is refQuantizeSupers.
+func quantizeSupers(dst []actSuper, x []float32) {
 	if len(dst) > 0 {
-		quantizeSuperAVX2((*byte)(unsafe.Pointer(&dst[0])), &x[:256*len(dst)][0], uint64(len(dst)))
+		quantizeSupersAVX2((*byte)(unsafe.Pointer(&dst[0])), &x[:256*len(dst)][0], uint64(len(dst)))
 	}
 }

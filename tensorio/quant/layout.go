@@ -13,6 +13,7 @@ type kind uint8
 const (
 	kindFloat kind = iota // one weight after another
 	kindBlock             // blocks of 32 weights, in pairs
+	kindByte              // the same, of 8 bits
 	kindSuper             // blocks of 256 weights
 )
 
@@ -36,7 +37,7 @@ func layoutOf(t tensorio.Type) (layout, error) {
 	case tensorio.F16, tensorio.BF16:
 		return layout{kind: kindFloat, unitCols: 1, unitBytes: 32}, nil
 	case tensorio.Q8_0:
-		return layout{kind: kindBlock, unitCols: 64, head: 64, codeBytes: 512, unitBytes: 64 + 2*512}, nil
+		return layout{kind: kindByte, unitCols: 64, head: 64, codeBytes: 512, unitBytes: 64 + 2*512}, nil
 	case tensorio.Q4_0:
 		return layout{kind: kindBlock, unitCols: 64, head: 64, codeBytes: 256, unitBytes: 64 + 2*256, offset: 8}, nil
 	case tensorio.Q5_0:

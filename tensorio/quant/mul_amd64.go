@@ -302,12 +302,17 @@ func mulAVX2BF16x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail
 //go:noescape
 func mulAVX2BF16x6(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
 
-// quantizeAVX2 is refQuantizeBlocks for n whole blocks.
+// quantizeBlocksAVX2 quantises n whole blocks.
 //
 //go:noescape
-func quantizeAVX2(dst *byte, x *float32, n uint64)
+func quantizeBlocksAVX2(dst *byte, x *float32, n uint64)
 
-// quantizeSuperAVX2 is refQuantizeSupers for n blocks.
+// quantizeBytesAVX2 quantises n whole blocks.
 //
 //go:noescape
-func quantizeSuperAVX2(dst *byte, x *float32, n uint64)
+func quantizeBytesAVX2(dst *byte, x *float32, n uint64)
+
+// quantizeSupersAVX2 is refQuantizeSupers for n blocks.
+//
+//go:noescape
+func quantizeSupersAVX2(dst *byte, x *float32, n uint64)

@@ -18,7 +18,7 @@ func packRow(panel []byte, t tensorio.Type, l *layout, r int, row []byte) {
 		for ; len(row) >= 2; row, panel = row[2:], panel[32:] {
 			binary.LittleEndian.PutUint16(panel[2*r:], binary.LittleEndian.Uint16(row))
 		}
-	case l.kind == kindBlock:
+	case l.kind == kindBlock || l.kind == kindByte:
 		size := t.BlockBytes()
 		for i := 0; len(row) >= size; i, row = i+1, row[size:] {
 			packBlock(panel[i/2*l.unitBytes:][:l.unitBytes], t, l, r, i%2, row[:size])

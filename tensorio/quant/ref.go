@@ -21,6 +21,9 @@ func refMul(m *Matrix, y []float32, ldy int, a *Acts, lo, hi int) {
 			case kindBlock:
 				n := a.blockStride()
 				refBlockPanel(&out, m, p, a.blocks[t*n:(t+1)*n])
+			case kindByte:
+				n := a.blockStride()
+				refBytePanel(&out, m, p, a.bytes[t*n:(t+1)*n])
 			case kindSuper:
 				n := a.cols / 256
 				refSuperPanel(&out, m, p, a.supers[t*n:(t+1)*n])
@@ -86,14 +89,9 @@ func refBlockPanel(acc *[PanelRows]float32, m *Matrix, p int, x []actBlock) {
 		unit := panel[i/2*l.unitBytes:][:l.unitBytes]
 		scales := unit[i%2*32:][:32]
 		codes := unit[l.head+i%2*l.codeBytes:][:l.codeBytes]
-		switch l.codeBytes {
-		case 512:
-			dotBytes(&idot, codes, &b.q)
-		case 320:
-			dotNibbles(&idot, codes, &b.q)
+		dotNibbles(&idot, codes, &b.q)
+		if l.codeBytes == 320 {
 			dotHighBits(&idot, codes[256:], &b.q)
-		default:
-			dotNibbles(&idot, codes, &b.q)
 		}
 		var correction int32
 		switch l.offset {
@@ -111,11 +109,27 @@ func refBlockPanel(acc *[PanelRows]float32, m *Matrix, p int, x []actBlock) {
 	}
 }
 
+// refBytePanel is refBlockPanel for Q8_0.
+func refBytePanel(acc *[PanelRows]float32, m *Matrix, p int, x []actByte) {
+	l := &m.layout
+	panel := m.panel(p)
+	var idot [PanelRows]int32
+	for i := range x {
+		b := &x[i]
+		unit := panel[i/2*l.unitBytes:][:l.unitBytes]
+		scales := unit[i%2*32:][:32]
+		dotBytes(&idot, unit[l.head+i%2*l.codeBytes:][:l.codeBytes], &b.q)
+		for r := range acc {
+			acc[r] = fma(float32(idot[r]), f16At(scales[2*r:])*b.d, acc[r])
+		}
+	}
+}
+
 // dotBytes sets the exact products of 8-bit codes with 32 activations.
-func dotBytes(dot *[PanelRows]int32, codes []byte, q *[32]int8) {
+func dotBytes(dot *[PanelRows]int32, codes []byte, q *[32]int16) {
 	*dot = [PanelRows]int32{}
 	for j := range 8 {
-		q0, q1, q2, q3 := int32(q[4*j]), int32(q[4*j+1]), int32(q[4*j+2]), int32(q[4*j+3])
+		q0, q2, q1, q3 := int32(q[4*j]), int32(q[4*j+1]), int32(q[4*j+2]), int32(q[4*j+3])
 		line := (*[64]byte)(codes[64*j:])
 		for r := range dot {
 			w := binary.LittleEndian.Uint32(line[4*r:4*r+4]) ^ 0x80808080 // signed again

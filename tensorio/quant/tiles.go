@@ -60,6 +60,8 @@ func (a *Acts) form(k kind) (base unsafe.Pointer, stride int) {
 	switch k {
 	case kindBlock:
 		return unsafe.Pointer(&a.blocks[0]), a.blockStride() * int(unsafe.Sizeof(actBlock{}))
+	case kindByte:
+		return unsafe.Pointer(&a.bytes[0]), a.blockStride() * int(unsafe.Sizeof(actByte{}))
 	case kindSuper:
 		return unsafe.Pointer(&a.supers[0]), a.cols / 256 * int(unsafe.Sizeof(actSuper{}))
 	}
