@@ -12,6 +12,7 @@ import (
 type pattern struct {
 	alts  []alternative
 	slots int // number of windows that alts need
+	first [2]uint64
 	prog  *program
 }
 
@@ -342,6 +343,23 @@ func (p *pattern) add(its []item) {
 		a.first = [2]uint64{^uint64(0), ^uint64(0)}
 	}
 	p.alts = append(p.alts, a)
+	p.first[0] |= a.first[0]
+	p.first[1] |= a.first[1]
+}
+
+// skip returns the first place at or after i where a match may begin.
+func (p *pattern) skip(text string, i int) int {
+	if p.prog != nil {
+		return i
+	}
+	for i < len(text) {
+		c := text[i]
+		if c >= utf8.RuneSelf || p.first[c>>6]>>(c&63)&1 != 0 {
+			break
+		}
+		i++
+	}
+	return i
 }
 
 func canBeEmpty(its []item) bool {
@@ -428,7 +446,7 @@ func simpleWords(n *node) ([][]*class, bool) {
 // find returns the first match at or after i that takes text, ok false if
 // there is none.
 func (p *pattern) find(text string, i int, s *scan) (lo, hi int, ok bool) {
-	for i < len(text) {
+	for i = p.skip(text, i); i < len(text); i = p.skip(text, i) {
 		if end := p.match(text, i, s); end > i {
 			return i, end, true
 		}

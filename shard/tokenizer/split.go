@@ -52,7 +52,7 @@ func (x *patternSplit) split(dst []string, s string, _ bool, w *work) []string {
 		return x.splitOther(dst, s, w)
 	}
 	last := 0
-	for i := 0; i < len(s); {
+	for i := x.p.skip(s, 0); i < len(s); i = x.p.skip(s, i) {
 		end := x.p.match(s, i, &w.scan)
 		if end <= i {
 			_, width := nextRune(s, i)
