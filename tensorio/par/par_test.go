@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -214,4 +215,33 @@ func BenchmarkRunAfterIdle(b *testing.B) {
 		n++
 	}
 	b.ReportMetric(float64(total.Nanoseconds())/float64(n), "ns/wake")
+}
+
+// meet is a task of two tiles that wait for each other, so that two workers
+// must take part.
+type meet struct{ in atomic.Int32 }
+
+func (m *meet) Tile(int, int) {
+	m.in.Add(1)
+	for m.in.Load() != 2 {
+		pause(1)
+	}
+}
+
+// BenchmarkForkJoin is a Run in which a spinning worker has to take part. The
+// median says what it costs while both have a core; the mean, what other
+// processes on the machine make of it.
+func BenchmarkForkJoin(b *testing.B) {
+	p := New(2)
+	defer p.Close()
+	m := &meet{}
+	var took []time.Duration
+	for b.Loop() {
+		m.in.Store(0)
+		start := time.Now()
+		p.Run(2, m)
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "median-ns/op")
 }
