@@ -70,22 +70,11 @@ const (
 		`]+`
 )
 
-// presets returns the preset of every name, and of "default".
-func presets() map[string]preset {
-	llama3 := preset{split: []stage{llama3Like(`\p{N}{1,3}`)}}
-	llama3BOS := preset{split: llama3.split, ignoreMerges: true, addBOS: true}
-	qwen2 := preset{split: []stage{llama3Like(`\p{N}`)}}
-	qwen2NFC := preset{split: qwen2.split, nfc: true}
-	gpt2 := preset{split: []stage{gpt2Stage}}
-	digits := preset{split: []stage{digitStage, gpt2Stage}}
-	deepseek3 := preset{split: []stage{upTo3, cjkKana, deepseekMain}}
-	bloom := preset{split: []stage{bloomStage}}
-	gpt4o := preset{split: []stage{cased(contractions+`?`, `\p{N}{1,3}`, `[\r\n/]*`)}}
-	bailing := preset{split: []stage{`'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+`}}
-	lineMeta := preset{split: []stage{lines}, meta: true}
-	ayaDigits := stage(`\d{1,3}(?=(?:\d{3})*\b)`)
+// lonePresets returns the presets that one name has for itself.
+func lonePresets() map[string]preset {
+	gpt4o := cased(contractions+`?`, `\p{N}{1,3}`, `[\r\n/]*`)
 	threes := stage(`[0-9][0-9][0-9]`)
-	m := map[string]preset{
+	return map[string]preset{
 		"default": {split: []stage{"[\\p{P}\\$\\+<=>\\^~\\|]+", gpt2Stage, `\p{N}+`, threes}},
 		"falcon": {split: []stage{
 			punctuation + "+", gpt2Stage, letterStage, `\p{N}+`, threes,
@@ -105,7 +94,7 @@ func presets() map[string]preset {
 		"chameleon": {addBOS: true, split: []stage{
 			`<sentinel:[0-9]+>`, `(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z`, `([\t\n]|    |  )`, digitStage, "[\\p{P}!-/:-@\\[-`{-~]", gpt2Stage,
 		}},
-		"granite-embed-multi-97m": {split: gpt4o.split, ignoreMerges: true},
+		"granite-embed-multi-97m": {split: []stage{gpt4o}, ignoreMerges: true},
 		"kimi-k2": {split: []stage{`[\p{Han}]+|` + noWord + `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+` + contractions + `?|` +
 			noWord + `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*` + contractions + `?|\p{N}{1,3}|` + marks + `[\r\n]*|` + endings}},
 		"superbpe":   {split: []stage{`\p{N}+`, `\d{1,3}(?=(?:\d{3})*(?!\d))`}},
@@ -119,6 +108,23 @@ func presets() map[string]preset {
 		"exaone-moe": {split: []stage{contractions + `|` + noWord + `(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}|` + marks + `[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+`}},
 		"minicpm5":   {split: []stage{upTo3, llama3Like(`\p{N}+`)}, ignoreMerges: true},
 	}
+}
+
+// presets returns the preset of every name, and of "default".
+func presets() map[string]preset {
+	llama3 := preset{split: []stage{llama3Like(`\p{N}{1,3}`)}}
+	llama3BOS := preset{split: llama3.split, ignoreMerges: true, addBOS: true}
+	qwen2 := preset{split: []stage{llama3Like(`\p{N}`)}}
+	qwen2NFC := preset{split: qwen2.split, nfc: true}
+	gpt2 := preset{split: []stage{gpt2Stage}}
+	digits := preset{split: []stage{digitStage, gpt2Stage}}
+	deepseek3 := preset{split: []stage{upTo3, cjkKana, deepseekMain}}
+	bloom := preset{split: []stage{bloomStage}}
+	gpt4o := preset{split: []stage{cased(contractions+`?`, `\p{N}{1,3}`, `[\r\n/]*`)}}
+	bailing := preset{split: []stage{`'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+`}}
+	lineMeta := preset{split: []stage{lines}, meta: true}
+	ayaDigits := stage(`\d{1,3}(?=(?:\d{3})*\b)`)
+	m := lonePresets()
 	alias := func(p preset, names string) {
 		for name := range strings.FieldsSeq(names) {
 			m[name] = p
