@@ -344,6 +344,7 @@ func (f *fetch) exchange(s *stream, lo, hi int, lacks map[int]bool, buf []byte, 
 		n, err := f.piece(s, lo, buf)
 		if answer, ok := errors.AsType[*answerError](err); ok && answer.status == statusLacking {
 			lacks[lo] = true
+			s.rest()
 			f.giveBack(lo, lo+1)
 			continue
 		}
@@ -354,7 +355,6 @@ func (f *fetch) exchange(s *stream, lo, hi int, lacks map[int]bool, buf []byte, 
 			reports <- n
 		}
 	}
-	s.rest()
 	return nil
 }
 
@@ -362,10 +362,12 @@ func (f *fetch) exchange(s *stream, lo, hi int, lacks map[int]bool, buf []byte, 
 func (f *fetch) piece(s *stream, i int, buf []byte) (int64, error) {
 	n := f.todo[i]
 	pl := f.p.place(n)
+	s.await()
 	data, err := readAnswer(s, buf, int(pl.bytes()))
 	if err != nil {
 		return 0, s.cause(err)
 	}
+	s.rest() // hashing and a slow disk are not the peer's fault
 	if !f.p.verify(n, data) {
 		return 0, fmt.Errorf("its bytes of tensor %q are not those of model %.12s", f.p.tensors[pl.tensor].Name, f.p.id)
 	}

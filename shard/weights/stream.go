@@ -45,19 +45,22 @@ func dial(ctx context.Context, peer Peer, stall time.Duration) (*stream, error) 
 func (s *stream) Read(b []byte) (int, error) {
 	n, err := s.ReadWriteCloser.Read(b)
 	if n > 0 {
-		s.timer.Reset(s.stall)
+		s.await()
 	}
 	return n, err
 }
 
 // ask writes a request.
 func (s *stream) ask(r request) error {
-	s.timer.Reset(s.stall)
+	s.await()
 	if _, err := s.Write(r.append(make([]byte, 0, requestBytes))); err != nil {
 		return s.cause(err)
 	}
 	return nil
 }
+
+// await says that an answer is awaited from now on.
+func (s *stream) await() { s.timer.Reset(s.stall) }
 
 // rest says that no answer is awaited.
 func (s *stream) rest() { s.timer.Stop() }
