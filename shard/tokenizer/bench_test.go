@@ -8,12 +8,10 @@ import (
 	"github.com/shardnode/shardnode/shard/tokenizer"
 )
 
-// english is some 1 MB of prose without much repetition of whole paragraphs:
-// the vectors' own sentences and those of the story model, many times over.
+// english is some 1 MB of prose, tables and a little code, which repeats itself
+// after some 170 KB.
 func english(tb testing.TB) string {
 	tb.Helper()
-	var golden struct{ Cases []struct{ Text string } }
-	readJSON(tb, sharedFile(tb, "kit", "storymodel", "golden.json"), &golden)
 	var b strings.Builder
 	b.Write(sharedFile(tb, "research", "scheduler.md"))
 	b.Write(sharedFile(tb, "research", "transport.md"))

@@ -119,8 +119,7 @@ func TestNoPresetIsSlowOnAnyText(t *testing.T) {
 	}
 }
 
-// FuzzPattern compares the two ways to run a pattern with each other, and with
-// package regexp where that knows the dialect.
+// FuzzPattern compares the two ways to run a pattern with each other.
 func FuzzPattern(f *testing.F) {
 	f.Add(gpt2Pattern, "it's a  test")
 	f.Add(`\s*[\r\n]+|\s+(?!\S)|\s+`, "  \n \n  x")
