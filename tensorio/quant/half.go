@@ -5,17 +5,16 @@ import (
 	"math"
 )
 
-// f16 returns the value of an IEEE 754 half-precision number. It is exact.
+// f16 returns the value of an IEEE 754 half-precision number. It is exact: with
+// the exponent field of a float32 the number is 2^-112 of its value.
 func f16(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exp, frac := uint32(h>>10&31), uint32(h&0x3ff)
-	switch exp {
-	case 0: // zero or subnormal: frac * 2^-24
-		return math.Float32frombits(math.Float32bits(float32(frac)*0x1p-24) | sign)
-	case 31:
-		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
+	bits := uint32(h&0x7fff) << 13
+	if bits >= 31<<23 { // infinity or NaN
+		bits |= 0x7f800000
+	} else {
+		bits = math.Float32bits(math.Float32frombits(bits) * 0x1p112)
 	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+	return math.Float32frombits(bits | uint32(h&0x8000)<<16)
 }
 
 // bf16 returns the value of a bfloat16 number. It is exact.

@@ -33,42 +33,48 @@ func refMul(m *Matrix, y []float32, ldy int, a *Acts, lo, hi int) {
 	}
 }
 
-// fma returns a*b + c, rounded once. It is vec.FMA, quick in the usual case:
-// the product is exact in float64, and rounding the sum a second time is right
-// unless the first rounding ended half way between two float32, or below the
-// normal ones.
+// fma returns a*b + c, rounded once.
 func fma(a, b, c float32) float32 {
-	s := float64(a)*float64(b) + float64(c)
-	bits := math.Float64bits(s)
-	if bits&0x1fffffff == 0x10000000 || bits>>52&0x7ff < 1023-125 {
-		return vec.FMA(a, b, c)
+	if s := float64(a)*float64(b) + float64(c); rounds(s) {
+		return float32(s)
 	}
-	return float32(s)
+	return vec.FMA(a, b, c)
+}
+
+// rounds reports whether a sum of an exact product and a float32, rounded to
+// float64, may be rounded again: it is not half way between two float32, and
+// not below the normal ones.
+func rounds(s float64) bool {
+	bits := math.Float64bits(s)
+	return bits&0x1fffffff != 0x10000000 && bits>>52&0x7ff >= 1023-125
 }
 
 // refFloatPanel adds w[k]*x[k] in ascending k.
 func refFloatPanel(acc *[PanelRows]float32, m *Matrix, p int, x []float32) {
 	panel := m.panel(p)
-	switch m.typ {
-	case tensorio.F32:
-		for k, v := range x {
-			w := panel[64*k:][:64]
-			for r := range acc {
-				acc[r] = fma(math.Float32frombits(binary.LittleEndian.Uint32(w[4*r:])), v, acc[r])
+	var w [PanelRows]float32
+	for _, v := range x {
+		switch m.typ {
+		case tensorio.F32:
+			for r := range w {
+				w[r] = math.Float32frombits(binary.LittleEndian.Uint32(panel[4*r:]))
+			}
+		case tensorio.F16:
+			for r := range w {
+				w[r] = f16(le16(panel[2*r:]))
+			}
+		default: // BF16
+			for r := range w {
+				w[r] = bf16(le16(panel[2*r:]))
 			}
 		}
-	case tensorio.F16:
-		for k, v := range x {
-			w := panel[32*k:][:32]
-			for r := range acc {
-				acc[r] = fma(f16At(w[2*r:]), v, acc[r])
-			}
-		}
-	default: // BF16
-		for k, v := range x {
-			w := panel[32*k:][:32]
-			for r := range acc {
-				acc[r] = fma(bf16(le16(w[2*r:])), v, acc[r])
+		panel = panel[m.layout.unitBytes:]
+		b := float64(v)
+		for r := range w {
+			if s := float64(w[r])*b + float64(acc[r]); rounds(s) {
+				acc[r] = float32(s)
+			} else {
+				acc[r] = vec.FMA(w[r], v, acc[r])
 			}
 		}
 	}

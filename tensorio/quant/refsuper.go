@@ -35,44 +35,44 @@ func refSuperPanel(acc *[PanelRows]float32, m *Matrix, p int, x []actSuper) {
 func superDots(total *[PanelRows]int32, t tensorio.Type, l *layout, unit []byte, b *actSuper) {
 	codes := unit[len(unit)-8*l.codeBytes:]
 	for j := range 8 {
-		var first, second [PanelRows]int32 // the two halves of 32 columns
-		superHalves(&first, &second, l, codes[j*l.codeBytes:][:l.codeBytes], (*[32]int8)(b.q[32*j:]))
+		part, q := codes[j*l.codeBytes:][:l.codeBytes], (*[32]int8)(b.q[32*j:])
 		if t == tensorio.Q4_K || t == tensorio.Q5_K {
+			var dot [PanelRows]int32
+			dotNibbles(&dot, part, q)
+			if t == tensorio.Q5_K {
+				dotHighBits(&dot, part[256:], q)
+			}
 			for r := range total {
-				total[r] += int32(unit[superScales+16*j+r]) * (first[r] + second[r])
+				total[r] += int32(unit[superScales+16*j+r]) * dot[r]
 			}
 			continue
 		}
-		c0, c1 := l.offset*int32(b.sum16[2*j]), l.offset*int32(b.sum16[2*j+1])
+		// A scale for each half of the 32 columns.
+		c0, c1 := -l.offset*int32(b.sum16[2*j]), -l.offset*int32(b.sum16[2*j+1])
 		for r := range total {
+			first, second := c0, c1
+			for i := range 4 {
+				w := word(part, 64*i+4*r)
+				first += dot4(w&0x0f0f0f0f, q, 4*i)
+				second += dot4(w>>4&0x0f0f0f0f, q, 16+4*i)
+			}
+			if l.codeBytes == 384 {
+				v, w := word(part, 256+4*r), word(part, 320+4*r)
+				for i := range 4 {
+					first += dot4(v>>(2*i)&0x03030303, q, 4*i) << 4
+					second += dot4(w>>(2*i)&0x03030303, q, 16+4*i) << 4
+				}
+			}
 			at := superScales + 32*j + 2*r
-			total[r] += int32(int8(unit[at]))*(first[r]-c0) + int32(int8(unit[at+1]))*(second[r]-c1)
+			total[r] += int32(int8(unit[at]))*first + int32(int8(unit[at+1]))*second
 		}
 	}
 }
 
-// superHalves adds the products of the unsigned codes of 32 columns.
-func superHalves(first, second *[PanelRows]int32, l *layout, codes []byte, q *[32]int8) {
-	for j := range 4 {
-		for r := range first {
-			for i := range 4 {
-				k, at := 4*j+i, r*4+i
-				c := codes[64*j+at]
-				u, v := c&15, c>>4
-				switch l.codeBytes {
-				case 320:
-					h := codes[256+at]
-					u |= h >> j & 1 << 4
-					v |= h >> (4 + j) & 1 << 4
-				case 384:
-					u |= codes[256+at] >> (2 * j) & 3 << 4
-					v |= codes[320+at] >> (2 * j) & 3 << 4
-				}
-				first[r] += int32(u) * int32(q[k])
-				second[r] += int32(v) * int32(q[16+k])
-			}
-		}
-	}
+// dot4 returns the product of the four bytes of w with q[k:k+4].
+func dot4(w uint32, q *[32]int8, k int) int32 {
+	return int32(w&255)*int32(q[k]) + int32(w>>8&255)*int32(q[k+1]) +
+		int32(w>>16&255)*int32(q[k+2]) + int32(w>>24)*int32(q[k+3])
 }
 
 // superMinima sets M of a unit.
