@@ -50,32 +50,11 @@ func genQuantize(name string, wide bool) {
 	neg := GP32()
 	VMOVD(s, neg)
 	NEGL(neg)
-	// 16 bits, in order of columns.
-	VPACKSSDW(v[1], v[0], v[0])
-	VPACKSSDW(v[3], v[2], v[2])
-	VPERMQ(Imm(0xd8), v[0], v[0])
-	VPERMQ(Imm(0xd8), v[2], v[2])
+	pack16(v)
 	if wide {
-		SHLL(Imm(7), neg)
-		MOVL(neg, Mem{Base: dst, Disp: at.sum128})
-		// Of every four columns first the even, then the odd ones.
-		order := constant("evensFirst", 0x0706030205040100, 0x0f0e0b0a0d0c0908)
-		for i, w := range []VecVirtual{v[0], v[2]} {
-			VPSHUFB(order, w, w)
-			VMOVDQU(w, Mem{Base: dst, Disp: 32 * i})
-		}
+		storeBytes(at, dst, v, neg)
 	} else {
-		f := XMM()
-		VCVTDQ2PS(s, f)
-		VMULSS(d, f, f)
-		VMOVSS(f, Mem{Base: dst, Disp: at.dsum})
-		SHLL(Imm(3), neg)
-		MOVL(neg, Mem{Base: dst, Disp: at.sum8})
-		ADDL(neg, neg)
-		MOVL(neg, Mem{Base: dst, Disp: at.sum16})
-		VPACKSSWB(v[2], v[0], v[0])
-		VPERMQ(Imm(0xd8), v[0], v[0])
-		VMOVDQU(v[0], Mem{Base: dst})
+		storeBlock(at, dst, v, s, d, neg)
 	}
 	ADDQ(U32(uint32(at.size)), dst)
 	ADDQ(U32(128), x)
@@ -89,6 +68,47 @@ func genQuantize(name string, wide bool) {
 		}
 		JMP(LabelRef(label("store")))
 	})
+}
+
+// pack16 narrows 32 numbers to 16 bits, in order, into v[0] and v[2].
+func pack16(v [4]VecVirtual) {
+	VPACKSSDW(v[1], v[0], v[0])
+	VPACKSSDW(v[3], v[2], v[2])
+	VPERMQ(Imm(0xd8), v[0], v[0])
+	VPERMQ(Imm(0xd8), v[2], v[2])
+}
+
+// pack8 narrows v[0] and v[2] to 8 bits, in order, into v[0].
+func pack8(v [4]VecVirtual) {
+	VPACKSSWB(v[2], v[0], v[0])
+	VPERMQ(Imm(0xd8), v[0], v[0])
+}
+
+// storeBlock writes a quant.actBlock. sum is the sum of the codes, neg the
+// negative one, which is lost.
+func storeBlock(at record, dst Register, v [4]VecVirtual, sum Register, d VecVirtual, neg Register) {
+	f := XMM()
+	VCVTDQ2PS(sum, f)
+	VMULSS(d, f, f)
+	VMOVSS(f, Mem{Base: dst, Disp: at.dsum})
+	SHLL(Imm(3), neg)
+	MOVL(neg, Mem{Base: dst, Disp: at.sum8})
+	ADDL(neg, neg)
+	MOVL(neg, Mem{Base: dst, Disp: at.sum16})
+	pack8(v)
+	VMOVDQU(v[0], Mem{Base: dst})
+}
+
+// storeBytes writes a quant.actByte.
+func storeBytes(at record, dst Register, v [4]VecVirtual, neg Register) {
+	SHLL(Imm(7), neg)
+	MOVL(neg, Mem{Base: dst, Disp: at.sum128})
+	// Of every four columns first the even, then the odd ones.
+	order := constant("evensFirst", 0x0706030205040100, 0x0f0e0b0a0d0c0908)
+	for i, w := range []VecVirtual{v[0], v[2]} {
+		VPSHUFB(order, w, w)
+		VMOVDQU(w, Mem{Base: dst, Disp: 32 * i})
+	}
 }
 
 // fold brings the lanes of y together with op, into the lowest.
@@ -169,33 +189,9 @@ func genQuantizeSuper() {
 		VMULPS(Mem{Base: x, Disp: 32 * i}, factor, v[i])
 		VCVTPS2DQ(v[i], v[i])
 	}
-	// The sums of each 16, side by side in 16 bits.
-	first, second, high := YMM(), YMM(), XMM()
-	VPADDD(v[1], v[0], first)
-	VPADDD(v[3], v[2], second)
-	VPHADDD(second, first, first)
-	VPHADDD(first, first, first)
-	VEXTRACTI128(Imm(1), first, high)
-	VPADDD(high, first.AsX(), high)
-	VPACKSSDW(high, high, high)
-	pair, sum := GP32(), GP32()
-	VMOVD(high, pair)
-	MOVL(pair, Mem{Base: sums, Disp: superSum16})
-	MOVL(pair, sum)
-	SHRL(Imm(16), sum)
-	ADDL(pair, sum)
-	slot := GP64() // sum32 moves half as fast as sum16
-	MOVQ(sums, slot)
-	SUBQ(dst, slot)
-	SHRQ(Imm(1), slot)
-	ADDQ(dst, slot)
-	MOVW(sum.As16(), Mem{Base: slot, Disp: superSum32})
-	VPACKSSDW(v[1], v[0], v[0])
-	VPACKSSDW(v[3], v[2], v[2])
-	VPERMQ(Imm(0xd8), v[0], v[0])
-	VPERMQ(Imm(0xd8), v[2], v[2])
-	VPACKSSWB(v[2], v[0], v[0])
-	VPERMQ(Imm(0xd8), v[0], v[0])
+	superSums(dst, sums, v)
+	pack16(v)
+	pack8(v)
 	VMOVDQU(v[0], Mem{Base: q})
 	ADDQ(U32(128), x)
 	ADDQ(Imm(32), q)
@@ -219,4 +215,30 @@ func genQuantizeSuper() {
 		ADDQ(U32(1024), x)
 		JMP(LabelRef("super_next"))
 	})
+}
+
+// superSums writes the sums of 16 and of 32 codes of a quant.actSuper at dst;
+// sums moves with the sums of 16.
+func superSums(dst, sums Register, v [4]VecVirtual) {
+	// The sums of each 16, side by side in 16 bits.
+	first, second, high := YMM(), YMM(), XMM()
+	VPADDD(v[1], v[0], first)
+	VPADDD(v[3], v[2], second)
+	VPHADDD(second, first, first)
+	VPHADDD(first, first, first)
+	VEXTRACTI128(Imm(1), first, high)
+	VPADDD(high, first.AsX(), high)
+	VPACKSSDW(high, high, high)
+	pair, sum := GP32(), GP32()
+	VMOVD(high, pair)
+	MOVL(pair, Mem{Base: sums, Disp: superSum16})
+	MOVL(pair, sum)
+	SHRL(Imm(16), sum)
+	ADDL(pair, sum)
+	slot := GP64() // sum32 moves half as fast as sum16
+	MOVQ(sums, slot)
+	SUBQ(dst, slot)
+	SHRQ(Imm(1), slot)
+	ADDQ(dst, slot)
+	MOVW(sum.As16(), Mem{Base: slot, Disp: superSum32})
 }
