@@ -1,0 +1,152 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/pipeline"
+)
+
+// answerJSON is the answer of `run --json` and `demo --json` (CLI.md §3).
+type answerJSON struct {
+	Model        string         `json:"model"`
+	PromptIDs    []shard.Token  `json:"prompt_ids"`
+	IDs          []shard.Token  `json:"ids"`
+	Text         string         `json:"text"`
+	FinishReason string         `json:"finish_reason"`
+	Seed         uint64         `json:"seed"`
+	Error        string         `json:"error,omitempty"`
+	Route        []stageJSON    `json:"route"`
+	Timings      timingsJSON    `json:"timings"`
+	Predicted    predictedJSON  `json:"predicted"`
+	Hops         []hopJSON      `json:"hops"`
+	Stages       []stageTime    `json:"stages"`
+	Recoveries   []recoveryJSON `json:"recoveries"`
+	Logprobs     []logprobJSON  `json:"logprobs,omitempty"`
+}
+
+type (
+	stageJSON struct {
+		Peer  string      `json:"peer"`
+		Name  string      `json:"name"`
+		Start shard.Layer `json:"start"`
+		End   shard.Layer `json:"end"`
+	}
+	timingsJSON struct {
+		LoadMS       float64 `json:"load_ms"`
+		TTFTms       float64 `json:"ttft_ms"`
+		PromptTokens int     `json:"prompt_tokens"`
+		PromptMS     float64 `json:"prompt_ms"`
+		DecodeTokens int     `json:"decode_tokens"`
+		DecodeMS     float64 `json:"decode_ms"`
+		PromptTokS   float64 `json:"prompt_tok_s"`
+		DecodeTokS   float64 `json:"decode_tok_s"`
+	}
+	predictedJSON struct {
+		TTFTms     float64 `json:"ttft_ms"`
+		DecodeTokS float64 `json:"decode_tok_s"`
+	}
+	hopJSON struct {
+		From  string  `json:"from"`
+		To    string  `json:"to"`
+		Steps uint64  `json:"steps"`
+		Bytes uint64  `json:"bytes"`
+		Codec string  `json:"codec"`
+		P50ms float64 `json:"p50_ms"`
+		P99ms float64 `json:"p99_ms"`
+	}
+	stageTime struct {
+		Peer      string  `json:"peer"`
+		ComputeMS float64 `json:"compute_ms"`
+		QueueMS   float64 `json:"queue_ms"`
+	}
+	// recoveryJSON is one healed failure. This version heals none: a peer that
+	// drops ends the answer with an error.
+	recoveryJSON struct {
+		AtToken        int     `json:"at_token"`
+		Lost           string  `json:"lost"`
+		Replacement    string  `json:"replacement"`
+		PauseMS        float64 `json:"pause_ms"`
+		ReplayedTokens int     `json:"replayed_tokens"`
+	}
+	logprobJSON struct {
+		ID      shard.Token  `json:"id"`
+		Text    string       `json:"text"`
+		Logprob float64      `json:"logprob"`
+		Top     []topLogprob `json:"top"`
+	}
+	topLogprob struct {
+		ID      shard.Token `json:"id"`
+		Logprob float64     `json:"logprob"`
+	}
+)
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// perSecond returns n in d, a second.
+func perSecond(n int, d time.Duration) float64 {
+	if d <= 0 {
+		return 0
+	}
+	return float64(n) / d.Seconds()
+}
+
+// timings returns the times of an answer that was loaded for in load.
+func timings(load time.Duration, t generate.Times) timingsJSON {
+	return timingsJSON{
+		LoadMS: millis(load), TTFTms: millis(t.TTFT), PromptTokens: t.PromptTokens, PromptMS: millis(t.Prompt),
+		DecodeTokens: t.DecodeTokens, DecodeMS: millis(t.Decode),
+		PromptTokS: perSecond(t.PromptTokens, t.Prompt), DecodeTokS: perSecond(t.DecodeTokens, t.Decode),
+	}
+}
+
+// answer puts together what `run --json` prints.
+func (p *place) answer(prompt []shard.Token, a generate.Answer, stats pipeline.Stats, seed uint64) answerJSON {
+	out := answerJSON{
+		Model: p.name, PromptIDs: prompt, IDs: nonNil(a.IDs), Text: a.Text, FinishReason: string(a.Finish), Seed: seed,
+		Timings:    timings(p.loaded, a.Times),
+		Predicted:  predictedJSON{TTFTms: p.predicted.TTFTms, DecodeTokS: p.predicted.TokSOne},
+		Recoveries: []recoveryJSON{}, Hops: []hopJSON{}, Route: []stageJSON{}, Stages: []stageTime{},
+	}
+	for _, s := range p.route {
+		out.Route = append(out.Route, stageJSON{Peer: peerText(s.Peer), Name: s.Name, Start: s.Span.Start, End: s.Span.End})
+	}
+	for _, h := range stats.Hops {
+		out.Hops = append(out.Hops, hopJSON{
+			From: peerText(h.From), To: peerText(h.To), Steps: h.Steps, Bytes: h.Bytes, Codec: h.Codec, P50ms: h.P50ms, P99ms: h.P99ms,
+		})
+	}
+	for _, s := range stats.Stages {
+		out.Stages = append(out.Stages, stageTime{Peer: peerText(s.Peer), ComputeMS: millis(s.Compute), QueueMS: millis(s.Queue)})
+	}
+	return out
+}
+
+// peerText returns a peer's id, "local" for this process when it has none.
+func peerText(id shard.PeerID) string {
+	if id.IsZero() {
+		return "local"
+	}
+	return id.String()
+}
+
+// nonNil returns ids, an empty list for none: JSON has no null there.
+func nonNil(ids []shard.Token) []shard.Token {
+	if ids == nil {
+		return []shard.Token{}
+	}
+	return ids
+}
+
+// printJSON prints v on one line.
+func (a *app) printJSON(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s\n", b)
+	return err
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/member"
+	"github.com/shardnode/shardnode/shard/node"
+	"github.com/shardnode/shardnode/transport"
+)
+
+// memberVerb is what a command starts its own members with. It is not for
+// people.
+const memberVerb = "family-member"
+
+func (a *app) memberCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    memberVerb,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.runMember(cmd.Context())
+		},
+	}
+}
+
+// maxOrderBytes bounds the parent's order.
+const maxOrderBytes = 1 << 20
+
+// runMember serves the layers that the parent orders until its standard input
+// ends. Failures are the parent's to print.
+func (a *app) runMember(ctx context.Context) error {
+	signal.Ignore(os.Interrupt) // Ctrl-C reaches the whole family; the parent decides
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := json.NewEncoder(a.stdout)
+	identity := transport.NewIdentity()
+	if err := out.Encode(childHello{Public: identity.Public()}); err != nil {
+		return err
+	}
+	in := bufio.NewReader(a.stdin)
+	var order childOrder
+	if err := json.NewDecoder(io.LimitReader(in, maxOrderBytes)).Decode(&order); err != nil {
+		return nil // the parent is gone or has given up
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, in) // returns when the parent is gone or wants us gone
+		cancel()
+	}()
+	err := a.serveOrder(ctx, identity, order, out)
+	if err != nil && ctx.Err() == nil {
+		ready := childReady{Error: err.Error()}
+		if h, ok := errors.AsType[*hintError](err); ok {
+			ready.Hint = h.hint
+		}
+		return out.Encode(ready)
+	}
+	return nil
+}
+
+// serveOrder loads what order says, tells the parent, and serves until ctx ends.
+func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order childOrder, out *json.Encoder) error {
+	if len(order.ModelID) != len(shard.ModelID{}) {
+		return fmt.Errorf("order: model id of %d bytes", len(order.ModelID))
+	}
+	membership, err := transport.ParseMembership(order.Membership)
+	if err != nil {
+		return err
+	}
+	link, err := parseLink(order.Link)
+	if err != nil {
+		return err
+	}
+	pc, err := link.listen()
+	if err != nil {
+		return err
+	}
+	tn, err := transport.Listen(transport.Config{
+		Identity: identity, Membership: membership, PacketConn: pc, Logger: zerolog.Nop(),
+	})
+	if err != nil {
+		return err
+	}
+	defer tn.Close() //nolint:errcheck // the process ends
+	file, err := openModel(order.Model)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // the process ends
+	loaded, err := member.Load(ctx, member.LoadConfig{
+		Source: file, Model: shard.ModelID(order.ModelID), Span: order.Span, Threads: order.Threads,
+		MemoryBytes: order.Memory, KVBytes: order.KVBytes, Logger: zerolog.Nop(),
+	})
+	if err != nil {
+		return (&place{}).explainLoad(err)
+	}
+	defer loaded.Close()
+	n, err := node.New(node.Config{Self: identity.ID(), Name: order.Name, Dial: transportDial(tn), Logger: zerolog.Nop()})
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	n.Hold(loaded.Held())
+	tn.Handle(hop.Protocol, func(ctx context.Context, s *transport.Stream) { n.Serve(ctx, s, s.Peer(), s.RTT()) })
+	err = out.Encode(childReady{
+		Addr: tn.Addr().String(), WeightBytes: loaded.WeightBytes,
+		Decode: loaded.Speed.DecodePerLayer, Prefill: loaded.Speed.PrefillPerLayer, Head: loaded.Speed.Head,
+	})
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}

@@ -1,0 +1,319 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/shardnode/shardnode/scheduler"
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/member"
+	"github.com/shardnode/shardnode/shard/pipeline"
+	"github.com/shardnode/shardnode/transport"
+)
+
+// A family is the members that one command starts as processes on loopback,
+// with a swarm key of their own that is stored nowhere. A member ends when its
+// standard input does, so none outlives this process, however it ends.
+type family struct {
+	key      transport.SwarmKey
+	identity transport.Identity
+	node     *transport.Node
+	children []*child
+}
+
+// A child is one member process.
+type child struct {
+	name   string
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	pipe   *os.File // what the member writes, for out
+	out    *bufio.Reader
+	peer   shard.PeerID
+	ready  childReady
+	exited chan struct{} // closed when the process is gone
+}
+
+// What parent and child say to each other, one JSON object a line.
+type (
+	// childHello is the child's first line.
+	childHello struct {
+		Public []byte `json:"public"`
+	}
+	// childOrder is the parent's answer.
+	childOrder struct {
+		Name       string     `json:"name"`
+		Membership []byte     `json:"membership"`
+		Model      string     `json:"model"`
+		ModelID    []byte     `json:"model_id"`
+		Span       shard.Span `json:"span"`
+		Threads    int        `json:"threads"`
+		Memory     int64      `json:"memory_bytes"`
+		KVBytes    int64      `json:"kv_bytes"`
+		Link       string     `json:"link"`
+	}
+	// childReady is the child's second line, when it can serve or can't.
+	childReady struct {
+		Error       string        `json:"error,omitempty"`
+		Hint        string        `json:"hint,omitempty"`
+		Addr        string        `json:"addr,omitempty"`
+		WeightBytes int64         `json:"weight_bytes"`
+		Decode      time.Duration `json:"decode_ns"`
+		Prefill     time.Duration `json:"prefill_ns"`
+		Head        time.Duration `json:"head_ns"`
+	}
+)
+
+// membershipLife is how long the members of one command are members.
+const membershipLife = 24 * time.Hour
+
+// childNames are what the members of one command are called.
+var childNames = []string{"ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "willow"}
+
+// openFamily starts n members and gives each its layers.
+func (p *place) openFamily(ctx context.Context, c placeConfig, n int) error {
+	spans, err := p.planFamily(c, n)
+	if err != nil {
+		return err
+	}
+	f := &family{key: transport.NewSwarmKey(), identity: transport.NewIdentity()}
+	closeFile := p.close
+	p.close = func() {
+		f.close()
+		closeFile()
+	}
+	if err := f.start(ctx, c, spans, p.file.ref); err != nil {
+		return err
+	}
+	p.self, p.modelID = f.identity.ID(), f.modelID(p.file.ref)
+	for i, ch := range f.children {
+		p.route = append(p.route, pipeline.Stage{
+			Neighbour: hop.Neighbour{Peer: ch.peer, Name: ch.name, Addrs: []string{ch.ready.Addr}}, Span: spans[i],
+		})
+		p.speeds = append(p.speeds, ch.speed())
+	}
+	p.dial = transportDial(f.node)
+	p.kill = f.kill
+	link, err := parseLink(c.link)
+	if err != nil {
+		return err
+	}
+	p.predict(&scheduler.Link{LatencyMS: loopbackHopMS + link.latencyMS(), Mbit: link.mbit()})
+	return nil
+}
+
+// loopbackHopMS is what a small frame takes between two processes of a
+// machine, cold (research/transport.md §2: 175 µs).
+const loopbackHopMS = 0.175
+
+// planFamily decides who of n equal members holds which layers.
+func (p *place) planFamily(c placeConfig, n int) ([]shard.Span, error) {
+	v := scheduler.View{Model: member.PlanModel(p.name, p.file.Index, p.config)}
+	v.Links.Default.LatencyMS = loopbackHopMS
+	for i := range n {
+		v.Peers = append(v.Peers, scheduler.Peer{
+			ID: scheduler.ID(childName(i)), Name: childName(i), MemoryBytes: memoryOr(c.memory),
+			// All run on this machine. Only the ratios matter here; what is
+			// predicted comes from what the members measure.
+			DecodeMS: []scheduler.Timing{{Batch: 1, MS: 1}}, PrefillMSPerToken: 0.2,
+		})
+	}
+	params := scheduler.Params{Goal: scheduler.Spread, ContextTokens: min(p.config.Context, 2048)}
+	if c.split != "" && c.split != "auto" {
+		sizes, err := scheduler.ParseSplit(c.split, p.config.Layers)
+		if err != nil {
+			return nil, &usageError{err}
+		}
+		params.Split = sizes
+	}
+	res, err := scheduler.Plan(v, params)
+	if err != nil {
+		return nil, err
+	}
+	if len(res.Layout) != n {
+		return nil, fmt.Errorf("the planner uses %d of %d members: give --split to decide yourself", len(res.Layout), n)
+	}
+	p.reasons = append(p.reasons, res.Reasons...)
+	spans := make([]shard.Span, n)
+	for i, a := range res.Layout {
+		spans[i] = a.Span
+	}
+	return spans, nil
+}
+
+// memoryOr returns the memory of a member, all of it if no bound is given.
+func memoryOr(memory int64) int64 {
+	if memory > 0 {
+		return memory
+	}
+	return 1 << 50
+}
+
+func childName(i int) string {
+	if i < len(childNames) {
+		return childNames[i]
+	}
+	return fmt.Sprintf("%s%d", childNames[i%len(childNames)], i/len(childNames)+1)
+}
+
+// modelID names the model among the members of one command: they all open the
+// same file, so that nothing has to be hashed.
+func (f *family) modelID(ref string) shard.ModelID { return localModelID(f.key.ID(), ref) }
+
+// start starts a member for each span and waits until all can serve.
+func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, ref string) error {
+	membership, err := f.key.Issue(f.identity.Public(), transport.RoleClient, membershipLife)
+	if err != nil {
+		return err
+	}
+	link, err := parseLink(c.link)
+	if err != nil {
+		return err
+	}
+	pc, err := link.listen()
+	if err != nil {
+		return err
+	}
+	f.node, err = transport.Listen(transport.Config{
+		Identity: f.identity, Membership: membership, PacketConn: pc, Logger: zerolog.Nop(),
+	})
+	if err != nil {
+		return err
+	}
+	for i := range spans {
+		ch, err := startChild(childName(i))
+		if err != nil {
+			return err
+		}
+		f.children = append(f.children, ch)
+	}
+	errs := make([]error, len(spans))
+	var wg sync.WaitGroup
+	for i, ch := range f.children {
+		wg.Go(func() { errs[i] = f.bringUp(ctx, c, ch, spans[i], ref) })
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(errs...)
+}
+
+// startChild starts a member process.
+func startChild(name string) (*child, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("start member %s: %w", name, err)
+	}
+	ch := &child{name: name, cmd: exec.Command(exe, memberVerb), exited: make(chan struct{})}
+	ch.cmd.Stderr = os.Stderr
+	ch.cmd.Env = append(os.Environ(), "SHARDNODE_MEMBER_NAME="+name)
+	if ch.stdin, err = ch.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start member %s: %w", name, err)
+	}
+	// The reading end stays ours after the process has gone, so that its last
+	// line is not lost.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start member %s: %w", name, err)
+	}
+	ch.pipe, ch.out, ch.cmd.Stdout = r, bufio.NewReader(r), w
+	err = ch.cmd.Start()
+	_ = w.Close() // the process has its own
+	if err != nil {
+		_ = r.Close()
+		return nil, fmt.Errorf("start member %s: %w", name, err)
+	}
+	go func() {
+		_ = ch.cmd.Wait() // its exit code says nothing that its last line does not
+		close(ch.exited)
+	}()
+	return ch, nil
+}
+
+// bringUp admits a member, gives it its layers, and waits until it serves.
+func (f *family) bringUp(ctx context.Context, c placeConfig, ch *child, span shard.Span, ref string) error {
+	stop := context.AfterFunc(ctx, func() { _ = ch.stdin.Close() })
+	defer stop()
+	var hello childHello
+	if err := ch.read(&hello); err != nil {
+		return err
+	}
+	membership, err := f.key.Issue(hello.Public, transport.RoleServe|transport.RoleClient, membershipLife)
+	if err != nil {
+		return err
+	}
+	ch.peer = shard.PeerIDOf(hello.Public)
+	encoded, err := membership.Bytes()
+	if err != nil {
+		return err
+	}
+	id := f.modelID(ref)
+	order := childOrder{
+		Name: ch.name, Membership: encoded, Model: ref, ModelID: id[:], Span: span,
+		Threads: c.threads, Memory: c.memory, KVBytes: c.kvBytes, Link: c.link,
+	}
+	if err := json.NewEncoder(ch.stdin).Encode(order); err != nil {
+		return ch.lost()
+	}
+	if err := ch.read(&ch.ready); err != nil {
+		return err
+	}
+	if ch.ready.Error != "" {
+		err := fmt.Errorf("member %s, layers %v: %s", ch.name, span, ch.ready.Error)
+		if ch.ready.Hint != "" {
+			return hint(err, "%s", ch.ready.Hint)
+		}
+		return err
+	}
+	addr, err := netip.ParseAddrPort(ch.ready.Addr)
+	if err != nil {
+		return fmt.Errorf("member %s: address: %w", ch.name, err)
+	}
+	f.node.SetAddrs(ch.peer, []netip.AddrPort{addr})
+	return nil
+}
+
+// read reads the child's next line.
+func (ch *child) read(into any) error {
+	line, err := ch.out.ReadBytes('\n')
+	if err != nil {
+		return ch.lost()
+	}
+	if err := json.Unmarshal(line, into); err != nil {
+		return fmt.Errorf("member %s says %.80q: %w", ch.name, line, err)
+	}
+	return nil
+}
+
+func (ch *child) lost() error { return fmt.Errorf("member %s ended while it was starting", ch.name) }
+
+// kill ends a member with SIGKILL.
+func (f *family) kill(stage int) error { return f.children[stage].cmd.Process.Kill() }
+
+// close ends every member and waits until all are gone.
+func (f *family) close() {
+	if f.node != nil {
+		_ = f.node.Close() // everything ends here
+	}
+	for _, ch := range f.children {
+		_ = ch.stdin.Close() // what a member ends with
+	}
+	for _, ch := range f.children {
+		patience := time.AfterFunc(3*time.Second, func() { _ = ch.cmd.Process.Kill() })
+		<-ch.exited
+		patience.Stop()
+		_ = ch.pipe.Close() // nobody reads it any more
+	}
+}

@@ -1,0 +1,117 @@
+// Command shardnode runs a language model on the machines people have: alone,
+// on members started for one command, or in a swarm. `shardnode --help` lists
+// what it does; the promises of its flags, JSON and exit codes are kept in
+// CLI.md's sense: standard output carries the answer, standard error everything
+// for people.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// The exit codes of every verb.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the program: args in, exit code out.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	a.report(err)
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// errInterrupted is why work ends after Ctrl-C.
+var errInterrupted = errors.New("interrupted")
+
+// interruptible returns a context that ends at the first Ctrl-C or SIGTERM. A
+// second ends the process at once.
+func interruptible(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+			cancel(errInterrupted)
+		case <-done:
+			return
+		}
+		select {
+		case <-signals:
+			os.Exit(exitFailed)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// A usageError is a command used wrongly: exit code 2.
+type usageError struct{ err error }
+
+// Error says what is wrong.
+func (e *usageError) Error() string { return e.err.Error() }
+
+// Unwrap returns the reason.
+func (e *usageError) Unwrap() error { return e.err }
+
+// usage returns the error of a command used wrongly.
+func usage(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// A hintError is an error with something to do about it.
+type hintError struct {
+	err  error
+	hint string
+}
+
+// Error says what went wrong.
+func (e *hintError) Error() string { return e.err.Error() }
+
+// Unwrap returns the reason.
+func (e *hintError) Unwrap() error { return e.err }
+
+// hint adds to err what to do about it; nil stays nil.
+func hint(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &hintError{err: err, hint: fmt.Sprintf(format, args...)}
+}
+
+// report prints err as every verb does.
+func (a *app) report(err error) {
+	fmt.Fprintf(a.stderr, "shardnode: %v\n", err)
+	if h, ok := errors.AsType[*hintError](err); ok {
+		fmt.Fprintf(a.stderr, "shardnode: hint: %s\n", h.hint)
+	}
+}

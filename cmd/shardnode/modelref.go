@@ -1,0 +1,103 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/shardnode/shardnode/shard/weights"
+	"github.com/shardnode/shardnode/shard/weights/story"
+)
+
+// A modelFile is a model that a command line named, opened.
+type modelFile struct {
+	*weights.File
+	ref string // as it was named; members are given the same
+}
+
+// openModel opens what MODEL names: "story", or the path of a GGUF file.
+func openModel(ref string) (*modelFile, error) {
+	if ref == story.Name {
+		f, err := weights.OpenBytes(story.Name, story.Bytes())
+		if err != nil {
+			return nil, err
+		}
+		return &modelFile{File: f, ref: ref}, nil
+	}
+	info, err := os.Stat(ref)
+	switch {
+	case err != nil && !looksLikePath(ref):
+		return nil, unknownModel(ref)
+	case err != nil:
+		return nil, hint(fmt.Errorf("model %s: %w", ref, unwrapPath(err)), "give the path of a .gguf file, or `story` for the embedded model")
+	case info.IsDir():
+		return nil, hint(fmt.Errorf("model %s is a folder", ref), "give a .gguf file: folders with safetensors can't be run yet")
+	}
+	abs, err := filepath.Abs(ref)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", ref, err)
+	}
+	f, err := weights.Open(abs)
+	if err != nil {
+		return nil, err
+	}
+	return &modelFile{File: f, ref: abs}, nil
+}
+
+// name returns what people call the model.
+func (m *modelFile) name() string {
+	if m.ref == story.Name {
+		return story.Name
+	}
+	return strings.TrimSuffix(filepath.Base(m.ref), ".gguf")
+}
+
+func looksLikePath(ref string) bool {
+	return strings.ContainsAny(ref, `/\`) || strings.HasSuffix(ref, ".gguf")
+}
+
+// unwrapPath returns the cause of a path error without the path.
+func unwrapPath(err error) error {
+	if pe, ok := err.(*os.PathError); ok {
+		return pe.Err
+	}
+	return err
+}
+
+// unknownModel is the error for a name that is neither known nor a file. It
+// names the nearest of what is there.
+func unknownModel(ref string) error {
+	known := []string{story.Name}
+	if files, err := filepath.Glob("*.gguf"); err == nil {
+		known = append(known, files...)
+	}
+	slices.SortStableFunc(known, func(a, b string) int {
+		return cmp.Compare(distance(ref, a), distance(ref, b))
+	})
+	return hint(fmt.Errorf("no model is called %q", ref),
+		"did you mean %q? MODEL is `story` (embedded) or the path of a .gguf file", known[0])
+}
+
+// distance is the number of edits between two names (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			edit := diagonal
+			if a[i] != b[j] {
+				edit++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(edit, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/shardnode/shardnode/scheduler"
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/engine"
+	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/member"
+	"github.com/shardnode/shardnode/shard/model"
+	"github.com/shardnode/shardnode/shard/node"
+	"github.com/shardnode/shardnode/shard/pipeline"
+)
+
+// A place is where a model runs for one command: this process, or members
+// that were started for it.
+type place struct {
+	name    string // of the model
+	file    *modelFile
+	text    *generate.Text
+	config  model.Config
+	self    shard.PeerID
+	modelID shard.ModelID
+	route   []pipeline.Stage
+	dial    func(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error)
+	speeds  []engine.Speed // of each stage, measured at load
+	loaded  time.Duration  // how long it took until it could serve
+
+	predicted scheduler.Predicted
+	reasons   []string // of the layout, for people
+
+	kill  func(stage int) error // ends a member with SIGKILL; nil if there are none
+	close func()
+}
+
+// placeConfig says where a model is to run.
+type placeConfig struct {
+	peers   int    // 0: this process
+	split   string // layers per stage; "" or "auto": planned
+	threads int
+	memory  int64
+	kvBytes int64
+	link    string // emulated link between members
+	// notify tells a person what is waited for; never nil.
+	notify func(format string, args ...any)
+}
+
+// openPlace opens the model ref and brings it to where c says.
+func openPlace(ctx context.Context, ref string, c placeConfig) (*place, error) {
+	file, err := openModel(ref)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{name: file.name(), file: file, close: func() { _ = file.Close() }}
+	if err := p.open(ctx, c); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *place) open(ctx context.Context, c placeConfig) error {
+	began := time.Now()
+	var err error
+	if p.config, err = model.ReadConfig(p.file.Meta()); err != nil {
+		return err
+	}
+	if p.text, err = generate.ReadText(p.file.Meta()); err != nil {
+		return err
+	}
+	stages, err := stageCount(c, p.config.Layers)
+	if err != nil {
+		return err
+	}
+	if stages == 0 {
+		err = p.openAlone(ctx, c)
+	} else {
+		err = p.openFamily(ctx, c, stages)
+	}
+	p.loaded = time.Since(began)
+	return err
+}
+
+// stageCount returns how many members c asks for, 0 for this process.
+func stageCount(c placeConfig, layers int) (int, error) {
+	if c.peers < 0 || c.peers > layers {
+		return 0, usage("--peers is %d, want 1 to %d: the model has %d layers", c.peers, layers, layers)
+	}
+	if c.split == "" || c.split == "auto" {
+		return c.peers, nil
+	}
+	sizes, err := scheduler.ParseSplit(c.split, layers)
+	if err != nil {
+		return 0, &usageError{err}
+	}
+	if c.peers != 0 && c.peers != len(sizes) {
+		return 0, usage("--peers is %d and --split %s has %d stages: give one of them", c.peers, c.split, len(sizes))
+	}
+	return len(sizes), nil
+}
+
+// openAlone loads the whole model in this process.
+func (p *place) openAlone(ctx context.Context, c placeConfig) error {
+	loaded, err := member.Load(ctx, member.LoadConfig{
+		Source: p.file, Threads: c.threads, MemoryBytes: c.memory, KVBytes: c.kvBytes, Logger: zerolog.Nop(),
+	})
+	if err != nil {
+		return p.explainLoad(err)
+	}
+	n, err := node.New(node.Config{Name: "this process"})
+	if err != nil {
+		loaded.Close()
+		return err
+	}
+	n.Hold(loaded.Held())
+	closeFile := p.close
+	p.close = func() {
+		n.Close()
+		loaded.Close()
+		closeFile()
+	}
+	p.speeds = []engine.Speed{loaded.Speed}
+	p.dial = func(context.Context, hop.Neighbour) (io.ReadWriteCloser, error) { return n.Local(), nil }
+	p.route = []pipeline.Stage{{Neighbour: hop.Neighbour{Name: "this process"}, Span: loaded.Span}}
+	p.predict(nil)
+	return nil
+}
+
+// explainLoad adds to an error of loading what a person can do.
+func (p *place) explainLoad(err error) error {
+	if big, ok := member.IsTooBig(err); ok {
+		peers := (big.NeedBytes + big.LimitBytes - 1) / max(1, big.LimitBytes)
+		return hint(err, "raise --memory, or share the model: %d peers with as much memory would do (--peers %d tries it here)", peers, peers)
+	}
+	return err
+}
+
+// predict fills in what the layout should give, from the measured speeds.
+// links is what lies between the stages; nil for one process.
+func (p *place) predict(links *scheduler.Link) {
+	m := member.PlanModel(p.name, p.file.Index, p.config)
+	last := p.speeds[len(p.speeds)-1]
+	m.HeadLayers = member.HeadLayers(last.Head, last.DecodePerLayer)
+	v := scheduler.View{Model: m}
+	if links != nil {
+		v.Links.Default = *links
+	}
+	var sizes []int
+	for i, s := range p.speeds {
+		peer := scheduler.Peer{ID: scheduler.ID(fmt.Sprint("stage", i)), Name: p.route[i].Name, MemoryBytes: 1 << 50}
+		member.PlanSpeed(&peer, s)
+		v.Peers = append(v.Peers, peer)
+		sizes = append(sizes, p.route[i].Span.Len())
+	}
+	res, err := scheduler.Plan(v, scheduler.Params{Split: sizes, Goal: scheduler.One})
+	if err != nil {
+		p.reasons = append(p.reasons, fmt.Sprintf("no prediction: %v", err))
+		return
+	}
+	p.predicted = res.Predicted
+}
+
+// session opens a session with room for tokens positions.
+func (p *place) session(ctx context.Context, tokens int) (*pipeline.Session, error) {
+	return pipeline.Open(ctx, pipeline.Config{
+		Self: p.self, Name: "driver", Dial: p.dial, Model: p.modelID, Route: p.route, MaxTokens: tokens,
+	})
+}
+
+// room returns how many positions a session gets that must hold prompt tokens
+// and generate more.
+func (p *place) room(prompt, more int) (int, error) {
+	if prompt >= p.config.Context {
+		return 0, hint(fmt.Errorf("the prompt has %d tokens, the model's context is %d", prompt, p.config.Context), "shorten the prompt")
+	}
+	return min(prompt+max(0, more)+1, p.config.Context), nil
+}

@@ -1,0 +1,154 @@
+package member
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/engine"
+	"github.com/shardnode/shardnode/shard/model"
+	"github.com/shardnode/shardnode/shard/node"
+	"github.com/shardnode/shardnode/tensorio/gguf"
+	"github.com/shardnode/shardnode/tensorio/par"
+)
+
+// A Source has a model's metadata and (some of) its tensors.
+type Source interface {
+	model.Source
+	Meta() *gguf.Meta
+}
+
+// LoadConfig says what to load. Source must be set.
+type LoadConfig struct {
+	Source Source
+	Model  shard.ModelID
+	// Span is what to load. Default: all layers.
+	Span shard.Span
+	// Threads compute. Default: one for each processor that the process may use.
+	Threads int
+	// MemoryBytes bounds weights and KV cache together. Default: no bound.
+	MemoryBytes int64
+	// KVBytes is the memory for KV cache. Default: the engine's, within what
+	// MemoryBytes leaves.
+	KVBytes int64
+	// Progress is called with packed bytes so far and in all.
+	Progress func(done, total int64)
+	Logger   zerolog.Logger
+}
+
+// A Loaded is a span in memory, with the engine that runs it.
+type Loaded struct {
+	Config model.Config
+	Span   shard.Span
+	Engine *engine.Engine
+	Speed  engine.Speed
+	// WeightBytes are the packed weights, KVBytes the budget of the cache.
+	WeightBytes, KVBytes int64
+	Took                 time.Duration
+
+	id    shard.ModelID
+	model *model.Model
+	pool  *par.Pool
+}
+
+// minKVTokens is the least KV cache that a span is loaded with, in tokens.
+const minKVTokens = 256
+
+// Load reads a span into memory, starts its engine and measures its speed.
+// Close frees it.
+func Load(ctx context.Context, c LoadConfig) (*Loaded, error) {
+	began := time.Now()
+	cfg, err := model.ReadConfig(c.Source.Meta())
+	if err != nil {
+		return nil, err
+	}
+	if c.Span.Len() == 0 {
+		c.Span = shard.Span{End: shard.Layer(cfg.Layers)}
+	}
+	l := &Loaded{Config: cfg, Span: c.Span, id: c.Model}
+	l.pool = par.New(cmp.Or(c.Threads, runtime.GOMAXPROCS(0)))
+	if err := l.load(ctx, c); err != nil {
+		l.Close()
+		return nil, err
+	}
+	l.Took = time.Since(began)
+	return l, nil
+}
+
+func (l *Loaded) load(ctx context.Context, c LoadConfig) error {
+	var err error
+	l.model, err = model.Load(ctx, l.Config, c.Source, c.Span, model.Options{
+		Pool: l.pool, MemoryBytes: c.MemoryBytes, Progress: c.Progress,
+	})
+	if err != nil {
+		return err
+	}
+	l.WeightBytes = l.model.PackedBytes()
+	if l.KVBytes, err = kvBudget(c, l.model); err != nil {
+		return err
+	}
+	l.Engine, err = engine.New(engine.Config{Model: l.model, KVBytes: l.KVBytes, Logger: c.Logger})
+	if err != nil {
+		return err
+	}
+	l.Speed, err = l.Engine.MeasureSpeed(ctx)
+	return err
+}
+
+// kvBudget returns the memory for KV cache: what was asked for, else the
+// engine's default within what the weights leave.
+func kvBudget(c LoadConfig, m *model.Model) (int64, error) {
+	token := m.KVConfig().TokenBytes()
+	budget := c.KVBytes
+	if budget == 0 {
+		budget = min(2*int64(m.Config().Context+64)*token, 1<<30)
+	}
+	if c.MemoryBytes > 0 {
+		budget = min(budget, c.MemoryBytes-m.PackedBytes())
+	}
+	if least := minKVTokens * token; budget < least {
+		return 0, &model.TooBigError{Span: m.Span(), NeedBytes: m.PackedBytes() + least, LimitBytes: c.MemoryBytes}
+	}
+	return budget, nil
+}
+
+// Held returns l as a node serves it.
+func (l *Loaded) Held() *node.Held {
+	return &node.Held{
+		Model: l.id, Span: l.Span, Layers: l.Config.Layers, Dim: l.Config.Dim, Vocab: l.Config.Vocab,
+		Engine: spanEngine{l.Engine},
+	}
+}
+
+// spanEngine lets sessions use the whole span of an engine.
+type spanEngine struct{ *engine.Engine }
+
+// Open admits a session of layers span.
+func (e spanEngine) Open(id shard.SessionID, span shard.Span, maxTokens int) error {
+	if span != e.Span() {
+		return &shard.StageError{Span: span, Code: shard.NotServing, Text: fmt.Sprintf("the peer runs layers %v as one stage", e.Span())}
+	}
+	return e.Engine.Open(id, maxTokens)
+}
+
+// Close ends the engine and frees the weights. No session may run any more.
+func (l *Loaded) Close() {
+	if l.Engine != nil {
+		l.Engine.Close()
+	}
+	if l.model != nil {
+		l.model.Close()
+	}
+	l.pool.Close()
+}
+
+// IsTooBig returns the [model.TooBigError] in err's chain, if any.
+func IsTooBig(err error) (*model.TooBigError, bool) {
+	return errors.AsType[*model.TooBigError](err)
+}
