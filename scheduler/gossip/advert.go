@@ -1,0 +1,205 @@
+package gossip
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/transport"
+	"github.com/shardnode/shardnode/transport/wirepb"
+)
+
+// Bounds of an advert. maxAdvertBytes is memberlist.MetaMaxSize.
+const (
+	maxAdvertBytes = 512
+	maxNameBytes   = 32
+	maxAdvertAddrs = 4
+	maxLayers      = 1 << 14
+	layoutBytes    = 8
+
+	kindAdvert = "advert v1"
+)
+
+// A State says what a peer does now.
+type State uint8
+
+// The states of a peer.
+const (
+	// Joining: it loads its layers, or has none yet.
+	Joining State = 1
+	// Serving: it answers for its span.
+	Serving State = 2
+	// Draining: it finishes its sessions and takes no new ones.
+	Draining State = 3
+)
+
+// String returns the state as `ps` shows it.
+func (s State) String() string {
+	switch s {
+	case Joining:
+		return "joining"
+	case Serving:
+		return "serving"
+	case Draining:
+		return "draining"
+	}
+	return fmt.Sprintf("state %d", uint8(s))
+}
+
+// An Advert is what a peer says about itself.
+type Advert struct {
+	Name  string           // for people, at most 32 bytes
+	Addrs []netip.AddrPort // where it can be dialed, at most 4; default: those of its node
+	Role  transport.Role   // from its membership; ignored in what is sent
+	State State            // default: Joining
+
+	Model     shard.ModelID // zero if it serves none
+	ModelName string        // short, at most 32 bytes
+	Layers    int           // of the model
+	Span      shard.Span    // held
+	Planned   shard.Span    // to be held next
+	Layout    [8]byte       // digest of the layout it follows; zero if none
+
+	MemoryBytes  int64         // what it offers
+	FreeBytes    int64         // what of it is free
+	Decode       time.Duration // per layer and token, one token at a time; at most 4.29 s
+	Prefill      time.Duration // per layer and token of a long prompt; at most 4.29 s
+	Threads      int
+	KVFreeTokens int64 // positions of KV cache still free
+	Sessions     int
+	API          bool // answers the HTTP API
+
+	// Seq orders the adverts of a peer. It is set by [Gossip.Update].
+	Seq uint64
+}
+
+// validate rejects what no peer can mean.
+func (a Advert) validate() error {
+	inModel := func(s shard.Span) bool { return 0 <= s.Start && s.Start <= s.End && int(s.End) <= a.Layers }
+	inField := func(d time.Duration) bool { return 0 <= d && d < 1<<32 }
+	switch {
+	case !plain(a.Name):
+		return fmt.Errorf("advert: name %.40q is not plain text of at most %d bytes", a.Name, maxNameBytes)
+	case !plain(a.ModelName):
+		return fmt.Errorf("advert: model name %.40q is not plain text of at most %d bytes", a.ModelName, maxNameBytes)
+	case a.State < Joining || a.State > Draining:
+		return fmt.Errorf("advert: %v is unknown", a.State)
+	case len(a.Addrs) > maxAdvertAddrs:
+		return fmt.Errorf("advert: %d addresses, want at most %d", len(a.Addrs), maxAdvertAddrs)
+	case a.Layers < 0 || a.Layers > maxLayers:
+		return fmt.Errorf("advert: model has %d layers, want 0 to %d", a.Layers, maxLayers)
+	case !inModel(a.Span) || !inModel(a.Planned):
+		return fmt.Errorf("advert: spans %v and %v do not lie in %d layers", a.Span, a.Planned, a.Layers)
+	case a.MemoryBytes < 0 || a.FreeBytes < 0 || a.KVFreeTokens < 0 || a.Sessions < 0 || a.Threads < 0:
+		return fmt.Errorf("advert: a count is negative")
+	case a.Sessions > 1<<20 || a.Threads > 1<<16:
+		return fmt.Errorf("advert: %d sessions and %d threads are too many", a.Sessions, a.Threads)
+	case !inField(a.Decode) || !inField(a.Prefill):
+		return fmt.Errorf("advert: %v and %v a layer are no speeds", a.Decode, a.Prefill)
+	}
+	return nil
+}
+
+func plain(text string) bool {
+	return len(text) <= maxNameBytes && utf8.ValidString(text) &&
+		!strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 })
+}
+
+// seal encodes a, signs it, and checks that it fits memberlist's field.
+func (a Advert) seal(id transport.Identity, membership []byte) ([]byte, error) {
+	if err := a.validate(); err != nil {
+		return nil, err
+	}
+	pb := &wirepb.Advert{
+		Membership: membership, Seq: a.Seq, Name: a.Name, State: uint32(a.State),
+		ModelName: a.ModelName, Layers: uint32(a.Layers), Threads: uint32(a.Threads), Sessions: uint32(a.Sessions), //nolint:gosec // validated
+		Start: uint32(a.Span.Start), End: uint32(a.Span.End), PlanStart: uint32(a.Planned.Start), PlanEnd: uint32(a.Planned.End), //nolint:gosec // validated
+		Memory: uint64(a.MemoryBytes), Free: uint64(a.FreeBytes), KvFree: uint64(a.KVFreeTokens), //nolint:gosec // validated
+		DecodeNs: uint32(a.Decode), PrefillNs: uint32(a.Prefill), Api: a.API, //nolint:gosec // validated
+	}
+	if !a.Model.IsZero() {
+		pb.Model = a.Model[:]
+	}
+	if a.Layout != [layoutBytes]byte{} {
+		pb.Layout = a.Layout[:]
+	}
+	for _, addr := range a.Addrs {
+		pb.Addrs = append(pb.Addrs, transport.AppendAddr(nil, addr))
+	}
+	body, err := proto.Marshal(pb)
+	if err != nil {
+		return nil, fmt.Errorf("encode advert: %w", err)
+	}
+	b, err := proto.Marshal(&wirepb.Signed{Body: body, Signature: id.Sign(kindAdvert, body)})
+	if err != nil {
+		return nil, fmt.Errorf("encode advert: %w", err)
+	}
+	if len(b) > maxAdvertBytes {
+		return nil, fmt.Errorf("advert has %d bytes, want at most %d: shorten the names", len(b), maxAdvertBytes)
+	}
+	return b, nil
+}
+
+// parseAdvert reads what seal wrote. learn checks a membership and says whose
+// it is; the advert must be signed by that member.
+func parseAdvert(b []byte, learn func(signed []byte) (transport.Member, error)) (Advert, transport.Member, error) {
+	fail := func(err error) (Advert, transport.Member, error) {
+		return Advert{}, transport.Member{}, fmt.Errorf("advert: %w", err)
+	}
+	if len(b) > maxAdvertBytes {
+		return fail(fmt.Errorf("has %d bytes, want at most %d", len(b), maxAdvertBytes))
+	}
+	var outer wirepb.Signed
+	var pb wirepb.Advert
+	if err := proto.Unmarshal(b, &outer); err != nil {
+		return fail(err)
+	}
+	if err := proto.Unmarshal(outer.GetBody(), &pb); err != nil {
+		return fail(err)
+	}
+	m, err := learn(pb.GetMembership())
+	if err != nil {
+		return fail(err)
+	}
+	if !transport.Verify(m.Public(), kindAdvert, outer.GetBody(), outer.GetSignature()) {
+		return fail(fmt.Errorf("not signed by peer %s", m.Peer.Short()))
+	}
+	a, err := advertOf(&pb)
+	a.Role = m.Role
+	return a, m, err
+}
+
+func advertOf(pb *wirepb.Advert) (Advert, error) {
+	if k := len(pb.GetModel()); k != 0 && k != len(shard.ModelID{}) {
+		return Advert{}, fmt.Errorf("advert: model id has %d bytes, want %d", k, len(shard.ModelID{}))
+	}
+	if k := len(pb.GetLayout()); k != 0 && k != layoutBytes {
+		return Advert{}, fmt.Errorf("advert: layout digest has %d bytes, want %d", k, layoutBytes)
+	}
+	if pb.GetState() > 255 || pb.GetLayers() > maxLayers || max(pb.GetStart(), pb.GetEnd(), pb.GetPlanStart(), pb.GetPlanEnd()) > maxLayers {
+		return Advert{}, fmt.Errorf("advert: state or layers out of range")
+	}
+	a := Advert{
+		Name: pb.GetName(), State: State(pb.GetState()), ModelName: pb.GetModelName(), Layers: int(pb.GetLayers()),
+		Span:        shard.Span{Start: shard.Layer(pb.GetStart()), End: shard.Layer(pb.GetEnd())},               //nolint:gosec // checked
+		Planned:     shard.Span{Start: shard.Layer(pb.GetPlanStart()), End: shard.Layer(pb.GetPlanEnd())},       //nolint:gosec // checked
+		MemoryBytes: int64(pb.GetMemory()), FreeBytes: int64(pb.GetFree()), KVFreeTokens: int64(pb.GetKvFree()), //nolint:gosec // validated
+		Decode: time.Duration(pb.GetDecodeNs()), Prefill: time.Duration(pb.GetPrefillNs()),
+		Threads: int(pb.GetThreads()), Sessions: int(pb.GetSessions()), API: pb.GetApi(), Seq: pb.GetSeq(),
+	}
+	copy(a.Model[:], pb.GetModel())
+	copy(a.Layout[:], pb.GetLayout())
+	for _, b := range pb.GetAddrs()[:min(len(pb.GetAddrs()), maxAdvertAddrs)] {
+		addr, err := transport.ParseAddr(b)
+		if err != nil {
+			return Advert{}, fmt.Errorf("advert: %w", err)
+		}
+		a.Addrs = append(a.Addrs, addr)
+	}
+	return a, a.validate()
+}

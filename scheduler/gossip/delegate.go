@@ -1,0 +1,157 @@
+package gossip
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/transport"
+)
+
+// A delegate is what memberlist calls, with its locks held.
+type delegate struct{ g *Gossip }
+
+// NodeMeta returns our advert.
+func (d delegate) NodeMeta(int) []byte {
+	d.g.mu.Lock()
+	defer d.g.mu.Unlock()
+	return d.g.sealed
+}
+
+// NotifyMsg ignores user messages: there are none.
+func (d delegate) NotifyMsg([]byte) {}
+
+// GetBroadcasts returns none: adverts travel with membership.
+func (d delegate) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState returns none.
+func (d delegate) LocalState(bool) []byte { return nil }
+
+// MergeRemoteState ignores what should not be there.
+func (d delegate) MergeRemoteState([]byte, bool) {}
+
+var errOld = errors.New("gossip: advert is older than the one known")
+
+// NotifyAlive refuses a peer whose advert is not its own, or is a replay.
+func (d delegate) NotifyAlive(n *memberlist.Node) error {
+	peer, err := shard.ParsePeerID(n.Name)
+	if err != nil {
+		return err
+	}
+	if !n.Addr.Equal(memberIP(peer)) || n.Port != memberPort {
+		return fmt.Errorf("gossip: address %v is not that of peer %s", n.Addr, peer.Short())
+	}
+	if peer == d.g.cfg.Node.ID() {
+		return nil // memberlist refutes what is not so
+	}
+	return d.g.check(peer, n.Meta)
+}
+
+// check verifies an advert of peer and keeps it if it is new.
+func (g *Gossip) check(peer shard.PeerID, sealed []byte) error {
+	g.mu.Lock()
+	r := g.members[peer]
+	same := r != nil && r.sealed == string(sealed)
+	full := r == nil && len(g.members) >= maxMembers
+	g.mu.Unlock()
+	if full {
+		return fmt.Errorf("gossip: %d peers are known, no more are taken in", maxMembers)
+	}
+	a, m, err := parseKnown(same, r, sealed, g.cfg.Node.Learn)
+	switch {
+	case err != nil:
+		return err
+	case m != peer:
+		return fmt.Errorf("gossip: advert of peer %s shown as that of %s", m.Short(), peer.Short())
+	case same:
+		return nil
+	}
+	g.mu.Lock()
+	if r = g.members[peer]; r == nil {
+		r = &record{Member: Member{Peer: peer, Since: time.Now()}}
+		g.members[peer] = r
+	}
+	old := r.sealed != "" && a.Seq <= r.Advert.Seq
+	if !old {
+		r.Advert, r.sealed = a, string(sealed)
+	}
+	g.mu.Unlock()
+	if old {
+		return errOld
+	}
+	g.cfg.Node.SetAddrs(peer, a.Addrs)
+	signal(g.changed)
+	return nil
+}
+
+// parseKnown is parseAdvert without its cost for an advert that was checked
+// before. A membership that has ended since is noticed by the next advert.
+func parseKnown(same bool, r *record, sealed []byte, learn func([]byte) (transport.Member, error)) (Advert, shard.PeerID, error) {
+	if same {
+		return Advert{}, r.Peer, nil
+	}
+	a, m, err := parseAdvert(bytes.Clone(sealed), learn)
+	return a, m.Peer, err
+}
+
+// NotifyJoin marks a peer alive.
+func (d delegate) NotifyJoin(n *memberlist.Node) { d.g.mark(n, true) }
+
+// NotifyUpdate has nothing to add to NotifyAlive.
+func (d delegate) NotifyUpdate(*memberlist.Node) {}
+
+// NotifyLeave marks a peer gone.
+func (d delegate) NotifyLeave(n *memberlist.Node) { d.g.mark(n, false) }
+
+func (g *Gossip) mark(n *memberlist.Node, alive bool) {
+	peer, err := shard.ParsePeerID(n.Name)
+	if err != nil || peer == g.cfg.Node.ID() {
+		return
+	}
+	g.mu.Lock()
+	r := g.members[peer]
+	if r == nil {
+		r = &record{Member: Member{Peer: peer}}
+		g.members[peer] = r
+	}
+	r.shown = true
+	r.Alive, r.Since, r.Left = alive, time.Now(), !alive && n.State == memberlist.StateLeft
+	left, name := r.Left, r.Advert.Name
+	g.mu.Unlock()
+	signal(g.changed)
+	log := g.cfg.Logger.With().Stringer("peer", peer).Str("name", name).Logger()
+	switch {
+	case alive:
+		log.Info().Msg("peer joined")
+	case left:
+		log.Info().Msg("peer left")
+	default:
+		log.Warn().Msg("peer lost")
+	}
+}
+
+// AckPayload returns none.
+func (d delegate) AckPayload() []byte { return nil }
+
+// rttGain is the weight of a new sample in the smoothed RTT (RFC 9002, section 5.3).
+const rttGain = 8
+
+// NotifyPingComplete keeps the round-trip time that a probe measured.
+func (d delegate) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, _ []byte) {
+	peer, err := shard.ParsePeerID(n.Name)
+	if err != nil {
+		return
+	}
+	d.g.mu.Lock()
+	defer d.g.mu.Unlock()
+	if r := d.g.members[peer]; r != nil {
+		if r.RTT == 0 {
+			r.RTT = rtt
+		}
+		r.RTT += (rtt - r.RTT) / rttGain
+	}
+}
