@@ -76,6 +76,9 @@ func ceilMiB(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 // MemoryBytes returns what the packed weights of a span will take, without KV
 // cache and buffers. It reads only the descriptions of tensors.
 func MemoryBytes(cfg Config, src Source, span shard.Span) (int64, error) {
+	if span.Start < 0 || span.Len() < 1 || int(span.End) > cfg.Layers {
+		return 0, fmt.Errorf("load layers %v: the model has [0,%d)", span, cfg.Layers)
+	}
 	l := loader{cfg: cfg, src: src}
 	total := int64(0)
 	for i := span.Start; i < span.End; i++ {
@@ -94,9 +97,6 @@ func MemoryBytes(cfg Config, src Source, span shard.Span) (int64, error) {
 func Load(ctx context.Context, cfg Config, src Source, span shard.Span, opts Options) (*Model, error) {
 	if opts.Pool == nil {
 		return nil, errors.New("model: Options.Pool is not set")
-	}
-	if span.Start < 0 || span.Len() < 1 || int(span.End) > cfg.Layers {
-		return nil, fmt.Errorf("load layers %v: the model has [0,%d)", span, cfg.Layers)
 	}
 	total, err := MemoryBytes(cfg, src, span)
 	if err != nil {

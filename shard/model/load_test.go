@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,7 +98,7 @@ func TestRandomMetadataNeverPanics(t *testing.T) {
 	for range 3000 {
 		src.Numbers = maps.Clone(good)
 		src.Numbers["llama.attention.key_length"] = rng.Uint64() >> rng.IntN(64)
-		for key := range src.Numbers {
+		for _, key := range slices.Sorted(maps.Keys(src.Numbers)) {
 			if rng.IntN(3) == 0 {
 				src.Numbers[key] = rng.Uint64() >> rng.IntN(64)
 			}
