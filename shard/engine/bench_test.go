@@ -14,8 +14,8 @@ import (
 	"github.com/shardnode/shardnode/tensorio/par"
 )
 
-// real runs an engine for a whole real model, or skips.
-func real(b *testing.B, threads int) *Engine {
+// realEngine runs an engine for a whole real model, or skips.
+func realEngine(b *testing.B, threads int) *Engine {
 	dir := os.Getenv("SHARDNODE_MODELS")
 	if dir == "" {
 		b.Skip("SHARDNODE_MODELS does not name a folder with the real models")
@@ -49,7 +49,7 @@ func real(b *testing.B, threads int) *Engine {
 func BenchmarkSessions(b *testing.B) {
 	for _, sessions := range []int{1, 8} {
 		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
-			e := real(b, 2)
+			e := realEngine(b, 2)
 			done := make(chan error, sessions)
 			each := b.N/sessions + 1
 			b.ResetTimer()
@@ -77,7 +77,7 @@ func BenchmarkSessions(b *testing.B) {
 }
 
 func BenchmarkPromptStep(b *testing.B) {
-	e := real(b, 2)
+	e := realEngine(b, 2)
 	id := open(b, e, 600)
 	for b.Loop() {
 		step(b, e, Step{Session: id, Tokens: make([]shard.Token, 512), Want: LogitsLast})

@@ -100,6 +100,7 @@ func New(cfg Config) (*Engine, error) {
 		wake: make(chan struct{}, 1), sessions: map[shard.SessionID]*session{},
 	}
 	e.batch.timer = time.NewTimer(0)
+	cfg.Logger.Debug().Stringer("span", e.span).Int64("bytes", cfg.KVBytes).Msg("engine started")
 	e.loop.Go(e.runLoop)
 	return e, nil
 }
