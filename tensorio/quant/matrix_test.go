@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/shardnode/shardnode/tensorio"
@@ -173,6 +175,44 @@ func TestBitsDoNotDependOnTheCompany(t *testing.T) {
 					t.Fatalf("%v: y[%d][%d] = %x alone, %x in company", typ, tok, r, v, all[tok*rows+r])
 				}
 			}
+		}
+	}
+}
+
+// TestPanelsMayBeDoneAtOnce packs and multiplies panels, and quantises tokens,
+// in many goroutines; run with -race it also proves that they are apart.
+func TestPanelsMayBeDoneAtOnce(t *testing.T) {
+	rng := rand.New(rand.NewPCG(33, 34))
+	for _, typ := range computed() {
+		const rows, tokens = 75, 9
+		cols := 2 * typ.BlockLen()
+		src := randomBlocks(rng, typ, rows*2, false)
+		m := newMatrix(t, typ, rows, cols, src)
+		x := randomActs(rng, tokens*cols)
+		var a Acts
+		a.Prepare(x, tokens, cols, m)
+		want, got := make([]float32, tokens*rows), make([]float32, tokens*rows)
+		m.Mul(want, rows, &a, 0, m.Panels())
+
+		var wg sync.WaitGroup
+		a.Begin(x, tokens, cols, m)
+		for tok := range tokens {
+			wg.Go(func() { a.Quantize(tok, tok+1) })
+		}
+		for p := range m.Panels() {
+			wg.Go(func() {
+				if err := m.PackPanels(src, p, p+1); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		for p := range m.Panels() {
+			wg.Go(func() { m.Mul(got, rows, &a, p, p+1) })
+		}
+		wg.Wait()
+		if !slices.Equal(got, want) {
+			t.Errorf("%v: the results differ from those of one goroutine", typ)
 		}
 	}
 }
