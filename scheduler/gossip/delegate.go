@@ -119,7 +119,8 @@ func (g *Gossip) mark(n *memberlist.Node, alive bool) {
 		g.members[peer] = r
 	}
 	r.shown = true
-	r.Alive, r.Since, r.Left = alive, time.Now(), !alive && n.State == memberlist.StateLeft
+	// memberlist does not say how a peer went; one that drained went on purpose.
+	r.Alive, r.Since, r.Left = alive, time.Now(), !alive && r.Advert.State == Draining
 	left, name := r.Left, r.Advert.Name
 	g.mu.Unlock()
 	signal(g.changed)

@@ -86,7 +86,7 @@ type Member struct {
 	Advert Advert
 	RTT    time.Duration // 0 if not measured yet
 	Alive  bool          // false for one that left or died within the last 10 minutes
-	Left   bool          // on purpose
+	Left   bool          // on purpose: it drained before
 	Since  time.Time     // when Alive changed
 }
 
@@ -315,15 +315,22 @@ func (g *Gossip) alone() bool {
 	return true
 }
 
-// Leave tells the swarm that this peer goes on purpose, and waits until that
-// was sent or ctx ends. Close must follow.
+// Leave tells the swarm that this peer drains, then that it goes, and waits
+// until that was sent or ctx ends. Close must follow.
 func (g *Gossip) Leave(ctx context.Context) error {
 	g.mu.Lock()
-	was := g.left
+	was, a := g.left, g.advert
 	g.left = true
 	g.mu.Unlock()
 	if was {
 		return nil
+	}
+	if a.State != Draining {
+		a.State = Draining
+		if err := g.Update(a); err != nil {
+			return err
+		}
+		_ = g.list.UpdateNode(updateEvery) // an error is that not all were told yet
 	}
 	timeout := 2 * time.Second
 	if end, ok := ctx.Deadline(); ok {
