@@ -145,7 +145,7 @@ func (n *Node) serveJoin(q *quic.Conn) {
 	case n.joins <- struct{}{}:
 		defer func() { <-n.joins }()
 	default:
-		_ = q.CloseWithError(codeFull, "too many join, try again")
+		_ = q.CloseWithError(codeFull, "too many joins, try again")
 		return
 	}
 	ctx, cancel := context.WithTimeout(n.life, joinTimeout)

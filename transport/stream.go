@@ -174,7 +174,11 @@ func explainTransport(e *quic.TransportError) error {
 	case e.ErrorCode == alertBadCertificate && e.Remote:
 		return errors.New("the peer refused our membership: other swarm, expired, or removed")
 	case e.ErrorCode == alertBadCertificate:
-		return fmt.Errorf("the peer is not who it should be: %s", strings.TrimPrefix(e.ErrorMessage, "tls: "))
+		text := e.ErrorMessage
+		if cause := errors.Unwrap(e); text == "" && cause != nil {
+			text = cause.Error() // ours, from verify
+		}
+		return fmt.Errorf("the peer is not who it should be: %s", strings.TrimPrefix(text, "tls: "))
 	case e.ErrorCode == quic.ConnectionRefused:
 		return errors.New("the peer takes no more connections now")
 	}
