@@ -148,6 +148,12 @@ func (l *Loaded) Close() {
 	l.pool.Close()
 }
 
+// stageError returns the [shard.StageError] in the chain of err, nil if there is none.
+func stageError(err error) *shard.StageError {
+	stage, _ := errors.AsType[*shard.StageError](err)
+	return stage
+}
+
 // IsTooBig returns the [model.TooBigError] in err's chain, if any.
 func IsTooBig(err error) (*model.TooBigError, bool) {
 	return errors.AsType[*model.TooBigError](err)

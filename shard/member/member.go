@@ -1,0 +1,299 @@
+package member
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/shardnode/shardnode/scheduler/gossip"
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/model"
+	"github.com/shardnode/shardnode/shard/node"
+	"github.com/shardnode/shardnode/shard/weights"
+	"github.com/shardnode/shardnode/transport"
+)
+
+// weightsProtocol serves bytes of models to other members.
+const weightsProtocol = "shard-weights/1"
+
+// Config holds the settings of a [Member]. Node, Name and CacheDir must be
+// set, and File on the first member of a swarm.
+type Config struct {
+	Node *transport.Node
+	Name string
+	// Seeds are members to gossip with first.
+	Seeds []gossip.Seed
+
+	// File is the model, if this member has it. Without one the bytes of its
+	// layers come from the others.
+	File      *weights.File
+	ModelName string
+	// Model is the model to serve when there is no File: the invitation's.
+	// Zero: the first that another member serves.
+	Model shard.ModelID
+
+	// CacheDir keeps manifests and fetched layers.
+	CacheDir string
+
+	// Pinned are the layers to hold whatever the plan says. Default: none.
+	Pinned shard.Span
+	// MemoryBytes bounds weights and KV cache. Must be set: the plan counts on it.
+	MemoryBytes int64
+	// KVBytes bounds the KV cache. Default: see [LoadConfig].
+	KVBytes int64
+	Threads int
+
+	// Client members hold no layers.
+	Client bool
+
+	// Notify tells a person what happens: loading, layers held, members that
+	// come and go. Default: nobody.
+	Notify func(format string, args ...any)
+	Logger zerolog.Logger
+}
+
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Node == nil:
+		return c, errors.New("member: Node is not set")
+	case c.CacheDir == "":
+		return c, errors.New("member: CacheDir is not set")
+	case c.MemoryBytes <= 0 && !c.Client:
+		return c, fmt.Errorf("member: MemoryBytes is %d, want more than 0", c.MemoryBytes)
+	}
+	if c.Notify == nil {
+		c.Notify = func(string, ...any) {}
+	}
+	c.Name = cmp.Or(c.Name, c.Node.ID().Short())
+	return c, nil
+}
+
+// A Member lives in a swarm.
+type Member struct {
+	cfg    Config
+	node   *node.Node
+	gossip *gossip.Gossip
+	server *weights.Server
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+	once   sync.Once
+
+	mu      sync.Mutex // guards what follows
+	about   *About     // nil until the model is known
+	partial *weights.Partial
+	loaded  *Loaded // nil while nothing is held
+	target  shard.Span
+	status  string // what it does or waits for, for people
+	state   gossip.State
+	fatal   error
+	changed chan struct{} // closed and made anew at every change of the above
+}
+
+// About is what a member knows of the swarm's model.
+type About struct {
+	Name     string
+	ID       shard.ModelID
+	Manifest *weights.Manifest
+	Config   model.Config
+	Text     *generate.Text
+}
+
+// Start makes a member of cfg.Node and returns at once; the member finds its
+// layers, loads and serves them. Close ends it.
+func Start(ctx context.Context, cfg Config) (*Member, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	m := &Member{
+		cfg: cfg, cancel: cancel, server: &weights.Server{}, state: gossip.Joining,
+		status: "starting", changed: make(chan struct{}),
+	}
+	m.node, err = node.New(node.Config{Self: cfg.Node.ID(), Name: cfg.Name, Dial: m.dial, Logger: cfg.Logger})
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	m.gossip, err = gossip.Start(ctx, gossip.Config{Node: cfg.Node, Seeds: cfg.Seeds, Advert: m.advert(), Logger: cfg.Logger})
+	if err != nil {
+		cancel(nil)
+		m.node.Close()
+		return nil, err
+	}
+	cfg.Node.Handle(hop.Protocol, func(ctx context.Context, s *transport.Stream) { m.node.Serve(ctx, s, s.Peer(), s.RTT()) })
+	cfg.Node.Handle(weightsProtocol, func(ctx context.Context, s *transport.Stream) {
+		if err := m.server.Serve(ctx, s); err != nil {
+			cfg.Logger.Debug().Stringer("peer", s.Peer()).Err(err).Msg("weights stream ended")
+		}
+	})
+	m.wg.Go(func() { m.follow(ctx) })
+	return m, nil
+}
+
+// dial opens a stream to a peer: of this process without the network.
+func (m *Member) dial(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error) {
+	if to.Peer == m.cfg.Node.ID() {
+		return m.node.Local(), nil
+	}
+	return m.cfg.Node.Open(ctx, to.Peer, hop.Protocol)
+}
+
+// set changes what others see of m, and tells the swarm.
+func (m *Member) set(change func()) {
+	m.mu.Lock()
+	change()
+	close(m.changed)
+	m.changed = make(chan struct{})
+	a := m.advertLocked()
+	m.mu.Unlock()
+	if m.gossip == nil {
+		return
+	}
+	if err := m.gossip.Update(a); err != nil {
+		m.cfg.Logger.Error().Err(err).Msg("advert is refused")
+	}
+}
+
+// advert returns what m says about itself.
+func (m *Member) advert() gossip.Advert {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.advertLocked()
+}
+
+func (m *Member) advertLocked() gossip.Advert {
+	a := gossip.Advert{
+		Name: clipName(m.cfg.Name), State: m.state, MemoryBytes: m.cfg.MemoryBytes, FreeBytes: m.cfg.MemoryBytes,
+		Threads: m.cfg.Threads, API: true,
+	}
+	if m.node != nil {
+		a.Sessions = m.node.Sessions()
+	}
+	if m.about != nil {
+		a.Model, a.ModelName, a.Layers = m.about.ID, clipName(m.about.Name), m.about.Config.Layers
+		a.Planned = m.target
+	}
+	if l := m.loaded; l != nil {
+		a.Span, a.Decode, a.Prefill = l.Span, l.Speed.DecodePerLayer, l.Speed.PrefillPerLayer
+		a.FreeBytes = max(0, m.cfg.MemoryBytes-l.WeightBytes-l.KVBytes)
+		kv := l.Engine.Stats().KV
+		a.KVFreeTokens = kvFreeTokens(kv.BudgetBytes-kv.ReservedBytes, l)
+	}
+	return a
+}
+
+// kvFreeTokens returns how many positions fit free bytes of l's cache.
+func kvFreeTokens(free int64, l *Loaded) int64 {
+	token := l.model.KVConfig().TokenBytes()
+	if token <= 0 || free < 0 {
+		return 0
+	}
+	return free / token
+}
+
+// maxNameBytes is the longest name in an advert.
+const maxNameBytes = 32
+
+func clipName(name string) string {
+	for len(name) > maxNameBytes || len(name) > 0 && name[len(name)-1] >= 0x80 && len(name) == maxNameBytes {
+		name = name[:len(name)-1]
+	}
+	return name
+}
+
+// say sets what m waits for.
+func (m *Member) say(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	m.mu.Lock()
+	same := m.status == text
+	m.mu.Unlock()
+	if !same {
+		m.set(func() { m.status = text })
+		m.cfg.Notify("%s", text)
+	}
+}
+
+// wait returns when ready holds, asking again after every change, or why not.
+func (m *Member) wait(ctx context.Context, ready func() bool) error {
+	for {
+		m.mu.Lock()
+		ok, changed, fatal, status := ready(), m.changed, m.fatal, m.status
+		m.mu.Unlock()
+		if fatal != nil {
+			return fatal
+		}
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: the member is %s", context.Cause(ctx), status)
+		}
+	}
+}
+
+// WaitServing returns when m holds layers and serves them, or why it can't.
+func (m *Member) WaitServing(ctx context.Context) error {
+	return m.wait(ctx, func() bool { return m.loaded != nil && m.state == gossip.Serving })
+}
+
+// WaitAbout returns what is known of the model, once it is.
+func (m *Member) WaitAbout(ctx context.Context) (*About, error) {
+	err := m.wait(ctx, func() bool { return m.about != nil })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.about, err
+}
+
+// Failed returns a channel that is closed when m can't go on; Err says why.
+func (m *Member) Failed(ctx context.Context) error {
+	return m.wait(ctx, func() bool { return false })
+}
+
+// Drain refuses new sessions, finishes those that run (until ctx ends), and
+// leaves the gossip. Close must follow.
+func (m *Member) Drain(ctx context.Context) error {
+	m.set(func() { m.state, m.status = gossip.Draining, "draining" })
+	err := m.node.Drain(ctx)
+	return errors.Join(err, m.gossip.Leave(context.WithoutCancel(ctx)))
+}
+
+// Close ends m at once, frees its memory, and returns when its goroutines are
+// gone. It does not close the transport node. It may be called twice.
+func (m *Member) Close() {
+	m.once.Do(func() {
+		m.cancel(errors.New("the member is closed"))
+		m.gossip.Close()
+		m.cfg.Node.Handle(hop.Protocol, nil)
+		m.cfg.Node.Handle(weightsProtocol, nil)
+		m.node.Close()
+		m.wg.Wait()
+		if m.loaded != nil {
+			m.loaded.Close()
+		}
+		if m.partial != nil {
+			_ = m.partial.Close() // what matters was flushed by the fetch
+		}
+	})
+}
+
+// weightsDir is where fetched layers are kept.
+func (c Config) weightsDir() string { return filepath.Join(c.CacheDir, "weights") }
+
+// manifestDir is where the hashes of files are kept.
+func (c Config) manifestDir() string { return filepath.Join(c.CacheDir, "manifests") }
+
+// tick is how often counts in the advert are brought up to date, and the view
+// is looked at though nothing was heard.
+const tick = 2 * time.Second

@@ -1,0 +1,142 @@
+package member
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/shardnode/shardnode/scheduler"
+	"github.com/shardnode/shardnode/scheduler/gossip"
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/pipeline"
+	"github.com/shardnode/shardnode/transport"
+)
+
+// A Route is the stages of a session and what they should give.
+type Route struct {
+	Stages    []pipeline.Stage
+	Predicted scheduler.Predicted
+}
+
+// NoRouteError says why no session can be opened now, and what is waited for.
+type NoRouteError struct{ Text string }
+
+// Error says what is missing.
+func (e *NoRouteError) Error() string { return e.Text }
+
+// Open opens a session over the swarm with room for tokens positions. When a
+// peer refuses or is not there any more, the next best route is tried.
+func (m *Member) Open(ctx context.Context, tokens int) (*pipeline.Session, Route, error) {
+	about, err := m.WaitAbout(ctx)
+	if err != nil {
+		return nil, Route{}, &NoRouteError{Text: err.Error()}
+	}
+	var avoid []scheduler.ID
+	for {
+		route, err := m.route(tokens, avoid)
+		if err != nil {
+			return nil, route, err
+		}
+		sess, err := pipeline.Open(ctx, pipeline.Config{
+			Self: m.cfg.Node.ID(), Name: m.cfg.Name, Dial: m.dial, Model: about.ID, Route: route.Stages, MaxTokens: tokens,
+		})
+		if err == nil {
+			return sess, route, nil
+		}
+		stage := stageError(err)
+		if ctx.Err() != nil || stage == nil || stage.Peer.IsZero() || len(avoid) >= hop.MaxStages {
+			return nil, route, err
+		}
+		m.cfg.Logger.Warn().Stringer("peer", stage.Peer).Err(err).Msg("peer refused a session, routing anew")
+		next := append(avoid, scheduler.ID(stage.Peer.String()))
+		if _, again := m.route(tokens, next); again != nil {
+			return nil, route, err // the peer's own reason says more than "no route"
+		}
+		avoid = next
+	}
+}
+
+// route chooses the stages of a session.
+func (m *Member) route(tokens int, avoid []scheduler.ID) (Route, error) {
+	v := m.view()
+	layout, predicted, err := v.route(tokens, avoid)
+	if err != nil {
+		return Route{}, &NoRouteError{Text: err.Error()}
+	}
+	out := Route{Predicted: predicted}
+	for _, a := range layout {
+		peer, err := shard.ParsePeerID(string(a.Peer))
+		if err != nil {
+			return out, err
+		}
+		n := hop.Neighbour{Peer: peer}
+		for _, g := range v.members {
+			if g.Peer == peer {
+				n.Name = g.Advert.Name
+				for _, addr := range g.Advert.Addrs {
+					n.Addrs = append(n.Addrs, addr.String())
+				}
+			}
+		}
+		out.Stages = append(out.Stages, pipeline.Stage{Neighbour: n, Span: a.Span})
+	}
+	return out, nil
+}
+
+// Status is a member's picture of itself and its swarm.
+type Status struct {
+	Self    shard.PeerID
+	Swarm   transport.SwarmID
+	Doing   string // what this member does or waits for
+	Members []gossip.Member
+	Model   *About // nil while it is not known
+	// MinHolders is the number of members that answer for the layer that has
+	// the fewest.
+	MinHolders int
+	Sessions   int // whose stages run here
+}
+
+// Status returns m's picture of the swarm now.
+func (m *Member) Status() Status {
+	m.mu.Lock()
+	about, doing := m.about, m.status
+	m.mu.Unlock()
+	s := Status{
+		Self: m.cfg.Node.ID(), Swarm: m.cfg.Node.Membership().Swarm(), Doing: doing,
+		Members: m.gossip.View(), Model: about, Sessions: m.node.Sessions(),
+	}
+	if about != nil {
+		v := m.view()
+		s.MinHolders = v.holders(0)
+		for l := range about.Config.Layers {
+			s.MinHolders = min(s.MinHolders, v.holders(shard.Layer(l)))
+		}
+	}
+	return s
+}
+
+// Plan returns the layout that sessions take now, with its reasons, and how
+// long the planner took.
+func (m *Member) Plan() (scheduler.Result, time.Duration, error) {
+	m.mu.Lock()
+	known := m.about != nil
+	m.mu.Unlock()
+	if !known {
+		return scheduler.Result{}, 0, fmt.Errorf("the swarm's model is not known yet")
+	}
+	began := time.Now()
+	res, err := m.view().plan()
+	return res, time.Since(began), err
+}
+
+// View returns what the planner sees of the swarm now.
+func (m *Member) View() (scheduler.View, error) {
+	m.mu.Lock()
+	known := m.about != nil
+	m.mu.Unlock()
+	if !known {
+		return scheduler.View{}, fmt.Errorf("the swarm's model is not known yet")
+	}
+	return m.view().peers(func(*gossip.Member) shard.Span { return shard.Span{} }), nil
+}
