@@ -630,7 +630,7 @@ func TestArchitectureLeavesGoodCodeAlone(t *testing.T) {
 		"shard/doc.go":               {Data: []byte("// Package shard is shared.\npackage shard\n")},
 		"shard/testdata/a.go":        {Data: []byte("package broken {")},
 		"shard/tokenizer/doc.go":     {Data: []byte("// Package tokenizer cuts text.\npackage tokenizer\n// TODO(#4): faster\n")},
-		"shard/tokenizer/up_test.go": {Data: []byte(`package tokenizer_test; import _ "github.com/shardnode/shardnode/tensorio/gguf"`)},
+		"shard/tokenizer/up_test.go": {Data: []byte(`package tokenizer_test; import "github.com/shardnode/shardnode/tensorio/gguf"`)},
 		"shard/kvcache/doc.go":       {Data: []byte("// Package kvcache keeps.\npackage kvcache\nimport \"github.com/shardnode/shardnode/shard\"\n\n// A T is explained.\ntype T = shard.Pos\n")},
 	}
 	h, err := readHouse(files)
