@@ -8,5 +8,6 @@ func (a *app) verbs() []*cobra.Command {
 		a.runCommand(),
 		a.demoCommand(),
 		a.memberCommand(),
+		a.scoreCommand(),
 	}
 }
