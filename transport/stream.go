@@ -117,10 +117,20 @@ func (s *Stream) explain(err error) error {
 		}
 		return &shard.StageError{Peer: s.Peer(), Code: shard.Code(reset.ErrorCode), Text: "the peer ended the stream"}
 	}
-	if s.l.q.Context().Err() != nil {
+	if s.l.q.Context().Err() != nil || endsConn(err) {
 		return s.n.unreachable(s.Peer(), err)
 	}
 	return net.ErrClosed // written to after Close
+}
+
+// endsConn reports whether err is the end of a connection. Streams learn of it
+// a moment before the connection's context ends.
+func endsConn(err error) bool {
+	_, app := errors.AsType[*quic.ApplicationError](err)
+	_, idle := errors.AsType[*quic.IdleTimeoutError](err)
+	_, reset := errors.AsType[*quic.StatelessResetError](err)
+	_, tp := errors.AsType[*quic.TransportError](err)
+	return app || idle || reset || tp
 }
 
 // unreachable wraps err as the failure to reach peer.
