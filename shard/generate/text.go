@@ -10,14 +10,25 @@ import (
 	"github.com/shardnode/shardnode/shard/tokenizer"
 )
 
-// templateKey is the chat template in GGUF metadata.
-const templateKey = "tokenizer.chat_template"
+// The keys of chat templates in GGUF metadata (gguf.md, "Tokenizer"): the
+// template, and the one for when tools are given, of models that have two.
+const (
+	templateKey     = "tokenizer.chat_template"
+	toolTemplateKey = "tokenizer.chat_template.tool_use"
+	archKey         = "general.architecture"
+)
 
 // A Text is the text side of a model. It is safe for concurrent use.
 type Text struct {
 	Tokenizer *tokenizer.Tokenizer
-	// Template is the model's own; nil if it brings none.
-	Template *chat.Template
+	// plain and tools are the templates without and with tools.
+	plain, tools parsed
+}
+
+// parsed is a template, or why it can't be used.
+type parsed struct {
+	t   *chat.Template
+	err error
 }
 
 // ReadText reads the tokenizer and the chat template of GGUF metadata. A
@@ -28,12 +39,28 @@ func ReadText(meta tokenizer.Metadata) (*Text, error) {
 		return nil, err
 	}
 	t := &Text{Tokenizer: tok}
-	if src, ok := meta.Str(templateKey); ok && strings.TrimSpace(src) != "" {
-		if t.Template, err = chat.Parse(src); err != nil {
-			return nil, fmt.Errorf("chat template of the model: %w", err)
+	t.plain.t, t.plain.err = chat.Parse(TemplateSource(meta, false))
+	t.tools.t, t.tools.err = chat.Parse(TemplateSource(meta, true))
+	return t, nil
+}
+
+// TemplateSource returns the chat template of GGUF metadata: with tools the
+// one for tools, if there are two. For a model that brings none it is Gemma's
+// for that family, else ChatML.
+func TemplateSource(meta tokenizer.Metadata, tools bool) string {
+	keys := []string{templateKey}
+	if tools {
+		keys = []string{toolTemplateKey, templateKey}
+	}
+	for _, key := range keys {
+		if src, ok := meta.Str(key); ok && strings.TrimSpace(src) != "" {
+			return src
 		}
 	}
-	return t, nil
+	if arch, _ := meta.Str(archKey); strings.HasPrefix(arch, "gemma") {
+		return chat.Gemma
+	}
+	return chat.ChatML
 }
 
 // A Chat is a conversation to be continued.
@@ -46,17 +73,16 @@ type Chat struct {
 	Continue bool
 }
 
-// Render returns the prompt that the model's template makes of c; ChatML if
-// the model has none.
+// Render returns the prompt that the model's template makes of c.
 func (t *Text) Render(c Chat) (string, error) {
-	tmpl := t.Template
-	if tmpl == nil {
-		var err error
-		if tmpl, err = chat.Parse(chat.ChatML); err != nil {
-			return "", err
-		}
+	tmpl := t.plain
+	if c.Tools.Len() > 0 {
+		tmpl = t.tools
 	}
-	return tmpl.Render(chat.Vars{
+	if tmpl.err != nil {
+		return "", fmt.Errorf("chat template of the model: %w", tmpl.err)
+	}
+	return tmpl.t.Render(chat.Vars{
 		Messages: c.Messages, Tools: c.Tools, Extra: c.Extra, Now: c.Now,
 		BOS: t.piece(t.Tokenizer.BOS()), EOS: t.piece(t.Tokenizer.EOS()),
 		AddGenerationPrompt: !c.Continue,
@@ -71,13 +97,26 @@ func (t *Text) piece(id shard.Token, ok bool) string {
 }
 
 // ChatPrompt returns the token ids of the prompt that c makes. Special tokens
-// are those of the template; those in a user's text are text.
+// are those of the template and of the assistant's own messages; in all other
+// messages, and in tools, they are text.
 func (t *Text) ChatPrompt(c Chat) ([]shard.Token, error) {
+	c.Messages = c.Messages.MapTexts(t.Tokenizer.Guard, isAssistant)
+	c.Tools = c.Tools.MapTexts(t.Tokenizer.Guard, nil)
 	text, err := t.Render(c)
 	if err != nil {
 		return nil, err
 	}
-	return t.withPrefix(t.Tokenizer.Encode(text, tokenizer.ParseSpecials)), nil
+	return t.withPrefix(t.Tokenizer.EncodeGuarded(text)), nil
+}
+
+// isAssistant reports whether message is one that the model itself wrote.
+func isAssistant(message any) bool {
+	d, ok := message.(*chat.Dict)
+	if !ok {
+		return false
+	}
+	role, _ := d.Get("role")
+	return role == "assistant"
 }
 
 // RawPrompt returns the token ids of text without a template: the model's

@@ -111,13 +111,27 @@ func (a *addedSet) alone(text string, lo, hi int) bool {
 // cut calls plain for the stretches of text between added tokens, with whether
 // the stretch begins the text, and token for the added tokens, in order.
 func (a *addedSet) cut(text string, plain func(part string, first bool), token func(id shard.Token)) {
+	a.cutGuarded(text, guard{}, func(lo, hi int) { plain(text[lo:hi], lo == 0) }, token)
+}
+
+// cutGuarded is cut; of the tokens at the places of g only those of g's set
+// count. plain is told where its stretch is.
+func (a *addedSet) cutGuarded(text string, g guard, plain func(lo, hi int), token func(id shard.Token)) {
 	start := 0
 	for i := 0; a != nil && i < len(text); {
 		if !a.first[text[i]] {
 			i++
 			continue
 		}
-		t, ok := a.find(text, i)
+		set := a
+		if len(g.places) > 0 && g.has(i) {
+			set = g.set
+		}
+		if set == nil {
+			i++
+			continue
+		}
+		t, ok := set.find(text, i)
 		if !ok {
 			i++
 			continue
@@ -130,12 +144,12 @@ func (a *addedSet) cut(text string, plain func(part string, first bool), token f
 			hi = len(text) - len(strings.TrimLeftFunc(text[hi:], unicode.IsSpace))
 		}
 		if lo > start {
-			plain(text[start:lo], start == 0)
+			plain(start, lo)
 		}
 		token(t.id)
 		i, start = hi, hi
 	}
 	if start < len(text) {
-		plain(text[start:], start == 0)
+		plain(start, len(text))
 	}
 }

@@ -74,7 +74,10 @@ type work struct {
 }
 
 // Encode returns the tokens of text. It adds no begin or end token.
-func (t *Tokenizer) Encode(text string, s Specials) []shard.Token {
+func (t *Tokenizer) Encode(text string, s Specials) []shard.Token { return t.encode(text, s, guard{}) }
+
+// encode is Encode; at the places of g, control tokens are text.
+func (t *Tokenizer) encode(text string, s Specials, g guard) []shard.Token {
 	w, _ := t.pool.Get().(*work)
 	if w == nil {
 		w = &work{}
@@ -84,14 +87,22 @@ func (t *Tokenizer) Encode(text string, s Specials) []shard.Token {
 	if s == ParseSpecials {
 		set = &t.added[ParseSpecials]
 	}
-	set.raw.cut(text, func(part string, first bool) {
+	token := func(id shard.Token) { ids = append(ids, id) }
+	set.raw.cutGuarded(text, g, func(lo, hi int) {
+		normalized := set.normalized
+		if g.within(lo, hi) {
+			// Places move when a text is normalized, so that here the whole
+			// stretch is plain.
+			normalized = t.added[PlainText].normalized
+		}
+		part := text[lo:hi]
 		for _, n := range t.normalize {
 			part = n(part)
 		}
-		set.normalized.cut(part, func(part string, head bool) {
-			ids = t.encodeText(ids, part, first && head, w)
-		}, func(id shard.Token) { ids = append(ids, id) })
-	}, func(id shard.Token) { ids = append(ids, id) })
+		normalized.cut(part, func(part string, head bool) {
+			ids = t.encodeText(ids, part, lo == 0 && head, w)
+		}, token)
+	}, token)
 	w.shrink()
 	t.pool.Put(w)
 	return ids
