@@ -1,0 +1,116 @@
+package openai
+
+// chatFormat makes chat completions.
+type chatFormat struct{ answer }
+
+type (
+	chatMessage struct {
+		Role    string  `json:"role"`
+		Content string  `json:"content"`
+		Refusal *string `json:"refusal"`
+	}
+	chatChoice struct {
+		Index        int           `json:"index"`
+		Message      chatMessage   `json:"message"`
+		Logprobs     *chatLogprobs `json:"logprobs"`
+		FinishReason *string       `json:"finish_reason"`
+	}
+	chatAnswer struct {
+		answer
+		Choices []chatChoice `json:"choices"`
+		Usage   usageJSON    `json:"usage"`
+		Extra   *extraJSON   `json:"shardnode,omitempty"`
+	}
+
+	chatDelta struct {
+		Role    string  `json:"role,omitempty"`
+		Content *string `json:"content,omitempty"`
+	}
+	// OpenAI's schema lets neither logprobs nor usage of a chunk be null, so
+	// they are left out where there are none.
+	chatChunkChoice struct {
+		Index        int           `json:"index"`
+		Delta        chatDelta     `json:"delta"`
+		Logprobs     *chatLogprobs `json:"logprobs,omitempty"`
+		FinishReason *string       `json:"finish_reason"`
+	}
+	chatChunk struct {
+		answer
+		Choices []chatChunkChoice `json:"choices"`
+		Usage   *usageJSON        `json:"usage,omitempty"`
+		Extra   *extraJSON        `json:"shardnode,omitempty"`
+	}
+
+	chatLogprobs struct {
+		Content []chatLogprob `json:"content"`
+		Refusal []chatLogprob `json:"refusal"`
+	}
+	chatLogprob struct {
+		chatTop
+		Top []chatTop `json:"top_logprobs"`
+	}
+	chatTop struct {
+		Token   string  `json:"token"`
+		Logprob float64 `json:"logprob"`
+		Bytes   []int   `json:"bytes"`
+	}
+)
+
+func (f chatFormat) promptField() string { return "messages" }
+
+func (f chatFormat) open(choice int) any {
+	empty := ""
+	return f.chunkOf(chatChunkChoice{Index: choice, Delta: chatDelta{Role: "assistant", Content: &empty}})
+}
+
+func (f chatFormat) chunk(p piece) any {
+	c := chatChunkChoice{Index: p.choice, Logprobs: chatLogprobsOf(p.tokens), FinishReason: finishReason(p.finish)}
+	if p.finish == "" {
+		c.Delta.Content = &p.text
+	}
+	return f.chunkOf(c)
+}
+
+func (f chatFormat) chunkOf(c chatChunkChoice) chatChunk {
+	return chatChunk{answer: f.as("chat.completion.chunk"), Choices: []chatChunkChoice{c}}
+}
+
+func (f chatFormat) usage(u usageJSON, extra *extraJSON) any {
+	return chatChunk{answer: f.as("chat.completion.chunk"), Choices: []chatChunkChoice{}, Usage: &u, Extra: extra}
+}
+
+func (f chatFormat) whole(choices []grown, u usageJSON, extra *extraJSON) any {
+	out := chatAnswer{answer: f.as("chat.completion"), Usage: u, Extra: extra}
+	for i := range choices {
+		c := &choices[i]
+		out.Choices = append(out.Choices, chatChoice{
+			Index: i, Message: chatMessage{Role: "assistant", Content: c.text.String()},
+			Logprobs: chatLogprobsOf(c.tokens), FinishReason: finishReason(c.finish),
+		})
+	}
+	return out
+}
+
+// chatLogprobsOf returns nil for no tokens.
+func chatLogprobsOf(tokens []tokenLogprob) *chatLogprobs {
+	if len(tokens) == 0 {
+		return nil
+	}
+	out := &chatLogprobs{}
+	for _, t := range tokens {
+		l := chatLogprob{chatTop: chatTopOf(t), Top: []chatTop{}}
+		for _, top := range t.top {
+			l.Top = append(l.Top, chatTopOf(top))
+		}
+		out.Content = append(out.Content, l)
+	}
+	return out
+}
+
+func chatTopOf(t tokenLogprob) chatTop {
+	bytes := make([]int, len(t.bytes))
+	for i := range bytes {
+		bytes[i] = int(t.bytes[i])
+	}
+	return chatTop{Token: validText(t.bytes), Logprob: t.logprob, Bytes: bytes}
+}

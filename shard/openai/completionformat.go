@@ -1,0 +1,80 @@
+package openai
+
+// completionFormat makes completions. Chunks look like whole answers.
+type completionFormat struct{ answer }
+
+type (
+	completionChoice struct {
+		Index        int                 `json:"index"`
+		Text         string              `json:"text"`
+		Logprobs     *completionLogprobs `json:"logprobs"`
+		FinishReason *string             `json:"finish_reason"`
+	}
+	completionAnswer struct {
+		answer
+		Choices []completionChoice `json:"choices"`
+		Usage   *usageJSON         `json:"usage,omitempty"`
+		Extra   *extraJSON         `json:"shardnode,omitempty"`
+	}
+	completionLogprobs struct {
+		TextOffset    []int                `json:"text_offset"`
+		TokenLogprobs []float64            `json:"token_logprobs"`
+		Tokens        []string             `json:"tokens"`
+		TopLogprobs   []map[string]float64 `json:"top_logprobs"`
+	}
+)
+
+func (f completionFormat) promptField() string { return "prompt" }
+
+func (f completionFormat) open(int) any { return nil }
+
+func (f completionFormat) chunk(p piece) any {
+	return f.answerOf(completionChoice{
+		Index: p.choice, Text: p.text, Logprobs: completionLogprobsOf(p.tokens), FinishReason: finishReason(p.finish),
+	})
+}
+
+func (f completionFormat) answerOf(cs ...completionChoice) completionAnswer {
+	return completionAnswer{answer: f.as("text_completion"), Choices: append([]completionChoice{}, cs...)}
+}
+
+func (f completionFormat) usage(u usageJSON, extra *extraJSON) any {
+	out := f.answerOf()
+	out.Usage, out.Extra = &u, extra
+	return out
+}
+
+func (f completionFormat) whole(choices []grown, u usageJSON, extra *extraJSON) any {
+	out := f.answerOf()
+	out.Usage, out.Extra = &u, extra
+	for i := range choices {
+		c := &choices[i]
+		out.Choices = append(out.Choices, completionChoice{
+			Index: i, Text: c.text.String(), Logprobs: completionLogprobsOf(c.tokens), FinishReason: finishReason(c.finish),
+		})
+	}
+	return out
+}
+
+// completionLogprobsOf returns nil for no tokens. The chosen token is always
+// among the likeliest, as with OpenAI.
+func completionLogprobsOf(tokens []tokenLogprob) *completionLogprobs {
+	if len(tokens) == 0 {
+		return nil
+	}
+	out := &completionLogprobs{}
+	for _, t := range tokens {
+		text := validText(t.bytes)
+		top := map[string]float64{text: t.logprob}
+		for _, o := range t.top {
+			if name := validText(o.bytes); name != text {
+				top[name] = o.logprob
+			}
+		}
+		out.TextOffset = append(out.TextOffset, t.offset)
+		out.TokenLogprobs = append(out.TokenLogprobs, t.logprob)
+		out.Tokens = append(out.Tokens, text)
+		out.TopLogprobs = append(out.TopLogprobs, top)
+	}
+	return out
+}

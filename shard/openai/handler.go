@@ -1,0 +1,136 @@
+package openai
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The deadline of an earlier request on this connection ends here.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	if err := h.serve(w, r); err != nil {
+		writeError(w, err)
+	}
+}
+
+// serve answers r, or returns what is wrong with it.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) *apiError {
+	if err := h.mayEnter(w, r); err != nil {
+		return err
+	}
+	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+		preflight(w, r)
+		return nil
+	}
+	if r.URL.Path == "/health" {
+		return get(w, r, h.serveHealth)
+	}
+	if err := h.checkKey(r); err != nil {
+		return err
+	}
+	switch path := r.URL.Path; {
+	case path == "/v1/chat/completions":
+		return h.post(w, r, h.readChat)
+	case path == "/v1/completions":
+		return h.post(w, r, h.readCompletion)
+	case path == "/v1/models":
+		return get(w, r, h.serveModels)
+	case strings.HasPrefix(path, "/v1/models/"):
+		return get(w, r, h.serveModel)
+	}
+	e := invalid("", "unknown_url", "there is nothing at %s %s", r.Method, short([]byte(r.URL.Path)))
+	e.status = http.StatusNotFound
+	return e
+}
+
+func get(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request) *apiError) *apiError {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return wrongMethod(w, r, "GET, HEAD")
+	}
+	return serve(w, r)
+}
+
+func wrongMethod(w http.ResponseWriter, r *http.Request, allow string) *apiError {
+	w.Header().Set("Allow", allow)
+	e := invalid("", "method_not_allowed", "%s is not for %s, want %s", r.URL.Path, short([]byte(r.Method)), allow)
+	e.status = http.StatusMethodNotAllowed
+	return e
+}
+
+// post answers a request that generates; read makes the job of its body.
+func (h *Handler) post(w http.ResponseWriter, r *http.Request, read func([]byte) (*job, *apiError)) *apiError {
+	if r.Method != http.MethodPost {
+		return wrongMethod(w, r, http.MethodPost)
+	}
+	leave, err := h.admit()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	body, done, err := h.readBody(w, r)
+	if err != nil {
+		return err
+	}
+	defer done()
+	j, err := read(body)
+	if err != nil {
+		return err
+	}
+	j.asked = r.Header.Get("X-Shardnode") != ""
+	if j.stream {
+		return h.stream(w, r, j)
+	}
+	return h.whole(w, r, j)
+}
+
+// readChat makes the job of a chat request.
+func (h *Handler) readChat(body []byte) (*job, *apiError) {
+	req, err := parseChat(body)
+	if err != nil {
+		return nil, err
+	}
+	j, err := h.newJob(req.settings)
+	if err != nil {
+		return nil, err
+	}
+	j.format = chatFormat{newAnswer("chatcmpl-", j.target.ID)}
+	j.prepare = func() ([]prompt, error) {
+		p, err := chatPrompt(req, j.target.Text, time.Now())
+		return []prompt{p}, err
+	}
+	return j, nil
+}
+
+// readCompletion makes the job of a completion request.
+func (h *Handler) readCompletion(body []byte) (*job, *apiError) {
+	req, err := parseCompletion(body)
+	if err != nil {
+		return nil, err
+	}
+	j, err := h.newJob(req.settings)
+	if err != nil {
+		return nil, err
+	}
+	j.format = completionFormat{newAnswer("cmpl-", j.target.ID)}
+	j.prepare = func() ([]prompt, error) { return completionPrompts(req, j.target.Text) }
+	return j, nil
+}
+
+// newJob finds the model that s asks for.
+func (h *Handler) newJob(s settings) (*job, *apiError) {
+	m, err := h.model(s.model)
+	if err != nil {
+		return nil, err
+	}
+	if m.Text == nil {
+		return nil, unavailable("model_loading", "the model "+m.ID+" is not ready yet", 0)
+	}
+	if err := checkBias(s.sampling, m.Text.Tokenizer.Len()); err != nil {
+		return nil, err
+	}
+	return &job{settings: s, target: m}, nil
+}

@@ -1,0 +1,201 @@
+package openai
+
+import (
+	"context"
+	"math"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/pipeline"
+	"github.com/shardnode/shardnode/shard/sample"
+)
+
+// A prompt is one prompt of a request.
+type prompt struct {
+	ids  []shard.Token
+	echo string // text that comes before the answer
+}
+
+// A job is a request that has been read and whose model is known.
+type job struct {
+	settings
+	target Model
+	// prepare encodes the prompts; it may take a while.
+	prepare func() ([]prompt, error)
+	format  format
+	asked   bool      // for the shardnode object
+	waiting waitingOn // for the client's eyes
+}
+
+// A piece is what one choice of an answer grows by.
+type piece struct {
+	choice int
+	text   string
+	tokens []tokenLogprob  // only if asked for
+	finish generate.Finish // set on the last piece of a choice
+}
+
+// A tokenLogprob is a token of an answer with its log-probability.
+type tokenLogprob struct {
+	bytes   string
+	logprob float64
+	top     []tokenLogprob // without top
+	// offset is the number of characters of the choice before the token.
+	offset int
+}
+
+// An outcome is what a job did.
+type outcome struct {
+	promptTokens, cachedTokens, answerTokens int
+
+	times  generate.Times // of the first choice
+	stats  pipeline.Stats
+	queued time.Duration
+}
+
+// waitingOn says what a request waits for. It is written by the goroutine that
+// generates and read by the one that writes.
+type waitingOn struct{ what atomic.Pointer[string] }
+
+func (w *waitingOn) set(what string) { w.what.Store(&what) }
+
+func (w *waitingOn) String() string {
+	if p := w.what.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// run waits for j's turn, opens a session and generates all choices, one after
+// another. emit gets every piece as it comes; an error of it ends the job.
+func (h *Handler) run(ctx context.Context, j *job, emit func(piece) error) (out outcome, err error) {
+	began := time.Now()
+	j.waiting.set("its turn")
+	release, err := h.turn(ctx)
+	if err != nil {
+		return out, err
+	}
+	defer release()
+	out.queued = time.Since(began)
+	prompts, err := j.prepare()
+	if err != nil {
+		return out, err
+	}
+	longest := 0
+	for _, p := range prompts {
+		longest = max(longest, len(p.ids))
+		out.promptTokens += len(p.ids)
+	}
+	most := j.target.ContextTokens
+	if longest >= most {
+		return out, invalid(j.format.promptField(), "context_length_exceeded",
+			"the prompt has %d tokens, the model's context is %d with the answer: shorten it", longest, most)
+	}
+	tokens := j.maxTokens
+	if tokens == 0 {
+		tokens = h.cfg.DefaultTokens
+	}
+	room := longest + min(tokens, most-longest)
+	j.waiting.set("a route")
+	sess, err := h.cfg.Backend.Open(ctx, OpenRequest{Model: j.target.ID, Tokens: room, Waiting: j.waiting.set})
+	if err != nil {
+		return out, err
+	}
+	defer func() {
+		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer stop()
+		out.stats = sess.Close(ctx)
+	}()
+	j.waiting.set("the first token")
+	tl := generate.NewTimeline(j.target.Text, sess, room)
+	for i, p := range prompts {
+		for k := range j.choices {
+			c := &choice{job: j, index: i*j.choices + k, emit: emit}
+			if err := c.run(ctx, tl, p, uint64(k), tokens, &out); err != nil {
+				return out, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// A choice is one answer under way.
+type choice struct {
+	job   *job
+	index int
+	emit  func(piece) error
+	chars int // emitted so far
+}
+
+// run generates the choice. Choices of one prompt differ by their seed.
+func (c *choice) run(ctx context.Context, tl *generate.Timeline, p prompt, seed uint64, tokens int, out *outcome) error {
+	j := c.job
+	if p.echo != "" {
+		if err := c.add(p.echo, nil, ""); err != nil {
+			return err
+		}
+	}
+	params := j.sampling
+	params.Seed += seed
+	answer, err := tl.Run(ctx, generate.Request{
+		Prompt: p.ids, MaxTokens: tokens, Sampling: params, Stop: j.stop, IgnoreEnd: j.ignoreEnd,
+		Progress: j.progress,
+	}, c.token)
+	out.answerTokens += len(answer.IDs)
+	if c.index == 0 {
+		out.times = answer.Times
+		out.cachedTokens = max(0, len(p.ids)-answer.Times.PromptTokens)
+	}
+	if err != nil {
+		return err
+	}
+	return c.add("", nil, answer.Finish)
+}
+
+// token takes one token of the answer.
+func (c *choice) token(t generate.Token) error {
+	j := c.job
+	var tokens []tokenLogprob
+	// An end token is no part of the text, and -1 is no token.
+	if j.sampling.Logprobs && t.ID >= 0 && (j.ignoreEnd || !j.target.Text.Tokenizer.IsEnd(t.ID)) {
+		tokens = []tokenLogprob{c.logprobs(t.Logprobs)}
+	}
+	if t.Text == "" && len(tokens) == 0 {
+		return nil
+	}
+	return c.add(t.Text, tokens, "")
+}
+
+func (c *choice) add(text string, tokens []tokenLogprob, finish generate.Finish) error {
+	c.chars += utf8.RuneCountInString(text)
+	return c.emit(piece{choice: c.index, text: text, tokens: tokens, finish: finish})
+}
+
+// progress tells the client how far a long prompt is.
+func (j *job) progress(done, total int) {
+	if total > 1 {
+		j.waiting.set("the prompt, " + itoa(done) + " of " + itoa(total) + " tokens")
+	}
+}
+
+func (c *choice) logprobs(l sample.Logprobs) tokenLogprob {
+	out := c.logprob(l.Chosen)
+	for _, t := range l.Top {
+		out.top = append(out.top, c.logprob(t))
+	}
+	return out
+}
+
+// leastLogprob stands for minus infinity, which JSON has not; OpenAI's value.
+const leastLogprob = -9999
+
+func (c *choice) logprob(l sample.Logprob) tokenLogprob {
+	p := max(l.Logprob, leastLogprob)
+	if math.IsNaN(p) {
+		p = leastLogprob
+	}
+	return tokenLogprob{bytes: c.job.target.Text.Tokenizer.Piece(l.ID), logprob: p, offset: c.chars}
+}
