@@ -1,0 +1,100 @@
+# The habits of this repository. `make` is what must pass before a commit.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+
+BIN      := $(CURDIR)/bin
+PKG      ?= ./...
+FUZZTIME ?= 20s
+
+# Pinned tools. bin/NAME is rebuilt when its pin moves.
+golangci-lint := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+protoc-gen-go := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+deadcode      := golang.org/x/tools/cmd/deadcode@v0.52.0
+TOOLS         := golangci-lint protoc-gen-go deadcode
+PROTOC        := 3.21.12 # its version stands in the generated files
+
+# Systems that members run.
+SYSTEMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+# Files that `make gen` writes.
+GENERATED := transport/wirepb/*.pb.go tensorio/vec/kernels_amd64.* tensorio/quant/mul_amd64.*
+
+.PHONY: all
+all: format lint test
+
+.PHONY: help
+help: ## lists the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+stamp = $(BIN)/.$(1)@$(lastword $(subst @, ,$($(1))))
+
+.PHONY: tools
+tools: $(foreach t,$(TOOLS),$(call stamp,$(t))) ## installs the pinned tools into bin/
+
+define install
+$(call stamp,$(1)):
+	@mkdir -p $(BIN) && rm -f $(BIN)/.$(1)@*
+	GOBIN=$(BIN) GOFLAGS= go install $($(1))
+	@touch $$@
+endef
+$(foreach t,$(TOOLS),$(eval $(call install,$(t))))
+
+.PHONY: format
+format: $(call stamp,golangci-lint) ## formats every Go file
+	$(BIN)/golangci-lint fmt ./...
+
+.PHONY: lint
+lint: $(call stamp,golangci-lint) ## runs the linters of .golangci.yml
+	$(BIN)/golangci-lint run ./...
+
+.PHONY: test
+test: ## runs all tests
+	go test ./...
+
+.PHONY: arch
+arch: ## tests the architecture: floors, doors, comments, lengths
+	go test -count=1 -run '^TestArchitecture' ./cmd/shardnode
+
+.PHONY: race
+race: ## runs all tests, shuffled, under the race detector
+	go test -race -shuffle=on ./...
+
+.PHONY: fuzz
+fuzz: ## runs every fuzz target for FUZZTIME, those of PKG only if given
+	@go list -f '{{.Dir}}' $(PKG) | while read -r dir; do \
+		{ grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null || true; } | while read -r _ name; do \
+			echo "== $${dir#$(CURDIR)/} $$name"; \
+			(cd "$$dir" && go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) . </dev/null) || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## runs the benchmarks of PKG six times into bench.txt
+	go test -run '^$$' -bench . -benchmem -count 6 $(PKG) | tee bench.txt
+
+.PHONY: gen
+gen: $(call stamp,protoc-gen-go) ## writes all generated code from scratch
+	@protoc --version | grep -qFx 'libprotoc $(strip $(PROTOC))' || \
+		{ echo "make gen needs protoc $(strip $(PROTOC)): apt-get install protobuf-compiler" >&2; exit 1; }
+	protoc --plugin=$(BIN)/protoc-gen-go --go_out=. --go_opt=paths=source_relative transport/wirepb/*.proto
+	go generate ./...
+	cd tensorio/gen && go run . -out ../quant/mul_amd64.s -stubs ../quant/mul_amd64.go -pkg quant
+
+.PHONY: gen-check
+gen-check: ## fails if make gen changes a file
+	@before=$$(sha256sum $(GENERATED)); $(MAKE) gen; \
+		sha256sum --quiet -c <<<"$$before" || \
+		{ echo "generated files were out of date and are new now: commit them" >&2; exit 1; }
+
+.PHONY: cross
+cross: ## builds and vets for every system that members run
+	@for system in $(SYSTEMS); do \
+		echo "== $$system"; \
+		export CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/}; \
+		go build ./... && go vet ./...; \
+	done
+
+.PHONY: deadcode
+deadcode: $(call stamp,deadcode) ## fails if a function cannot be reached
+	@out=$$($(BIN)/deadcode -test ./...); [ -z "$$out" ] || { echo "$$out"; exit 1; }
