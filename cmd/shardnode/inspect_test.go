@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/shardnode/shardnode/tensorio"
+	"github.com/shardnode/shardnode/tensorio/gguf"
+)
+
+func TestInspectSaysWhatTheStoryModelIs(t *testing.T) {
+	var got inspectJSON
+	if err := json.Unmarshal([]byte(mustCommand(t, "inspect", "story", "--json")), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Architecture != "llama" || got.Layers != 6 || len(got.LayerBytes) != 6 || got.Context != 1024 || got.Vocab != 2048 {
+		t.Errorf("inspect says %+v", got)
+	}
+	if got.Types["F16"] != 43 || got.Types["F32"] != 13 || got.Params != 4066560 {
+		t.Errorf("inspect says types %v and %d parameters", got.Types, got.Params)
+	}
+	sum := got.EmbedBytes + got.HeadBytes
+	if got.Tied {
+		sum -= got.EmbedBytes
+	}
+	for _, n := range got.LayerBytes {
+		sum += n
+	}
+	if sum != got.Bytes {
+		t.Errorf("layers, embedding and head have %d bytes, all tensors %d", sum, got.Bytes)
+	}
+	if !got.Runs || got.Why != "" || got.Memory == nil || !got.ChatTemplate {
+		t.Errorf("inspect says the model does not run: %+v", got)
+	}
+	people := mustCommand(t, "inspect", "story", "--metadata")
+	for _, text := range []string{"architecture   llama", "layers         6", "F16", "runs here      yes", "  general.architecture = "} {
+		if !strings.Contains(people, text) {
+			t.Errorf("inspect says\n%s\nwant it to mention %q", people, text)
+		}
+	}
+}
+
+func TestInspectNamesAModelThatCannotRun(t *testing.T) {
+	meta := gguf.NewMeta()
+	for key, value := range map[string]any{"general.architecture": "lama", "lama.context_length": uint32(99), "lama.block_count": uint32(1)} {
+		if err := meta.Set(key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "odd.gguf")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = gguf.Write(file, meta, []tensorio.Tensor{
+		{Name: "token_embd.weight", Type: tensorio.F32, Shape: []int{3, 2}, Data: make([]byte, 24)},
+		{Name: "blk.0.attn_norm.weight", Type: tensorio.F32, Shape: []int{2}, Data: make([]byte, 8)},
+	})
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got inspectJSON
+	if err := json.Unmarshal([]byte(mustCommand(t, "inspect", path, "--json")), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Runs || !strings.Contains(got.Why, "llama") || got.Context != 99 || got.Vocab != 3 || got.Layers != 1 || got.Memory != nil {
+		t.Errorf("inspect says %+v, want a model that can't run and the nearest architecture", got)
+	}
+	if people := mustCommand(t, "inspect", path); !strings.Contains(people, "runs here      no: ") {
+		t.Errorf("inspect says\n%s\nwant it to say that the model does not run here", people)
+	}
+}
+
+func TestInspectRefusesADamagedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bad.gguf")
+	if err := os.WriteFile(path, []byte("GGUF\x03\x00\x00\x00\xff\xff\xff\xff"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantFailure(t, exitFailed, []string{"inspect", path}, "bad.gguf")
+	wantFailure(t, exitFailed, []string{"inspect", filepath.Join(t.TempDir(), "none.gguf")}, "none.gguf", "hint: ")
+	wantFailure(t, exitUsage, []string{"inspect"}, "hint: ")
+}
