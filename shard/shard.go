@@ -172,10 +172,13 @@ func (e *StageError) Error() string {
 	case who == "":
 		who = e.Peer.Short()
 	}
-	if e.Text == "" {
-		return fmt.Sprintf("peer %s, layers %v: %v", who, e.Span, e.Code)
+	if e.Span.Len() > 0 {
+		who += fmt.Sprintf(", layers %v", e.Span)
 	}
-	return fmt.Sprintf("peer %s, layers %v: %v: %s", who, e.Span, e.Code, e.Text)
+	if e.Text == "" {
+		return fmt.Sprintf("peer %s: %v", who, e.Code)
+	}
+	return fmt.Sprintf("peer %s: %v: %s", who, e.Code, e.Text)
 }
 
 // CodeOf returns the code of the [StageError] in err's chain, [Internal] if

@@ -1,9 +1,111 @@
 package main
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 
-// runInSwarm answers with the member of this home, if one runs. It reports
-// false when none does.
-func (a *app) runInSwarm(ctx context.Context, f *runFlags, ref, prompt string) (bool, error) {
-	return false, nil
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/chat"
+	"github.com/shardnode/shardnode/shard/sample"
+)
+
+// runInSwarm answers with the member of this home, if one runs and its swarm
+// serves the model. It reports false when not: this machine does it then.
+func (a *app) runInSwarm(ctx context.Context, f *runFlags, params sample.Params, ref, prompt string) (bool, error) {
+	if f.peers != 0 || f.split != "auto" {
+		return false, nil // the user says where
+	}
+	c, err := a.dialControl()
+	if err != nil {
+		return false, nil // no member: this machine alone
+	}
+	var st statusJSON
+	if err := c.call(ctx, "GET", "/ps", nil, &st); err != nil {
+		return false, nil // it is just starting or ending
+	}
+	name := (&modelFile{ref: ref}).name()
+	if len(st.Models) == 0 || st.Models[0].Model != name {
+		return false, nil
+	}
+	req := generateJSON{Model: name, MaxTokens: f.maxTokens, Sampling: params, Stop: f.stop}
+	switch {
+	case f.ids != "":
+		ids, err := parseIDs("ids", f.ids, maxVocab)
+		if err != nil {
+			return true, err
+		}
+		req.IDs = ids
+	case f.raw:
+		req.Raw, req.Prompt = true, prompt
+	default:
+		if f.system != "" {
+			req.Messages = append(req.Messages, chat.Message{Role: "system", Content: f.system})
+		}
+		req.Messages = append(req.Messages, chat.Message{Role: "user", Content: prompt})
+	}
+	res, err := a.stream(ctx, c, req, f.outputFlags)
+	if err == nil && !f.json {
+		a.summary(res)
+		a.notify("over %s", routeText(res.Route))
+	}
+	return true, err
+}
+
+// maxVocab is above every vocabulary; the member checks against its own.
+const maxVocab = 1 << 24
+
+// routeText returns a route for people.
+func routeText(route []stageJSON) string {
+	text := ""
+	for i, s := range route {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf("%s layers %d-%d", s.Name, s.Start, s.End)
+	}
+	return text
+}
+
+// stream asks a member for an answer and prints it as it comes.
+func (a *app) stream(ctx context.Context, c *controlClient, req generateJSON, out outputFlags) (answerJSON, error) {
+	resp, err := c.send(ctx, "POST", "/generate", req)
+	if err != nil {
+		return answerJSON{}, err
+	}
+	defer resp.Body.Close()
+	pieces := map[shard.Token]string{}
+	pr := &printer{app: a, flags: out, tokens: func(t shard.Token) string { return pieces[t] }}
+	lines := json.NewDecoder(resp.Body)
+	for {
+		var e eventJSON
+		if err := lines.Decode(&e); err != nil {
+			if ctx.Err() != nil {
+				return answerJSON{}, context.Cause(ctx)
+			}
+			if errors.Is(err, io.EOF) {
+				err = errors.New("it ended")
+			}
+			return answerJSON{}, fmt.Errorf("the member of this home broke off: %w", err)
+		}
+		if e.Token != nil {
+			pieces[e.Token.ID] = e.Piece
+			if err := pr.token(*e.Token); err != nil {
+				return answerJSON{}, err
+			}
+			continue
+		}
+		if e.Answer == nil {
+			continue
+		}
+		res := *e.Answer
+		res.Logprobs = pr.logprobs
+		if e.Failed != nil {
+			res.Error, res.FinishReason = e.Failed.Error, "error"
+			return res, errors.Join(e.Failed.err(), pr.end(res))
+		}
+		return res, pr.end(res)
+	}
 }

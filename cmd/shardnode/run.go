@@ -115,7 +115,7 @@ func (a *app) run(ctx context.Context, f *runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	if used, err := a.runInSwarm(ctx, f, args[0], prompt); used {
+	if used, err := a.runInSwarm(ctx, f, params, args[0], prompt); used {
 		return err
 	}
 	p, err := openPlace(ctx, args[0], c)

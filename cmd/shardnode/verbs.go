@@ -5,12 +5,20 @@ import "github.com/spf13/cobra"
 // verbs returns every verb, each built in its own file.
 func (a *app) verbs() []*cobra.Command {
 	return []*cobra.Command{
+		a.completionCommand(),
+		a.configCommand(),
 		a.demoCommand(),
+		a.drainCommand(),
 		a.inspectCommand(),
+		a.inviteCommand(),
+		a.joinCommand(),
 		a.memberCommand(),
+		a.psCommand(),
 		a.runCommand(),
 		a.scoreCommand(),
+		a.serveCommand(),
 		a.templateCommand(),
 		a.tokenizeCommand(),
+		a.versionCommand(),
 	}
 }

@@ -271,7 +271,7 @@ func (m *Member) know(manifest *weights.Manifest, name string) error {
 	if span := m.cfg.Pinned; int(span.End) > cfg.Layers {
 		return fmt.Errorf("--layers %d:%d: the model has %d layers", span.Start, span.End, cfg.Layers)
 	}
-	about := &About{Name: name, ID: manifest.ID(), Manifest: manifest, Config: cfg, Text: text}
+	about := &About{Name: name, ID: manifest.ID(), Manifest: manifest, Config: cfg, Text: text, Since: time.Now()}
 	m.set(func() { m.about = about })
 	return nil
 }

@@ -105,6 +105,7 @@ type About struct {
 	Manifest *weights.Manifest
 	Config   model.Config
 	Text     *generate.Text
+	Since    time.Time // when this member learned of it
 }
 
 // Start makes a member of cfg.Node and returns at once; the member finds its
@@ -130,7 +131,7 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 		m.node.Close()
 		return nil, err
 	}
-	cfg.Node.Handle(hop.Protocol, func(ctx context.Context, s *transport.Stream) { m.node.Serve(ctx, s, s.Peer(), s.RTT()) })
+	cfg.Node.Handle(hop.Protocol, func(ctx context.Context, s *transport.Stream) { m.node.Serve(ctx, s, s.Peer()) })
 	cfg.Node.Handle(weightsProtocol, func(ctx context.Context, s *transport.Stream) {
 		if err := m.server.Serve(ctx, s); err != nil {
 			cfg.Logger.Debug().Stringer("peer", s.Peer()).Err(err).Msg("weights stream ended")

@@ -1,0 +1,410 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/shardnode/shardnode/scheduler/gossip"
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/member"
+	"github.com/shardnode/shardnode/shard/openai"
+	"github.com/shardnode/shardnode/transport"
+)
+
+// A server is a member that runs in this process: its place in the swarm, the
+// HTTP API, and the control socket by which other commands of the home reach
+// it.
+type server struct {
+	app    *app
+	flags  *serveFlags
+	log    zerolog.Logger
+	pinned shard.Span
+	named  func(flag string) bool // whether the user gave a flag
+
+	identity transport.Identity
+	admitter *transport.Admitter // nil unless this home founded the swarm
+	node     *transport.Node
+	file     *modelFile // nil without an own copy
+	member   *member.Member
+	api      net.Listener
+	control  net.Listener
+	keyFile  string
+	drain    chan struct{} // closed when `drain` asks to leave
+	drained  sync.Once
+	servers  sync.WaitGroup
+	closers  []func()
+}
+
+// Files in the home.
+const (
+	controlFile = "control.sock"
+	apiKeyFile  = "api-key"
+	seedsFile   = "swarm/seeds.json"
+	cacheFolder = "cache"
+)
+
+// start brings everything up; the member loads its layers after that.
+func (s *server) start(ctx context.Context, inv transport.Invitation) error {
+	s.drain = make(chan struct{})
+	if err := s.app.makeHome(); err != nil {
+		return err
+	}
+	// The control socket first: it says whether a member runs here already.
+	if err := s.openControl(); err != nil {
+		return err
+	}
+	var err error
+	if s.identity, err = transport.LoadIdentity(s.app.home); err != nil {
+		return err
+	}
+	if s.flags.model != "" {
+		if s.file, err = openModel(s.flags.model); err != nil {
+			return err
+		}
+		s.onClose(func() { _ = s.file.Close() })
+	}
+	membership, err := s.belong(ctx, inv)
+	if err != nil {
+		return err
+	}
+	if err := s.openPorts(membership); err != nil {
+		return err
+	}
+	return s.startMember(ctx, inv)
+}
+
+// belong returns this peer's membership: from the invitation, from the home,
+// or of a swarm that is founded now.
+func (s *server) belong(ctx context.Context, inv transport.Invitation) (transport.Membership, error) {
+	home := s.app.home
+	if inv.Uses > 0 {
+		m, err := transport.LoadMembership(home)
+		if err == nil && m.Swarm() == inv.Swarm && time.Until(m.NotAfter) > 0 {
+			return m, s.saveSeeds(inv) // it has joined before
+		}
+		if key, err := transport.LoadSwarmKey(home); err == nil && key.ID() != inv.Swarm {
+			return m, hint(fmt.Errorf("this home founded the swarm %v, the invitation is to %v", key.ID(), inv.Swarm),
+				"give another folder with --home: a home belongs to one swarm")
+		}
+		m, err = transport.Join(ctx, transport.JoinConfig{Identity: s.identity, Invitation: inv, Name: memberName(s.flags.name)})
+		if err != nil {
+			return m, explainJoin(err, inv)
+		}
+		return m, errors.Join(m.Save(home), s.saveSeeds(inv))
+	}
+	m, err := transport.LoadMembership(home)
+	if err == nil {
+		key, keyErr := transport.LoadSwarmKey(home)
+		if keyErr == nil && key.ID() == m.Swarm() {
+			return m, s.admit(key)
+		}
+		return m, nil
+	}
+	if !errors.Is(err, transport.ErrNoSwarm) {
+		return m, err
+	}
+	key, err := transport.LoadSwarmKey(home)
+	if errors.Is(err, transport.ErrNoSwarm) {
+		key = transport.NewSwarmKey()
+		err = key.Save(home)
+	}
+	if err != nil {
+		return m, err
+	}
+	if m, err = key.Issue(s.identity.Public(), transport.RoleServe|transport.RoleClient, founderLife); err != nil {
+		return m, err
+	}
+	return m, errors.Join(m.Save(home), s.admit(key))
+}
+
+// founderLife is how long a founder's own membership lasts.
+const founderLife = 10 * 365 * 24 * time.Hour
+
+func (s *server) admit(key transport.SwarmKey) error {
+	var err error
+	s.admitter, err = transport.NewAdmitter(s.app.home, key)
+	return err
+}
+
+// explainJoin adds to the error of a join what to do.
+func explainJoin(err error, inv transport.Invitation) error {
+	if refused, ok := errors.AsType[*transport.RefusedError](err); ok {
+		return hint(fmt.Errorf("the swarm refused: %w", refused), "ask the member that invited you for a new invitation")
+	}
+	return hint(fmt.Errorf("no member answered at %v: %w", inv.Addrs, err),
+		"is the inviting member running, and reachable from here? One on loopback is reached from its own machine only: serve --listen 0.0.0.0:PORT there")
+}
+
+// A seedJSON is a member to gossip with first, as it is kept in the home.
+type seedJSON struct {
+	Peer  string   `json:"peer"`
+	Addrs []string `json:"addrs"`
+}
+
+func (s *server) saveSeeds(inv transport.Invitation) error {
+	seed := seedJSON{Peer: inv.Inviter.String()}
+	for _, a := range inv.Addrs {
+		seed.Addrs = append(seed.Addrs, a.String())
+	}
+	b, err := json.Marshal([]seedJSON{seed})
+	if err != nil {
+		return err
+	}
+	return writeWhole(filepath.Join(s.app.home, seedsFile), b, 0o600)
+}
+
+// seeds returns the members to gossip with first.
+func (s *server) seeds() ([]gossip.Seed, error) {
+	path := filepath.Join(s.app.home, seedsFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var kept []seedJSON
+	if err == nil {
+		err = json.Unmarshal(b, &kept)
+	}
+	if err != nil {
+		return nil, hint(fmt.Errorf("members to join through, %s: %w", path, err), "remove the file and join again with an invitation")
+	}
+	var out []gossip.Seed
+	for _, k := range kept {
+		peer, err := shard.ParsePeerID(k.Peer)
+		if err != nil {
+			return nil, fmt.Errorf("members to join through, %s: %w", path, err)
+		}
+		out = append(out, gossip.Seed{Peer: peer, Addrs: parseAddrs(k.Addrs)})
+	}
+	return out, nil
+}
+
+// openPorts opens the UDP port of the swarm and the TCP port of the API.
+func (s *server) openPorts(membership transport.Membership) error {
+	var err error
+	if s.api, err = listenTCP(s.flags.api, s.named("api")); err != nil {
+		return err
+	}
+	s.onClose(func() { _ = s.api.Close() })
+	s.node, err = transport.Listen(transport.Config{
+		Identity: s.identity, Membership: membership, ListenAddr: s.flags.listen, Admitter: s.admitter, Logger: s.log,
+	})
+	if err != nil {
+		return hint(err, "choose another address with --listen")
+	}
+	s.onClose(func() { _ = s.node.Close() })
+	return nil
+}
+
+// startMember starts the member, the API and the control socket's answers.
+func (s *server) startMember(ctx context.Context, inv transport.Invitation) error {
+	seeds, err := s.seeds()
+	if err != nil {
+		return err
+	}
+	cfg := member.Config{
+		Node: s.node, Name: memberName(s.flags.name), Seeds: seeds, Model: inv.ModelID, ModelName: inv.Model,
+		CacheDir: filepath.Join(s.app.home, cacheFolder), Pinned: s.pinned,
+		MemoryBytes: cmp.Or(int64(s.flags.memory), freeMemory()), KVBytes: int64(s.flags.kv), Threads: s.flags.threads,
+		Client: s.flags.client, Notify: s.notify, Logger: s.log,
+	}
+	if s.file != nil {
+		cfg.File = s.file.File
+		if inv.ModelID.IsZero() {
+			cfg.ModelName = s.file.name()
+		}
+	}
+	if s.member, err = member.Start(background(ctx), cfg); err != nil {
+		return err
+	}
+	s.onClose(s.member.Close)
+	if err := s.serveAPI(); err != nil {
+		return err
+	}
+	s.serveControl()
+	s.hello()
+	return nil
+}
+
+// serveAPI answers HTTP with the key in the home.
+func (s *server) serveAPI() error {
+	s.keyFile = filepath.Join(s.app.home, apiKeyFile)
+	key, err := apiKey(s.keyFile)
+	if err != nil {
+		return err
+	}
+	h, err := openai.New(openai.Config{Backend: backend{s}, Key: key, AllowOrigins: s.flags.allowOrigins, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	s.serveHTTP(openai.NewServer(h, s.log), s.api)
+	return nil
+}
+
+// serveHTTP serves on l until the server closes.
+func (s *server) serveHTTP(srv *http.Server, l net.Listener) {
+	s.servers.Go(func() {
+		if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			s.log.Error().Err(err).Msg("http server ended")
+		}
+	})
+	s.onClose(func() { _ = srv.Close() })
+}
+
+// apiKey returns the key in the file, and makes both when they are missing.
+func apiKey(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err == nil && strings.TrimSpace(string(b)) != "" {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("API key %s: %w", path, unwrapPath(err))
+	}
+	var random [24]byte
+	rand.Read(random[:])
+	key := "sk-" + hex.EncodeToString(random[:])
+	return key, writeWhole(path, []byte(key+"\n"), 0o600)
+}
+
+// hello says what runs where, and how others get in.
+func (s *server) hello() {
+	for _, r := range s.node.Addrs() {
+		s.notify("member %s (%s) listens on udp %v, reachable from %s", memberName(s.flags.name), s.identity.ID().Short(), r.Addr, r.Scope)
+	}
+	s.notify("HTTP API on http://%v/v1, key in %s", s.api.Addr(), s.keyFile)
+	if s.admitter == nil {
+		return
+	}
+	inv, err := s.invite(transport.InviteSpec{Uses: 8})
+	if err != nil {
+		s.notify("no invitation: %v", err)
+		return
+	}
+	s.notify("to let others in, within a day: shardnode join %v", inv)
+	fmt.Fprintf(s.app.stdout, "%v\n", inv)
+}
+
+// invite makes an invitation with this member's addresses and model.
+func (s *server) invite(spec transport.InviteSpec) (transport.Invitation, error) {
+	if s.admitter == nil {
+		return transport.Invitation{}, hint(errors.New("this member did not found the swarm, and only the founder can invite"),
+			"ask on the machine where the swarm was founded")
+	}
+	spec.Inviter = s.identity.ID()
+	for _, r := range s.node.Addrs() {
+		spec.Addrs = append(spec.Addrs, r.Addr)
+	}
+	if about := s.member.Status().Model; about != nil {
+		spec.Model, spec.ModelID = about.Name, about.ID
+	}
+	return s.admitter.Invite(spec)
+}
+
+// notify tells a person something.
+func (s *server) notify(format string, args ...any) {
+	if s.flags.logFormat == "json" {
+		s.log.Info().Msg(fmt.Sprintf(format, args...))
+		return
+	}
+	s.app.notify(format, args...)
+}
+
+// readyJSON is what --ready-file gets.
+type readyJSON struct {
+	Peer       string `json:"peer"`
+	Name       string `json:"name"`
+	PID        int    `json:"pid"`
+	Addr       string `json:"addr"`
+	API        string `json:"api"`
+	APIKeyFile string `json:"api_key_file"`
+}
+
+// run waits until the member must leave, and leaves well.
+func (s *server) run(ctx context.Context) error {
+	failed := make(chan error, 1)
+	s.servers.Go(func() {
+		if err := s.whenReady(ctx); err != nil && ctx.Err() == nil {
+			failed <- err
+			return
+		}
+		failed <- s.member.Failed(ctx)
+	})
+	select {
+	case err := <-failed:
+		if ctx.Err() == nil {
+			return s.explainFailure(err)
+		}
+	case <-ctx.Done():
+	case <-s.drain:
+	}
+	s.notify("leaving: %d sessions finish first, Ctrl-C leaves at once", s.member.Status().Sessions)
+	bounded, stop := context.WithTimeout(background(ctx), s.flags.drainTimeout)
+	defer stop()
+	if err := s.member.Drain(bounded); err != nil {
+		s.notify("left with sessions cut off: %v", err)
+	}
+	return nil
+}
+
+// whenReady writes the ready file once the member can serve.
+func (s *server) whenReady(ctx context.Context) error {
+	var err error
+	if s.flags.client {
+		_, err = s.member.WaitAbout(ctx)
+	} else {
+		err = s.member.WaitServing(ctx)
+	}
+	if err != nil || s.flags.readyFile == "" {
+		return err
+	}
+	b, err := json.Marshal(readyJSON{
+		Peer: s.identity.ID().String(), Name: memberName(s.flags.name), PID: os.Getpid(),
+		Addr: dialable(s.node.Addr()), API: "http://" + s.api.Addr().String() + "/v1", APIKeyFile: s.keyFile,
+	})
+	if err != nil {
+		return err
+	}
+	return writeWhole(s.flags.readyFile, append(b, '\n'), 0o644)
+}
+
+// dialable returns addr with loopback in place of "any address".
+func dialable(addr netip.AddrPort) string {
+	if addr.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), addr.Port()).String()
+	}
+	return addr.String()
+}
+
+// explainFailure adds to why a member can't serve what to do.
+func (s *server) explainFailure(err error) error {
+	if big, ok := member.IsTooBig(err); ok {
+		return hint(err, "raise --memory by %s, or let more members join: each takes a share", mib(big.NeedBytes-big.LimitBytes))
+	}
+	return err
+}
+
+// onClose adds something to undo.
+func (s *server) onClose(f func()) { s.closers = append(s.closers, f) }
+
+// close undoes everything, last first.
+func (s *server) close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.closers[i]()
+	}
+	s.servers.Wait()
+}
