@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -143,10 +144,21 @@ func nonNil(ids []shard.Token) []shard.Token {
 
 // printJSON prints v on one line.
 func (a *app) printJSON(v any) error {
+	b, err := jsonLine(v)
+	if err != nil {
+		return err
+	}
+	_, err = a.stdout.Write(b)
+	return err
+}
+
+// jsonLine returns v as one line of JSON. Next-line characters are escaped, as
+// package json does with the other ends of lines, because many readers end a
+// line there.
+func jsonLine(v any) ([]byte, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
+		return nil, fmt.Errorf("encode the answer: %w", err)
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s\n", b)
-	return err
+	return append(bytes.ReplaceAll(b, []byte("\u0085"), []byte(`\u0085`)), '\n'), nil
 }

@@ -35,7 +35,7 @@ stream between them.`,
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.PersistentFlags().StringVar(&a.home, "home", "", "folder of identity, swarms and logs (default: see `shardnode config`)")
+	root.PersistentFlags().StringVar(&a.home, "home", "", "`folder` of identity, swarms and logs (default: see shardnode config)")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return a.applySettings(cmd) }
 	root.AddCommand(a.verbs()...)
 	for _, c := range root.Commands() {

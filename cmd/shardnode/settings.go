@@ -39,7 +39,8 @@ func envName(flag string) string {
 func configKey(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 
 // notSettings are flags that belong to one command line alone.
-var notSettings = []string{"help", "json", "home", "ids", "kill", "decode", "save"}
+var notSettings = []string{"help", "json", "home", "ids", "kill", "decode", "save",
+	"text", "file", "lines", "messages", "tools", "vars", "now"}
 
 // applySettings fills flags that were not given from the environment, then
 // from config.toml in the home.
@@ -57,19 +58,52 @@ func (a *app) applySettings(cmd *cobra.Command) error {
 		if failed != nil || f.Changed || slices.Contains(notSettings, f.Name) {
 			return
 		}
-		value, from := os.Getenv(envName(f.Name)), envName(f.Name)
-		if value == "" {
-			v, ok := config[configKey(f.Name)]
-			if !ok {
-				return
-			}
-			value, from = fmt.Sprint(v), a.configPath()+": "+configKey(f.Name)
-		}
-		if err := f.Value.Set(value); err != nil {
-			failed = usage("%s: %q: %v", from, value, err)
+		if v, ok := lookUp(f.Name, config); ok {
+			failed = v.set(a, f)
 		}
 	})
 	return failed
+}
+
+// A given is a setting's value that is not on the command line.
+type given struct {
+	values []string
+	from   origin
+	name   string // of the variable or key
+}
+
+// lookUp returns the value of a flag in the environment, else in config.
+func lookUp(flag string, config map[string]any) (given, bool) {
+	if value := os.Getenv(envName(flag)); value != "" {
+		return given{[]string{value}, fromEnv, envName(flag)}, true
+	}
+	v, ok := config[configKey(flag)]
+	if !ok {
+		return given{}, false
+	}
+	g := given{nil, fromConfig, configKey(flag)}
+	if list, ok := v.([]any); ok {
+		for _, x := range list {
+			g.values = append(g.values, fmt.Sprint(x))
+		}
+		return g, true
+	}
+	g.values = []string{fmt.Sprint(v)}
+	return g, true
+}
+
+// set gives f the value.
+func (g given) set(a *app, f *pflag.Flag) error {
+	for _, value := range g.values {
+		if err := f.Value.Set(value); err != nil {
+			where := g.name
+			if g.from == fromConfig {
+				where = a.configPath() + ": " + g.name
+			}
+			return usage("%s: %q: %v", where, value, err)
+		}
+	}
+	return nil
 }
 
 // configPath returns where the settings file is.
