@@ -170,7 +170,9 @@ func TestPlanReachesTheWaterlineOnHelixClusters(t *testing.T) {
 		spans := make([]shard.Span, len(c.Types))
 		for _, a := range r.Layout {
 			var i int
-			fmt.Sscanf(string(a.Peer), "p%d", &i)
+			if _, err := fmt.Sscanf(string(a.Peer), "p%d", &i); err != nil {
+				t.Fatal(err)
+			}
 			spans[i] = a.Span
 		}
 		flow := c.flow(spans)

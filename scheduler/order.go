@@ -79,19 +79,25 @@ func (q *problem) exactOrders(ids []int) [][]int {
 			if last == first {
 				continue
 			}
-			order := make([]int, 0, n)
-			for s, j := 1<<n-1, last; ; {
-				order = append(order, ids[j])
-				if bits.OnesCount(uint(s)) == 1 {
-					break
-				}
-				s, j = s&^(1<<j), from[s][j]
-			}
-			slices.Reverse(order)
-			out = append(out, order)
+			out = append(out, orderTo(last, from, ids))
 		}
 	}
 	return out
+}
+
+// orderTo reads the cheapest order of all ids that ends with the one at last
+// out of from, which says for each set and end of it what came before the end.
+func orderTo(last int, from [][]int, ids []int) []int {
+	order := make([]int, 0, len(ids))
+	for s, j := 1<<len(ids)-1, last; ; {
+		order = append(order, ids[j])
+		if bits.OnesCount(uint(s)) == 1 {
+			break
+		}
+		s, j = s&^(1<<j), from[s][j]
+	}
+	slices.Reverse(order)
+	return order
 }
 
 // walks returns nearest-neighbour walks from several starts, improved by

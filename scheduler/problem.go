@@ -396,6 +396,24 @@ func (p *Peer) check(layers int) error {
 	if p.MemoryBytes < 0 || p.MemoryBytes > maxBytes {
 		return fmt.Errorf("memory_bytes is %d, want 0 to %d", p.MemoryBytes, int64(maxBytes))
 	}
+	if err := p.checkSpeed(); err != nil {
+		return err
+	}
+	if !in(p.PrefillMSPerToken, 0, 1e9) || !in(p.UpMbit, 0, 1e9) || !in(p.DownMbit, 0, 1e9) {
+		return fmt.Errorf("prefill_ms_per_token %v, up_mbit %v, down_mbit %v: want 0 to 1e9", p.PrefillMSPerToken, p.UpMbit, p.DownMbit)
+	}
+	if p.Sessions < 0 || p.KVFreeBytes < 0 || p.KVFreeBytes > maxBytes || p.Role < Serve || p.Role > Draining {
+		return fmt.Errorf("role %d, sessions %d, free KV bytes %d: out of range", p.Role, p.Sessions, p.KVFreeBytes)
+	}
+	for _, s := range []shard.Span{p.Pinned, p.Held} {
+		if s != (shard.Span{}) && (s.Start < 0 || s.Len() == 0 || int(s.End) > layers) {
+			return fmt.Errorf("layers %v, want some of [0,%d)", s, layers)
+		}
+	}
+	return nil
+}
+
+func (p *Peer) checkSpeed() error {
 	if len(p.DecodeMS) == 0 || len(p.DecodeMS) > 1000 {
 		return fmt.Errorf("%d points of decode_ms, want 1 to 1000", len(p.DecodeMS))
 	}
@@ -407,17 +425,6 @@ func (p *Peer) check(layers int) error {
 	for i, t := range p.Throughput {
 		if !in(t, 1e-9, 1e12) {
 			return fmt.Errorf("throughput with %d layers is %v, want above 0", i+1, t)
-		}
-	}
-	if !in(p.PrefillMSPerToken, 0, 1e9) || !in(p.UpMbit, 0, 1e9) || !in(p.DownMbit, 0, 1e9) {
-		return fmt.Errorf("prefill_ms_per_token %v, up_mbit %v, down_mbit %v: want 0 to 1e9", p.PrefillMSPerToken, p.UpMbit, p.DownMbit)
-	}
-	if p.Sessions < 0 || p.KVFreeBytes < 0 || p.KVFreeBytes > maxBytes || p.Role < Serve || p.Role > Draining {
-		return fmt.Errorf("role %d, sessions %d, free KV bytes %d: out of range", p.Role, p.Sessions, p.KVFreeBytes)
-	}
-	for _, s := range []shard.Span{p.Pinned, p.Held} {
-		if s != (shard.Span{}) && (s.Start < 0 || s.Len() == 0 || int(s.End) > layers) {
-			return fmt.Errorf("layers %v, want some of [0,%d)", s, layers)
 		}
 	}
 	return nil

@@ -79,6 +79,27 @@ func (pl *planner) explain(r *Result, theta float64) {
 	for _, a := range r.Layout {
 		r.Reasons = append(r.Reasons, pl.bound(a, r.Predicted))
 	}
+	pl.explainIdle(r)
+	if theta > 1e-300 && pl.p.Goal != One && len(r.Layout) > 1 {
+		r.Reasons = append(r.Reasons, fmt.Sprintf("waterline: %.4g tok/s is the most that every stage of a split can give", theta))
+	}
+	if s := r.Single; s != nil && len(r.Layout) > 1 {
+		verdict := "the split wins"
+		switch {
+		case s.Predicted.TokSOne > r.Predicted.TokSOne && s.Predicted.TokSMany > r.Predicted.TokSMany:
+			verdict = "the split loses both ways"
+		case s.Predicted.TokSOne > r.Predicted.TokSOne:
+			verdict = "the split loses for one session"
+		case s.Predicted.TokSMany > r.Predicted.TokSMany:
+			verdict = "the split loses for many sessions"
+		}
+		r.Reasons = append(r.Reasons, fmt.Sprintf("%s alone would give %.4g tok/s for one session and %.4g for many; this split %.4g and %.4g: %s",
+			s.Layout[0].Peer, s.Predicted.TokSOne, s.Predicted.TokSMany, r.Predicted.TokSOne, r.Predicted.TokSMany, verdict))
+	}
+}
+
+// explainIdle fills in the peers that r gives no layers, and why.
+func (pl *planner) explainIdle(r *Result) {
 	for i, p := range pl.peers {
 		if slices.ContainsFunc(r.Layout, func(a Assignment) bool { return a.Peer == p.ID }) {
 			continue
@@ -102,22 +123,6 @@ func (pl *planner) explain(r *Result, theta float64) {
 		r.Reasons = append(r.Reasons, fmt.Sprintf("%d more peers were not considered: the plan takes those that carry most", n))
 	}
 	slices.Sort(r.Idle)
-	if theta > 1e-300 && pl.p.Goal != One && len(r.Layout) > 1 {
-		r.Reasons = append(r.Reasons, fmt.Sprintf("waterline: %.4g tok/s is the most that every stage of a split can give", theta))
-	}
-	if s := r.Single; s != nil && len(r.Layout) > 1 {
-		verdict := "the split wins"
-		switch {
-		case s.Predicted.TokSOne > r.Predicted.TokSOne && s.Predicted.TokSMany > r.Predicted.TokSMany:
-			verdict = "the split loses both ways"
-		case s.Predicted.TokSOne > r.Predicted.TokSOne:
-			verdict = "the split loses for one session"
-		case s.Predicted.TokSMany > r.Predicted.TokSMany:
-			verdict = "the split loses for many sessions"
-		}
-		r.Reasons = append(r.Reasons, fmt.Sprintf("%s alone would give %.4g tok/s for one session and %.4g for many; this split %.4g and %.4g: %s",
-			s.Layout[0].Peer, s.Predicted.TokSOne, s.Predicted.TokSMany, r.Predicted.TokSOne, r.Predicted.TokSMany, verdict))
-	}
 }
 
 // bound says which limit decided the size of a.
