@@ -196,6 +196,16 @@ func (d *Dist) check() error {
 	case d.Full && len(d.IDs) != d.Vocab:
 		return fmt.Errorf("logits: %d of %d, want all", len(d.IDs), d.Vocab)
 	}
+	for _, n := range d.Named {
+		if n.ID < 0 || int(n.ID) >= d.Vocab || n.Logit != n.Logit || math.IsInf(float64(n.Logit), 1) {
+			return fmt.Errorf("logits: named id %d has logit %v in a vocabulary of %d", n.ID, n.Logit, d.Vocab)
+		}
+	}
+	return d.checkOrder()
+}
+
+// checkOrder returns an error if an id, a logit or their order is impossible.
+func (d *Dist) checkOrder() error {
 	for i, id := range d.IDs {
 		if id < 0 || int(id) >= d.Vocab {
 			return fmt.Errorf("logits: id %d of a vocabulary of %d", id, d.Vocab)
@@ -205,11 +215,6 @@ func (d *Dist) check() error {
 		}
 		if i > 0 && ranked(Named{d.IDs[i-1], d.Logits[i-1]}, Named{id, d.Logits[i]}) >= 0 {
 			return fmt.Errorf("logits: ids %d and %d are out of order", d.IDs[i-1], id)
-		}
-	}
-	for _, n := range d.Named {
-		if n.ID < 0 || int(n.ID) >= d.Vocab || n.Logit != n.Logit || math.IsInf(float64(n.Logit), 1) {
-			return fmt.Errorf("logits: named id %d has logit %v in a vocabulary of %d", n.ID, n.Logit, d.Vocab)
 		}
 	}
 	return nil

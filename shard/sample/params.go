@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -77,35 +78,37 @@ func (p Params) withDefaults() (Params, error) {
 			return p, fmt.Errorf("%s is %v, want %v to %v", f.name, f.value, f.low, f.limit)
 		}
 	}
+	if err := p.checkCounts(); err != nil {
+		return p, err
+	}
+	p.TopP = cmp.Or(p.TopP, 1)
+	p.RepeatPenalty = cmp.Or(p.RepeatPenalty, 1)
+	p.RepeatLastN = cmp.Or(p.RepeatLastN, 64)
+	p.Logprobs = p.Logprobs || p.TopLogprobs > 0
+	return p, nil
+}
+
+// checkCounts rejects numbers of tokens, and biases, that no sampler can mean.
+func (p Params) checkCounts() error {
 	switch {
 	case p.TopK < 0:
-		return p, fmt.Errorf("top_k is %d, want 0 (all) or more", p.TopK)
+		return fmt.Errorf("top_k is %d, want 0 (all) or more", p.TopK)
 	case p.RepeatLastN < -1:
-		return p, fmt.Errorf("repeat_last_n is %d, want -1 (all) or more", p.RepeatLastN)
+		return fmt.Errorf("repeat_last_n is %d, want -1 (all) or more", p.RepeatLastN)
 	case p.PromptTokens < 0:
-		return p, fmt.Errorf("prompt tokens are %d, want 0 or more", p.PromptTokens)
+		return fmt.Errorf("prompt tokens are %d, want 0 or more", p.PromptTokens)
 	case p.TopLogprobs < 0 || p.TopLogprobs > maxTopLogprobs:
-		return p, fmt.Errorf("top_logprobs is %d, want 0 to %d", p.TopLogprobs, maxTopLogprobs)
+		return fmt.Errorf("top_logprobs is %d, want 0 to %d", p.TopLogprobs, maxTopLogprobs)
 	case len(p.LogitBias) > maxBias:
-		return p, fmt.Errorf("logit_bias has %d ids, want at most %d", len(p.LogitBias), maxBias)
+		return fmt.Errorf("logit_bias has %d ids, want at most %d", len(p.LogitBias), maxBias)
 	}
 	for id, b := range p.LogitBias {
 		if id < 0 || id >= maxVocab {
-			return p, fmt.Errorf("logit_bias names token %d, want a token of the vocabulary", id)
+			return fmt.Errorf("logit_bias names token %d, want a token of the vocabulary", id)
 		}
 		if !(b >= -1000 && b <= 1000) && !math.IsInf(float64(b), -1) {
-			return p, fmt.Errorf("logit_bias of token %d is %v, want -1000 to 1000", id, b)
+			return fmt.Errorf("logit_bias of token %d is %v, want -1000 to 1000", id, b)
 		}
 	}
-	if p.TopP == 0 {
-		p.TopP = 1
-	}
-	if p.RepeatPenalty == 0 {
-		p.RepeatPenalty = 1
-	}
-	if p.RepeatLastN == 0 {
-		p.RepeatLastN = 64
-	}
-	p.Logprobs = p.Logprobs || p.TopLogprobs > 0
-	return p, nil
+	return nil
 }
