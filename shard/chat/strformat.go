@@ -63,9 +63,10 @@ func (r *render) field(f string, c *callArgs, next *int) string {
 		}
 		v, f = r.attr(v, f[1:n]), f[n:]
 	}
-	if conversion == "r" {
+	switch conversion {
+	case "r":
 		v = r.repr(v)
-	} else if conversion == "s" {
+	case "s":
 		v = r.str(v)
 	}
 	return r.formatValue(v, spec)
