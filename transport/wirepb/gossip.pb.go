@@ -11,7 +11,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        v3.21.12
-// source: gossip.proto
+// source: transport/wirepb/gossip.proto
 
 package wirepb
 
@@ -43,7 +43,7 @@ type Signed struct {
 
 func (x *Signed) Reset() {
 	*x = Signed{}
-	mi := &file_gossip_proto_msgTypes[0]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -55,7 +55,7 @@ func (x *Signed) String() string {
 func (*Signed) ProtoMessage() {}
 
 func (x *Signed) ProtoReflect() protoreflect.Message {
-	mi := &file_gossip_proto_msgTypes[0]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -68,7 +68,7 @@ func (x *Signed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signed.ProtoReflect.Descriptor instead.
 func (*Signed) Descriptor() ([]byte, []int) {
-	return file_gossip_proto_rawDescGZIP(), []int{0}
+	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Signed) GetBody() []byte {
@@ -105,7 +105,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_gossip_proto_msgTypes[1]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -117,7 +117,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_gossip_proto_msgTypes[1]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -130,7 +130,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_gossip_proto_rawDescGZIP(), []int{1}
+	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Invitation) GetVersion() uint32 {
@@ -218,7 +218,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_gossip_proto_msgTypes[2]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -230,7 +230,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_gossip_proto_msgTypes[2]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -243,7 +243,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_gossip_proto_rawDescGZIP(), []int{2}
+	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Membership) GetVersion() uint32 {
@@ -300,7 +300,7 @@ type MembershipFile struct {
 
 func (x *MembershipFile) Reset() {
 	*x = MembershipFile{}
-	mi := &file_gossip_proto_msgTypes[3]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +312,7 @@ func (x *MembershipFile) String() string {
 func (*MembershipFile) ProtoMessage() {}
 
 func (x *MembershipFile) ProtoReflect() protoreflect.Message {
-	mi := &file_gossip_proto_msgTypes[3]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +325,7 @@ func (x *MembershipFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembershipFile.ProtoReflect.Descriptor instead.
 func (*MembershipFile) Descriptor() ([]byte, []int) {
-	return file_gossip_proto_rawDescGZIP(), []int{3}
+	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *MembershipFile) GetSwarm() []byte {
@@ -361,7 +361,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_gossip_proto_msgTypes[4]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +373,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gossip_proto_msgTypes[4]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +386,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_gossip_proto_rawDescGZIP(), []int{4}
+	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *JoinRequest) GetVersion() uint32 {
@@ -423,7 +423,7 @@ type JoinAnswer struct {
 
 func (x *JoinAnswer) Reset() {
 	*x = JoinAnswer{}
-	mi := &file_gossip_proto_msgTypes[5]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -435,7 +435,7 @@ func (x *JoinAnswer) String() string {
 func (*JoinAnswer) ProtoMessage() {}
 
 func (x *JoinAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_gossip_proto_msgTypes[5]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -448,7 +448,7 @@ func (x *JoinAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinAnswer.ProtoReflect.Descriptor instead.
 func (*JoinAnswer) Descriptor() ([]byte, []int) {
-	return file_gossip_proto_rawDescGZIP(), []int{5}
+	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *JoinAnswer) GetRefusal() string {
@@ -510,7 +510,7 @@ type Advert struct {
 
 func (x *Advert) Reset() {
 	*x = Advert{}
-	mi := &file_gossip_proto_msgTypes[6]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +522,7 @@ func (x *Advert) String() string {
 func (*Advert) ProtoMessage() {}
 
 func (x *Advert) ProtoReflect() protoreflect.Message {
-	mi := &file_gossip_proto_msgTypes[6]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +535,7 @@ func (x *Advert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advert.ProtoReflect.Descriptor instead.
 func (*Advert) Descriptor() ([]byte, []int) {
-	return file_gossip_proto_rawDescGZIP(), []int{6}
+	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Advert) GetMembership() []byte {
@@ -685,11 +685,11 @@ func (x *Advert) GetLayout() []byte {
 	return nil
 }
 
-var File_gossip_proto protoreflect.FileDescriptor
+var File_transport_wirepb_gossip_proto protoreflect.FileDescriptor
 
-const file_gossip_proto_rawDesc = "" +
+const file_transport_wirepb_gossip_proto_rawDesc = "" +
 	"\n" +
-	"\fgossip.proto\x12\x13shardnode.gossip.v1\":\n" +
+	"\x1dtransport/wirepb/gossip.proto\x12\x13shardnode.gossip.v1\":\n" +
 	"\x06Signed\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\"\xef\x01\n" +
@@ -765,19 +765,19 @@ const file_gossip_proto_rawDesc = "" +
 	"\x06layout\x18\x15 \x01(\fR\x06layoutB1Z/github.com/shardnode/shardnode/transport/wirepbb\x06proto3"
 
 var (
-	file_gossip_proto_rawDescOnce sync.Once
-	file_gossip_proto_rawDescData []byte
+	file_transport_wirepb_gossip_proto_rawDescOnce sync.Once
+	file_transport_wirepb_gossip_proto_rawDescData []byte
 )
 
-func file_gossip_proto_rawDescGZIP() []byte {
-	file_gossip_proto_rawDescOnce.Do(func() {
-		file_gossip_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_gossip_proto_rawDesc), len(file_gossip_proto_rawDesc)))
+func file_transport_wirepb_gossip_proto_rawDescGZIP() []byte {
+	file_transport_wirepb_gossip_proto_rawDescOnce.Do(func() {
+		file_transport_wirepb_gossip_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_transport_wirepb_gossip_proto_rawDesc), len(file_transport_wirepb_gossip_proto_rawDesc)))
 	})
-	return file_gossip_proto_rawDescData
+	return file_transport_wirepb_gossip_proto_rawDescData
 }
 
-var file_gossip_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
-var file_gossip_proto_goTypes = []any{
+var file_transport_wirepb_gossip_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_transport_wirepb_gossip_proto_goTypes = []any{
 	(*Signed)(nil),         // 0: shardnode.gossip.v1.Signed
 	(*Invitation)(nil),     // 1: shardnode.gossip.v1.Invitation
 	(*Membership)(nil),     // 2: shardnode.gossip.v1.Membership
@@ -786,7 +786,7 @@ var file_gossip_proto_goTypes = []any{
 	(*JoinAnswer)(nil),     // 5: shardnode.gossip.v1.JoinAnswer
 	(*Advert)(nil),         // 6: shardnode.gossip.v1.Advert
 }
-var file_gossip_proto_depIdxs = []int32{
+var file_transport_wirepb_gossip_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
 	0, // [0:0] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
@@ -794,26 +794,26 @@ var file_gossip_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for field type_name
 }
 
-func init() { file_gossip_proto_init() }
-func file_gossip_proto_init() {
-	if File_gossip_proto != nil {
+func init() { file_transport_wirepb_gossip_proto_init() }
+func file_transport_wirepb_gossip_proto_init() {
+	if File_transport_wirepb_gossip_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gossip_proto_rawDesc), len(file_gossip_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transport_wirepb_gossip_proto_rawDesc), len(file_transport_wirepb_gossip_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_gossip_proto_goTypes,
-		DependencyIndexes: file_gossip_proto_depIdxs,
-		MessageInfos:      file_gossip_proto_msgTypes,
+		GoTypes:           file_transport_wirepb_gossip_proto_goTypes,
+		DependencyIndexes: file_transport_wirepb_gossip_proto_depIdxs,
+		MessageInfos:      file_transport_wirepb_gossip_proto_msgTypes,
 	}.Build()
-	File_gossip_proto = out.File
-	file_gossip_proto_goTypes = nil
-	file_gossip_proto_depIdxs = nil
+	File_transport_wirepb_gossip_proto = out.File
+	file_transport_wirepb_gossip_proto_goTypes = nil
+	file_transport_wirepb_gossip_proto_depIdxs = nil
 }
