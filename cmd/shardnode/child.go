@@ -112,7 +112,7 @@ func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order
 	}
 	defer n.Close()
 	n.Hold(loaded.Held())
-	tn.Handle(hop.Protocol, func(ctx context.Context, s *transport.Stream) { n.Serve(ctx, s, s.Peer(), s.RTT()) })
+	tn.Handle(hop.Protocol, func(ctx context.Context, s *transport.Stream) { n.Serve(ctx, s, s.Peer()) })
 	err = out.Encode(childReady{
 		Addr: tn.Addr().String(), WeightBytes: loaded.WeightBytes,
 		Decode: loaded.Speed.DecodePerLayer, Prefill: loaded.Speed.PrefillPerLayer, Head: loaded.Speed.Head,

@@ -44,6 +44,9 @@ func NewConn(stream io.ReadWriteCloser, peer shard.PeerID, maxPayload int) *Conn
 // Peer returns who is at the other end.
 func (c *Conn) Peer() shard.PeerID { return c.peer }
 
+// Path returns what is known now of the way to the other end.
+func (c *Conn) Path() Path { return PathOf(c.stream) }
+
 // Send writes one frame and returns its length in bytes. It blocks while the
 // other end does not read. A broken stream is a [shard.StageError] with code
 // Unreachable.

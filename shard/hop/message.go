@@ -3,6 +3,7 @@ package hop
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/sample"
@@ -15,9 +16,16 @@ const (
 	maxLayers = 1 << 12
 	maxTokens = 1 << 24
 	// MaxStepTokens is the most tokens of one step; drivers cut longer ones.
-	MaxStepTokens = 2048
-	// maxNamed bounds the ids asked for by name, package sample's own bound.
-	maxNamed = 4096
+	MaxStepTokens = 512
+	// MaxInFlight bounds the steps of a session between the driver and the
+	// last stage. A stage queues as many, so that a driver that keeps to it is
+	// never blocked by a stage that computes.
+	MaxInFlight = 8
+	// MaxTopK bounds the highest logits asked for of one position: their
+	// summary must fit the header of a frame. Whoever wants more asks for all.
+	MaxTopK = 4096
+	// MaxNamed bounds the ids asked for by name, package sample's own bound.
+	MaxNamed = 4096
 	maxAddrs = 16
 	maxText  = 4 << 10
 	// MaxStages bounds the stages of a route.
@@ -132,20 +140,33 @@ func CheckStep(m *wirepb.Step) error {
 		return refuse(shard.Invalid, "step of %d tokens, want 1 to %d", m.GetCount(), MaxStepTokens)
 	case m.GetPos() > maxTokens:
 		return refuse(shard.Invalid, "step at position %d", m.GetPos())
-	case len(m.GetNamed()) > maxNamed:
-		return refuse(shard.Invalid, "step names %d ids, want at most %d", len(m.GetNamed()), maxNamed)
+	case len(m.GetNamed()) > MaxNamed:
+		return refuse(shard.Invalid, "step names %d ids, want at most %d", len(m.GetNamed()), MaxNamed)
 	case len(m.GetTimes()) > MaxStages:
 		return refuse(shard.Invalid, "step with the times of %d stages, want at most %d", len(m.GetTimes()), MaxStages)
-	case m.GetTemperature() != m.GetTemperature():
-		return refuse(shard.Invalid, "temperature is not a number")
+	case m.GetTopK() > MaxTopK:
+		return refuse(shard.Invalid, "the %d highest logits are wanted, want at most %d: ask for all of them", m.GetTopK(), MaxTopK)
+	case m.GetWant() < wirepb.Want_WANT_NONE || m.GetWant() > wirepb.Want_WANT_ALL:
+		return refuse(shard.Invalid, "step wants logits in way %d, which is unknown", m.GetWant())
+	case math.IsNaN(m.GetTemperature()) || math.IsInf(m.GetTemperature(), 0):
+		return refuse(shard.Invalid, "temperature is %v, want a finite number", m.GetTemperature())
 	}
 	return nil
+}
+
+// SummaryRows returns how many positions' logits, summarized as r asks, surely
+// fit one result; 0 if not even one does.
+func SummaryRows(r sample.Request) int {
+	// An id takes at most 5 bytes, a logit 4; the rest of a Dist and the
+	// lengths of its lists less than 64.
+	row := 64 + 9*(min(max(r.K, 0), MaxTopK)+len(r.Named))
+	return (wire.MaxHeaderBytes - 4<<10) / row // 4 KiB: times of stages and counts
 }
 
 // Request returns what a step asks of its logits.
 func Request(m *wirepb.Step) sample.Request {
 	return sample.Request{
-		K: int(min(m.GetTopK(), maxTokens)), Named: tokens(m.GetNamed()),
+		K: int(m.GetTopK()), Named: tokens(m.GetNamed()),
 		Temperature: m.GetTemperature(), Full: m.GetFull(),
 	}
 }

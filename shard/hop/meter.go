@@ -12,20 +12,17 @@ import (
 const maxSamples = 4096
 
 // A Meter measures one hop at its receiving end. It belongs to one goroutine.
+// The zero Meter is ready.
 //
-// The clocks of two machines differ. So a delay is what the frame took more
-// than the fastest frame of the session, plus the path's known minimum.
+// The clocks of two machines differ. Between them a delay is what the frame
+// took more than the fastest frame of the session, plus half the path's round
+// trip; on one machine it is the difference of the times.
 type Meter struct {
-	floor time.Duration // least time a frame can take: half the path's RTT
-
 	steps, bytes uint64
 	codec        wire.Codec
 	delays       []time.Duration // clock difference included
 	at           int             // where the next delay goes once delays is full
 }
-
-// NewMeter returns a Meter of a path whose round trip takes rtt.
-func NewMeter(rtt time.Duration) *Meter { return &Meter{floor: rtt / 2} }
 
 // Add counts a frame of n bytes that its sender wrote at sentUnixUS by its
 // clock and that was read at now.
@@ -33,6 +30,8 @@ func (m *Meter) Add(n int, codec wire.Codec, sentUnixUS int64, now time.Time) {
 	m.steps++
 	m.bytes += uint64(n)
 	m.codec = codec
+	// Times that a hostile sender makes up may overflow; that changes a
+	// figure and nothing else.
 	delay := time.Duration(now.UnixMicro()-sentUnixUS) * time.Microsecond
 	if len(m.delays) < maxSamples {
 		m.delays = append(m.delays, delay)
@@ -42,17 +41,20 @@ func (m *Meter) Add(n int, codec wire.Codec, sentUnixUS int64, now time.Time) {
 	m.at = (m.at + 1) % maxSamples
 }
 
-// Message returns what was measured.
-func (m *Meter) Message() *wirepb.Hop {
+// Message returns what was measured on path.
+func (m *Meter) Message(path Path) *wirepb.Hop {
 	out := &wirepb.Hop{Steps: m.steps, Bytes: m.bytes, Codec: m.codec.String()}
 	if len(m.delays) == 0 {
 		return out
 	}
 	sorted := slices.Clone(m.delays)
 	slices.Sort(sorted)
-	least := sorted[0]
+	offset := path.RTT/2 - sorted[0]
+	if path.SameClock {
+		offset = 0
+	}
 	at := func(q float64) float64 {
-		d := sorted[int(q*float64(len(sorted)-1))] - least + m.floor
+		d := max(0, sorted[int(q*float64(len(sorted)-1))]+offset)
 		return float64(d) / float64(time.Millisecond)
 	}
 	out.P50Ms, out.P99Ms = at(0.50), at(0.99)

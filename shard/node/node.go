@@ -70,11 +70,12 @@ type Node struct {
 	cfg    Config
 	ctx    context.Context // ends at Close; the parent of every session's
 	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup // handlers, their helpers, local sessions
+	wg     sync.WaitGroup // calls of Serve and local sessions
 
 	mu       sync.Mutex // guards what follows
 	held     *Held      // what new sessions get; nil: nothing
 	draining bool
+	closed   bool
 	sessions map[shard.SessionID]*stage
 	changed  chan struct{} // closed and made anew when a session comes or goes
 }
@@ -136,21 +137,38 @@ func (n *Node) Idle(ctx context.Context) error {
 	}
 }
 
-// Close ends every session and returns when their goroutines are gone. It may
-// be called twice.
+// Close ends every session and returns when none is left and every call of
+// [Node.Serve] has returned. It may be called twice.
 func (n *Node) Close() {
 	n.mu.Lock()
-	n.draining = true
+	n.draining, n.closed = true, true
 	n.mu.Unlock()
 	n.cancel(errClosed)
 	n.wg.Wait()
+}
+
+// enter counts a call that Close waits for. It reports false after Close.
+func (n *Node) enter() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.closed {
+		n.wg.Add(1)
+	}
+	return !n.closed
 }
 
 // Local returns a stream to this node for a driver in the same process. It
 // carries the same frames as one over the network.
 func (n *Node) Local() io.ReadWriteCloser {
 	ours, theirs := net.Pipe()
-	n.wg.Go(func() { n.Serve(n.ctx, ours, n.cfg.Self, 0) })
+	if !n.enter() {
+		_ = ours.Close()
+		return theirs
+	}
+	go func() {
+		defer n.wg.Done()
+		n.Serve(n.ctx, ours, n.cfg.Self)
+	}()
 	return theirs
 }
 
@@ -180,6 +198,9 @@ func (n *Node) admit(st *stage) error {
 	n.notify()
 	return nil
 }
+
+// tellTimeout bounds how long a peer may take to read why it is not served.
+const tellTimeout = time.Second
 
 // remove forgets st.
 func (n *Node) remove(st *stage) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
@@ -14,78 +16,109 @@ import (
 )
 
 // Serve answers a driver or an upstream neighbour on stream until the session
-// ends. peer is who opened the stream, rtt the round trip to it. It closes the
-// stream.
-func (n *Node) Serve(ctx context.Context, stream io.ReadWriteCloser, peer shard.PeerID, rtt time.Duration) {
+// ends. peer is who opened the stream. It closes the stream.
+func (n *Node) Serve(ctx context.Context, stream io.ReadWriteCloser, peer shard.PeerID) {
 	conn := hop.NewConn(stream, peer, 0)
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nobody is left to tell
+	if !n.enter() {
+		return
+	}
+	defer n.wg.Done()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Closing the stream is what ends a read that waits.
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	stopWithNode := context.AfterFunc(n.ctx, func() { cancel(errClosed) })
 	defer stopWithNode()
 
 	late := time.AfterFunc(n.cfg.OpenTimeout, func() { cancel(context.DeadlineExceeded) })
 	defer late.Stop()
-	serve, err := n.begin(ctx, conn, rtt)
-	if err != nil {
-		// The peer may be gone; then nobody needs the answer.
-		conn.Send(wire.KindError, hop.ErrorMessage(err, n.cfg.Self, n.cfg.Name), nil) //nolint:errcheck // see above
-		return
+	begun := func() {
+		late.Stop()
+		stopWithNode()
 	}
-	late.Stop()
-	serve(cancel)
+	if err := n.serve(ctx, conn, begun); err != nil {
+		n.refuse(conn, err)
+	}
 }
 
-// begin reads the first frame and sets up what it asks for. It returns what
-// serves the stream from then on; cancel ends the stream.
-func (n *Node) begin(ctx context.Context, conn *hop.Conn, rtt time.Duration) (serve func(cancel context.CancelCauseFunc), err error) {
+// refuse tells a peer why it is not served, unless it does not listen.
+func (n *Node) refuse(conn *hop.Conn, err error) {
+	stop := time.AfterFunc(tellTimeout, func() { _ = conn.Close() })
+	defer stop.Stop()
+	// The peer may be gone; then nobody needs the answer.
+	_, _ = conn.Send(wire.KindError, hop.ErrorMessage(err, n.cfg.Self, n.cfg.Name), nil)
+}
+
+// serve reads the first frame and does what it asks for, until the session
+// ends. An error is why it did not begin. It calls begun when the session has
+// taken over: from then on that ends with the node, and bounds its own waits.
+func (n *Node) serve(ctx context.Context, conn *hop.Conn, begun func()) error {
 	f, err := conn.Recv()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	switch f.Kind {
 	case wire.KindOpen:
-		st, err := n.openStage(ctx, conn, f, rtt)
-		if err != nil {
-			return nil, err
-		}
-		return func(cancel context.CancelCauseFunc) { st.run(ctx, cancel) }, nil
+		return n.serveDriver(ctx, conn, f, begun)
 	case wire.KindLink:
-		st, err := n.acceptLink(ctx, conn, f)
-		if err != nil {
-			return nil, err
-		}
-		return func(cancel context.CancelCauseFunc) {
-			stop := context.AfterFunc(st.done, func() { cancel(context.Canceled) })
-			defer stop()
-			st.readSteps(conn, rtt)
-		}, nil
+		return n.serveNeighbour(ctx, conn, f, begun)
 	}
-	return nil, conn.Invalid("the first frame is of kind %d, want an open or a link", f.Kind)
+	return conn.Invalid("the first frame is of kind %d, want an open or a link", f.Kind)
 }
 
-// openStage sets up the stage that the frame f of a driver asks for.
-func (n *Node) openStage(ctx context.Context, conn *hop.Conn, f wire.Frame, rtt time.Duration) (*stage, error) {
+// serveDriver is the stage that the frame f of a driver asks for.
+func (n *Node) serveDriver(ctx context.Context, conn *hop.Conn, f wire.Frame, begun func()) error {
 	var m wirepb.Open
 	if err := conn.Unmarshal(f, &m); err != nil {
-		return nil, err
+		return err
 	}
 	open, err := hop.ParseOpen(&m)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	st := newStage(n, open, conn, rtt)
+	st := newStage(ctx, n, open, conn)
+	defer st.finish()
 	if err := n.admit(st); err != nil {
-		return nil, err
+		return err
 	}
-	if err := st.prepare(ctx); err != nil {
-		st.release()
-		return nil, err
+	defer st.release()
+	leave := context.AfterFunc(n.ctx, func() {
+		st.fail(&shard.StageError{Span: open.Span, Code: shard.NotServing, Text: "the peer has left"})
+	})
+	defer leave()
+	begun()
+	// The driver is listened to from the start: when it goes, or gives the
+	// route up because another stage refused, nothing here waits any longer.
+	stop := context.AfterFunc(st.done, func() { _ = conn.Close() })
+	defer stop()
+	var reader sync.WaitGroup
+	defer reader.Wait()
+	defer st.finish()
+	reader.Go(func() {
+		defer st.finish()
+		st.readControl()
+	})
+	if err := st.prepare(); err != nil {
+		st.fail(err)
+		return nil // it has been told
 	}
-	return st, nil
+	st.work()
+	return nil
+}
+
+// serveNeighbour takes the steps of the neighbour whose frame f names a session.
+func (n *Node) serveNeighbour(ctx context.Context, conn *hop.Conn, f wire.Frame, begun func()) error {
+	st, err := n.acceptLink(ctx, conn, f)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(st.done, func() { _ = conn.Close() })
+	defer stop()
+	begun()
+	st.readSteps(conn)
+	return nil
 }
 
 // acceptLink finds the session that the frame f of a neighbour names.
@@ -99,6 +132,9 @@ func (n *Node) acceptLink(ctx context.Context, conn *hop.Conn, f wire.Frame) (*s
 		return nil, conn.Invalid("session id of %d bytes, want %d", len(m.GetSession()), len(id))
 	}
 	copy(id[:], m.GetSession())
+	// Less time than the neighbour gives us, so that it hears why.
+	ctx, stop := context.WithTimeout(ctx, n.cfg.OpenTimeout/2)
+	defer stop()
 	st, err := n.find(ctx, id)
 	if err != nil {
 		return nil, err
@@ -108,7 +144,7 @@ func (n *Node) acceptLink(ctx context.Context, conn *hop.Conn, f wire.Frame) (*s
 		return nil, conn.Invalid("the session has another upstream peer")
 	case shard.Epoch(m.GetEpoch()) != st.open.Epoch:
 		return nil, &shard.StageError{Span: st.open.Span, Code: shard.Stale, Text: "the link belongs to another route of the session"}
-	case !st.linked.CompareAndSwap(false, true):
+	case !st.inbound.CompareAndSwap(nil, conn):
 		return nil, conn.Invalid("the session has an upstream link already")
 	}
 	_, err = conn.Send(wire.KindLinked, &wirepb.Linked{Version: hop.Version}, nil)
@@ -117,8 +153,8 @@ func (n *Node) acceptLink(ctx context.Context, conn *hop.Conn, f wire.Frame) (*s
 
 // readSteps hands the steps that arrive on a neighbour's conn to the worker.
 // A neighbour that breaks off ends the session, and the driver hears who it was.
-func (st *stage) readSteps(conn *hop.Conn, rtt time.Duration) {
-	in := newInbox(st, rtt)
+func (st *stage) readSteps(conn *hop.Conn) {
+	in := inbox{st: st}
 	for {
 		f, err := conn.Recv()
 		if errors.Is(err, io.EOF) {
@@ -128,7 +164,9 @@ func (st *stage) readSteps(conn *hop.Conn, rtt time.Duration) {
 			err = conn.Invalid("got a frame of kind %d on a hop, want a step", f.Kind)
 		}
 		if err == nil {
-			err = in.put(f)
+			if err = in.put(f); shard.CodeOf(err) == shard.Invalid {
+				err = conn.Invalid("%s", reason(err)) // the fault is the neighbour's
+			}
 		}
 		if err != nil {
 			st.fail(err)
@@ -137,15 +175,18 @@ func (st *stage) readSteps(conn *hop.Conn, rtt time.Duration) {
 	}
 }
 
+// reason returns what err says of itself, without the peer.
+func reason(err error) string {
+	if stage, ok := errors.AsType[*shard.StageError](err); ok {
+		return stage.Text
+	}
+	return err.Error()
+}
+
 // An inbox turns frames with steps into work. It belongs to one goroutine.
 type inbox struct {
 	st     *stage
 	packer wire.Packer
-}
-
-func newInbox(st *stage, rtt time.Duration) *inbox {
-	st.rtt.Store(int64(rtt))
-	return &inbox{st: st}
 }
 
 // put checks and decodes a step and hands it to the worker. It blocks while
@@ -157,23 +198,55 @@ func (in *inbox) put(f wire.Frame) error {
 	if err := st.control.Unmarshal(f, w.step); err != nil {
 		return err
 	}
+	if shard.Epoch(w.step.GetEpoch()) != st.open.Epoch {
+		return nil // a frame of an older route (ARCHITECTURE §3.2)
+	}
 	if err := hop.CheckStep(w.step); err != nil {
 		return err
 	}
 	count := int(w.step.GetCount())
+	if end := int(w.step.GetPos()) + count; end > st.open.MaxTokens {
+		return &shard.StageError{Span: st.open.Span, Code: shard.TooLong, Text: fmt.Sprintf("step to position %d: %d are reserved", end, st.open.MaxTokens)}
+	}
+	var err error
 	if st.open.Span.Start == 0 {
-		if len(f.Payload) != 4*count || w.step.GetCodec() != uint32(wire.CodecNone) {
-			return &shard.StageError{Span: st.open.Span, Code: shard.Invalid, Text: "the first stage takes token ids of 4 bytes"}
-		}
-		w.tokens = make([]shard.Token, count)
-		for i := range w.tokens {
-			w.tokens[i] = shard.Token(binary.LittleEndian.Uint32(f.Payload[4*i:]))
-		}
+		w.tokens, err = st.tokens(f.Payload, w.step)
 	} else {
-		w.hidden = make([]uint16, count*st.held.Dim)
-		if err := in.packer.Decode(w.hidden, wire.Codec(w.step.GetCodec()), f.Payload); err != nil {
-			return &shard.StageError{Span: st.open.Span, Code: shard.Invalid, Text: err.Error()}
-		}
+		w.hidden, err = in.hidden(f.Payload, w.step)
+	}
+	if err != nil {
+		return err
 	}
 	return st.push(w)
+}
+
+// tokens reads the payload of a step for the first stage.
+func (st *stage) tokens(payload []byte, m *wirepb.Step) ([]shard.Token, error) {
+	count := int(m.GetCount())
+	if len(payload) != 4*count || m.GetCodec() != uint32(wire.CodecNone) {
+		return nil, st.invalid("%d tokens in %d bytes with codec %d: the first stage takes ids of 4 bytes", count, len(payload), m.GetCodec())
+	}
+	out := make([]shard.Token, count)
+	for i := range out {
+		out[i] = shard.Token(binary.LittleEndian.Uint32(payload[4*i:]))
+	}
+	return out, nil
+}
+
+// hidden decodes the payload of a step for a later stage.
+func (in *inbox) hidden(payload []byte, m *wirepb.Step) ([]uint16, error) {
+	codec, n := wire.Codec(m.GetCodec()), int(m.GetCount())*in.st.held.Dim
+	if codec == wire.Raw && len(payload) != 2*n {
+		return nil, in.st.invalid("hidden states of %d bytes, want %d", len(payload), 2*n) // before memory is taken
+	}
+	out := make([]uint16, n)
+	if err := in.packer.Decode(out, codec, payload); err != nil {
+		return nil, in.st.invalid("%v", err)
+	}
+	return out, nil
+}
+
+// invalid returns the error of a message that breaks the protocol.
+func (st *stage) invalid(format string, args ...any) error {
+	return &shard.StageError{Span: st.open.Span, Code: shard.Invalid, Text: fmt.Sprintf(format, args...)}
 }

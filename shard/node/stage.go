@@ -21,7 +21,7 @@ import (
 
 // maxAhead is how many frames of a session may wait for the worker; then its
 // streams are read no further, and the senders block.
-const maxAhead = 2
+const maxAhead = hop.MaxInFlight
 
 // A stage is one session's span on this node.
 type stage struct {
@@ -29,10 +29,9 @@ type stage struct {
 	open    hop.Open
 	held    *Held // set by admit
 	control *hop.Conn
-	next    *hop.Conn // nil on the last stage
-	in      chan work // capacity maxAhead
-	linked  atomic.Bool
-	rtt     atomic.Int64 // of the inbound hop, nanoseconds
+	next    *hop.Conn                // nil on the last stage
+	inbound atomic.Pointer[hop.Conn] // what steps arrive on; set once
+	in      chan work                // capacity maxAhead
 
 	done   context.Context // ends with the session
 	finish context.CancelFunc
@@ -42,7 +41,7 @@ type stage struct {
 	// Used by the worker alone.
 	packer  wire.Packer
 	payload []byte
-	meter   *hop.Meter
+	meter   hop.Meter
 	steps   uint64
 	compute time.Duration
 	queue   time.Duration
@@ -61,20 +60,23 @@ type work struct {
 	close  bool
 }
 
-func newStage(n *Node, open hop.Open, control *hop.Conn, rtt time.Duration) *stage {
-	done, finish := context.WithCancel(context.Background())
-	st := &stage{node: n, open: open, control: control, in: make(chan work, maxAhead), done: done, finish: finish}
-	st.rtt.Store(int64(rtt))
+// newStage returns a stage that ends with ctx, or when its finish is called.
+func newStage(ctx context.Context, n *Node, open hop.Open, control *hop.Conn) *stage {
+	st := &stage{node: n, open: open, control: control, in: make(chan work, maxAhead)}
+	st.done, st.finish = context.WithCancel(ctx)
+	if open.Span.Start == 0 {
+		st.inbound.Store(control)
+	}
 	return st
 }
 
 // prepare reserves memory, links to the next stage and tells the driver.
-func (st *stage) prepare(ctx context.Context) error {
+func (st *stage) prepare() error {
 	if err := st.held.Engine.Open(st.open.Session, st.open.Span, st.open.MaxTokens); err != nil {
 		return err
 	}
 	if st.open.Next != nil {
-		if err := st.link(ctx); err != nil {
+		if err := st.link(); err != nil {
 			return err
 		}
 	}
@@ -87,19 +89,20 @@ func (st *stage) prepare(ctx context.Context) error {
 }
 
 // link opens the hop to the next stage.
-func (st *stage) link(ctx context.Context) error {
+func (st *stage) link() error {
 	if st.node.cfg.Dial == nil {
-		return &shard.StageError{Span: st.open.Span, Code: shard.Invalid, Text: "this peer is alone and reaches no next stage"}
+		return st.invalid("this peer is alone and reaches no next stage")
 	}
+	// Less time than the driver gives us, so that it hears whom we wait for.
+	ctx, cancel := context.WithTimeout(st.done, st.node.cfg.OpenTimeout*3/4)
+	defer cancel()
 	stream, err := st.node.cfg.Dial(ctx, *st.open.Next)
 	if err != nil {
-		return &shard.StageError{
-			Peer: st.open.Next.Peer, Name: st.open.Next.Name, Code: shard.Unreachable,
-			Text: fmt.Sprintf("from %s: %v", st.node.cfg.Name, err),
-		}
+		return st.unlinked(ctx, err)
 	}
 	conn := hop.NewConn(stream, st.open.Next.Peer, 0)
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	st.next = conn // release closes it
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	_, err = conn.Send(wire.KindLink, &wirepb.Link{
 		Version: hop.Version, Session: st.open.Session[:], Epoch: uint32(st.open.Epoch),
@@ -107,41 +110,38 @@ func (st *stage) link(ctx context.Context) error {
 	if err == nil {
 		_, err = conn.Expect(wire.KindLinked, &wirepb.Linked{})
 	}
-	if err != nil {
-		conn.Close()
-		return err
+	if err == nil && stop() {
+		return nil
 	}
-	st.next = conn
-	return nil
+	return st.unlinked(ctx, err)
 }
 
-// release gives back all that st holds.
+// unlinked returns the error of a next stage that could not be linked to
+// within ctx.
+func (st *stage) unlinked(ctx context.Context, err error) error {
+	next := &shard.StageError{Peer: st.open.Next.Peer, Name: st.open.Next.Name, Code: shard.Unreachable}
+	switch {
+	case st.done.Err() != nil:
+		return context.Canceled
+	case ctx.Err() != nil:
+		next.Code, next.Text = shard.TimedOut, "it did not answer "+st.node.cfg.Name
+		return next
+	}
+	if stage, ok := errors.AsType[*shard.StageError](err); ok && stage.Code != shard.Unreachable {
+		return err // it is what the next stage says
+	}
+	next.Text = fmt.Sprintf("from %s: %s", st.node.cfg.Name, reason(err))
+	return next
+}
+
+// release gives back all that st holds. Nothing works for st any more.
 func (st *stage) release() {
 	st.finish()
 	if st.next != nil {
-		st.next.Close()
+		_ = st.next.Close()
 	}
 	st.held.Engine.CloseSession(st.open.Session)
 	st.node.remove(st)
-}
-
-// run serves the session until it ends. cancel ends ctx, which closes the
-// driver's stream.
-func (st *stage) run(ctx context.Context, cancel context.CancelCauseFunc) {
-	defer st.release()
-	stop := context.AfterFunc(st.done, func() { cancel(context.Canceled) })
-	defer stop()
-	stopDone := context.AfterFunc(ctx, st.finish)
-	defer stopDone()
-
-	var worker sync.WaitGroup
-	worker.Go(func() {
-		defer st.finish()
-		st.work(ctx)
-	})
-	st.readControl()
-	st.finish()
-	worker.Wait()
 }
 
 // readControl hands what the driver says to the worker, until the driver is
@@ -191,6 +191,7 @@ func (st *stage) push(w work) error {
 
 // fail tells the driver why the session ends, and ends it.
 func (st *stage) fail(err error) {
+	defer st.finish()
 	st.failure.Do(func() {
 		if st.done.Err() != nil || errors.Is(err, context.Canceled) {
 			return // it has ended already
@@ -201,25 +202,22 @@ func (st *stage) fail(err error) {
 		}
 		st.node.cfg.Logger.Warn().Stringer("session", st.open.Session).Stringer("span", st.open.Span).
 			Err(err).Msg("stage failed")
-		st.control.Send(wire.KindError, hop.ErrorMessage(err, st.node.cfg.Self, st.node.cfg.Name), nil) //nolint:errcheck // the driver may be gone
+		st.node.refuse(st.control, err)
 	})
-	st.finish()
 }
 
 // work runs what arrives until the session ends.
-func (st *stage) work(ctx context.Context) {
+func (st *stage) work() {
 	if st.next != nil {
-		// A neighbour says nothing after Linked but what went wrong.
+		// A neighbour says nothing after Linked but what went wrong. It may
+		// also read nothing: closing the hop ends a send that blocks.
+		stop := context.AfterFunc(st.done, func() { _ = st.next.Close() })
+		defer stop()
 		var watch sync.WaitGroup
 		defer watch.Wait()
-		defer st.next.Close()
-		watch.Go(func() {
-			if _, err := st.next.Recv(); err != nil && !errors.Is(err, io.EOF) {
-				st.fail(err)
-			}
-		})
+		watch.Go(st.watchNext)
 	}
-	st.meter = hop.NewMeter(time.Duration(st.rtt.Load()))
+	defer st.finish() // before the hop closes, which is no failure then
 	for {
 		select {
 		case <-st.done.Done():
@@ -231,9 +229,9 @@ func (st *stage) work(ctx context.Context) {
 				st.sayClosed()
 				return
 			case w.more != nil:
-				err = st.more(ctx, w.more)
+				err = st.more(w.more)
 			default:
-				err = st.step(ctx, w)
+				err = st.step(w)
 			}
 			if err != nil {
 				st.fail(err)
@@ -243,12 +241,22 @@ func (st *stage) work(ctx context.Context) {
 	}
 }
 
-// step runs one step and passes its result on.
-func (st *stage) step(ctx context.Context, w work) error {
-	m := w.step
-	if shard.Epoch(m.GetEpoch()) != st.open.Epoch {
-		return nil // a frame of an older route (ARCHITECTURE §3.2)
+// watchNext waits for what the next stage says: nothing, or what went wrong.
+func (st *stage) watchNext() {
+	_, err := st.next.Recv()
+	switch {
+	case errors.Is(err, io.EOF):
+		// It has closed the session, and the driver knows why.
+	case err != nil:
+		st.fail(err)
+	default:
+		st.fail(st.next.Invalid("the next stage talks back on a hop"))
 	}
+}
+
+// step runs one step and passes its result on.
+func (st *stage) step(w work) error {
+	m := w.step
 	st.meter.Add(w.bytes, wire.Codec(m.GetCodec()), m.GetSentUnixUs(), w.at)
 	last := st.open.Next == nil
 	s := engine.Step{Session: st.open.Session, Pos: shard.Pos(m.GetPos()), Tokens: w.tokens, Hidden: w.hidden}
@@ -259,7 +267,7 @@ func (st *stage) step(ctx context.Context, w work) error {
 			s.Summary.Full, s.Summary.K = false, 0
 		}
 	}
-	res, err := st.held.Engine.Step(ctx, s)
+	res, err := st.held.Engine.Step(st.done, s)
 	if err != nil {
 		return err
 	}
@@ -298,16 +306,22 @@ func (st *stage) sendResult(m *wirepb.Step, res engine.Result) error {
 		out.Rows = uint32(len(res.Logits) / st.held.Vocab)
 	}
 	out.SentUnixUs = time.Now().UnixMicro()
-	_, err := st.control.Send(wire.KindResult, out, appendFloats(st.payload[:0], res.Logits))
+	_, err := st.control.Send(wire.KindResult, out, appendFloats(nil, res.Logits))
+	if _, ok := errors.AsType[*shard.StageError](err); err != nil && !ok {
+		return st.invalid("more logits are wanted than fit an answer: %v", err)
+	}
 	return err
 }
 
 // more sends all logits of the last position.
-func (st *stage) more(ctx context.Context, m *wirepb.More) error {
+func (st *stage) more(m *wirepb.More) error {
+	if shard.Epoch(m.GetEpoch()) != st.open.Epoch {
+		return nil
+	}
 	if st.open.Next != nil || st.steps == 0 || shard.Pos(m.GetPos()) != st.lastPos {
 		return st.control.Invalid("more logits of position %d: the last stage keeps those of %d", m.GetPos(), st.lastPos)
 	}
-	logits, err := st.held.Engine.More(ctx, st.open.Session)
+	logits, err := st.held.Engine.More(st.done, st.open.Session)
 	if err != nil {
 		return err
 	}
@@ -320,8 +334,16 @@ func (st *stage) more(ctx context.Context, m *wirepb.More) error {
 func (st *stage) sayClosed() {
 	st.control.Send(wire.KindClosed, &wirepb.Closed{ //nolint:errcheck // the driver may have gone by now
 		Steps: st.steps, ComputeUs: uint64(st.compute.Microseconds()), QueueUs: uint64(st.queue.Microseconds()),
-		Inbound: st.meter.Message(),
+		Inbound: st.meter.Message(st.path()),
 	}, nil)
+}
+
+// path returns what is known of the hop that ends here.
+func (st *stage) path() hop.Path {
+	if conn := st.inbound.Load(); conn != nil {
+		return conn.Path()
+	}
+	return hop.Path{} // no neighbour has linked
 }
 
 // appendFloats appends v as little-endian float32.

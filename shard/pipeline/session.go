@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
@@ -89,12 +90,15 @@ type Session struct {
 
 	ctx     context.Context // ends with the session; its cause says why
 	cancel  context.CancelCauseFunc
+	blame   blame
+	closing atomic.Bool // Close has been sent
 	readers sync.WaitGroup
-	results chan result // from the last stage; capacity maxInFlight
+	results chan result // from the last stage; capacity hop.MaxInFlight
 	closed  chan closedStage
 
 	// The driver's goroutine alone.
-	owed  int // results still to come of steps that were given up
+	owed  int       // results still to come
+	held  shard.Pos // positions that every stage holds once it has done what it was sent
 	stats recorder
 }
 
@@ -111,10 +115,6 @@ type closedStage struct {
 	m     *wirepb.Closed
 }
 
-// maxInFlight bounds the steps of a session between the driver and the last
-// stage, so that a driver that dies leaves little work behind.
-const maxInFlight = 8
-
 var errSessionClosed = errors.New("the session is closed")
 
 // Open opens a stage on every peer of cfg.Route. An error is the
@@ -128,16 +128,16 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	s := &Session{
 		cfg: cfg, id: shard.NewSessionID(), epoch: 1,
 		stages:  make([]*hop.Conn, len(cfg.Route)),
-		results: make(chan result, maxInFlight),
+		results: make(chan result, hop.MaxInFlight),
 		closed:  make(chan closedStage, len(cfg.Route)),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	s.blame.init(s.cancel, len(cfg.Route))
 	s.stats.init(cfg)
-	ctx, stop := context.WithTimeoutCause(ctx, cfg.OpenTimeout,
-		fmt.Errorf("the route of %d stages did not open within %v", len(cfg.Route), cfg.OpenTimeout))
+	ctx, stop := context.WithTimeoutCause(ctx, cfg.OpenTimeout, errOpenTimeout)
 	defer stop()
 	if err := s.openStages(ctx); err != nil {
-		s.cancel(err)
+		s.blame.settle(err)
 		s.closeStreams()
 		return nil, err
 	}
@@ -149,42 +149,33 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 
 // openStages opens all stages at once and returns the first failure.
 func (s *Session) openStages(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	errs := make(chan error, len(s.stages))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	errs := make([]error, len(s.stages))
 	var wg sync.WaitGroup
 	for i := range s.stages {
 		wg.Go(func() {
-			err := s.openStage(ctx, i)
-			if err != nil {
-				cancel() // the others need not go on
+			if errs[i] = s.openStage(ctx, i); errs[i] != nil {
+				cancel(errs[i]) // the others need not go on
 			}
-			errs <- err
 		})
 	}
 	wg.Wait()
-	close(errs)
-	return firstCause(errs, ctx)
+	cause := context.Cause(ctx)
+	if !errors.Is(cause, errOpenTimeout) {
+		return cause // nil if nothing failed: ctx has not been cancelled yet
+	}
+	// A stage waits for the next one, so the last that is missing is at fault.
+	late := len(errs) - 1
+	for late > 0 && errs[late] == nil {
+		late--
+	}
+	return s.name(late, &shard.StageError{
+		Peer: s.cfg.Route[late].Peer, Code: shard.TimedOut, Text: fmt.Sprintf("the stage did not open within %v", s.cfg.OpenTimeout),
+	})
 }
 
-// firstCause returns the error that came first, passing over those that are
-// only the echo of giving up.
-func firstCause(errs <-chan error, ctx context.Context) error {
-	var echo error
-	for err := range errs {
-		switch {
-		case err == nil:
-		case errors.Is(err, context.Canceled):
-			echo = err
-		default:
-			return err
-		}
-	}
-	if echo != nil && context.Cause(ctx) != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
-		return context.Cause(ctx)
-	}
-	return echo
-}
+var errOpenTimeout = errors.New("the route did not open in time")
 
 // openStage opens stage i.
 func (s *Session) openStage(ctx context.Context, i int) error {
@@ -195,7 +186,7 @@ func (s *Session) openStage(ctx context.Context, i int) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return s.name(i, &shard.StageError{Peer: st.Peer, Code: shard.Unreachable, Text: err.Error()})
+		return s.name(i, err)
 	}
 	conn := hop.NewConn(stream, st.Peer, 0)
 	s.stages[i] = conn
@@ -218,11 +209,21 @@ func (s *Session) openStage(ctx context.Context, i int) error {
 	if _, err := conn.Expect(wire.KindOpened, &opened); err != nil {
 		return s.giveUp(ctx, i, err)
 	}
-	if i+1 == len(route) {
-		s.vocab = int(opened.GetVocab())
+	if !stop() {
+		return context.Cause(ctx)
+	}
+	if i+1 < len(route) {
+		return nil
+	}
+	s.vocab = int(opened.GetVocab())
+	if s.vocab < 1 || s.vocab > maxVocab {
+		return s.name(i, conn.Invalid("a vocabulary of %d tokens, want 1 to %d", s.vocab, maxVocab))
 	}
 	return nil
 }
+
+// maxVocab bounds what the last stage may say of its vocabulary.
+const maxVocab = 1 << 24
 
 // giveUp returns why stage i did not open.
 func (s *Session) giveUp(ctx context.Context, i int, err error) error {
@@ -232,22 +233,39 @@ func (s *Session) giveUp(ctx context.Context, i int, err error) error {
 	return s.name(i, err)
 }
 
-// name adds to err what the route knows of the peer it names.
-func (s *Session) name(i int, err error) error {
-	stage, ok := errors.AsType[*shard.StageError](err)
-	if !ok {
-		stage = &shard.StageError{Code: shard.Internal, Text: err.Error()}
+// name returns err, which stage i gave, with what the route knows of the peer
+// that it blames: stage i itself, if it blames nobody of the route.
+func (s *Session) name(i int, err error) *shard.StageError {
+	named := shard.StageError{Code: shard.Unreachable, Text: err.Error()}
+	if stage, ok := errors.AsType[*shard.StageError](err); ok {
+		named = *stage
 	}
-	named := *stage
-	if named.Peer.IsZero() {
-		named.Peer = s.cfg.Route[i].Peer
+	at := s.stageOf(named.Peer, i)
+	if at != i {
+		named.Text += ", says " + s.cfg.Route[i].Name
 	}
-	for _, st := range s.cfg.Route {
-		if st.Peer == named.Peer {
-			named.Name, named.Span = cmp.Or(named.Name, st.Name), st.Span
+	st := s.cfg.Route[at]
+	named.Peer, named.Name, named.Span = st.Peer, cmp.Or(st.Name, named.Name), st.Span
+	return &named
+}
+
+// stageOf returns the stage that a peer is, or if none.
+func (s *Session) stageOf(peer shard.PeerID, or int) int {
+	if peer == s.cfg.Route[or].Peer {
+		return or
+	}
+	for j, st := range s.cfg.Route {
+		if st.Peer == peer {
+			return j
 		}
 	}
-	return &named
+	return or
+}
+
+// fail ends the session because of err, which stage i gave.
+func (s *Session) fail(i int, err error) {
+	named := s.name(i, err)
+	s.blame.add(i, s.stageOf(named.Peer, i), named)
 }
 
 // read takes what stage i says until its stream ends.
@@ -265,9 +283,7 @@ func (s *Session) read(i int, conn *hop.Conn) {
 			}
 		}
 		if err != nil {
-			if s.ctx.Err() == nil {
-				s.cancel(s.name(i, err))
-			}
+			s.fail(i, err)
 			return
 		}
 	}
@@ -293,6 +309,9 @@ func (s *Session) handle(i int, conn *hop.Conn, f wire.Frame) (last bool, err er
 		}
 	case wire.KindClosed:
 		m := &wirepb.Closed{}
+		if !s.closing.Load() {
+			return false, conn.Invalid("the stage closed the session unasked")
+		}
 		err := conn.Unmarshal(f, m)
 		s.closed <- closedStage{index: i, m: m} // capacity: one a stage
 		return true, err
@@ -307,14 +326,18 @@ func (s *Session) Vocab() int { return s.vocab }
 func (s *Session) ID() shard.SessionID { return s.id }
 
 // Close ends the session on every stage and returns what it cost. It waits
-// for the stages' figures until ctx ends, at most two seconds.
+// for the stages' figures until ctx ends, at most two seconds. It may be called
+// twice, but not while a Step runs.
 func (s *Session) Close(ctx context.Context) Stats {
 	ctx, stop := context.WithTimeout(ctx, 2*time.Second)
 	defer stop()
-	if s.ctx.Err() == nil {
+	s.stats.last = s.stages[len(s.stages)-1].Path()
+	// Steps that were given up are still under way: a stage that closed now
+	// would look broken to the one before it.
+	if s.ctx.Err() == nil && s.settle(ctx) == nil {
 		s.askClosed(ctx)
 	}
-	s.cancel(errSessionClosed)
+	s.blame.settle(errSessionClosed)
 	s.closeStreams()
 	return s.stats.stats()
 }
@@ -324,10 +347,11 @@ func (s *Session) askClosed(ctx context.Context) {
 	// Streams are closed when time is up, which ends a send that blocks.
 	stop := context.AfterFunc(ctx, func() {
 		for _, conn := range s.stages {
-			conn.Close()
+			_ = conn.Close()
 		}
 	})
 	defer stop()
+	s.closing.Store(true)
 	for _, conn := range s.stages {
 		if _, err := conn.Send(wire.KindClose, &wirepb.Close{Epoch: uint32(s.epoch)}, nil); err != nil {
 			return
@@ -349,7 +373,7 @@ func (s *Session) askClosed(ctx context.Context) {
 func (s *Session) closeStreams() {
 	for _, conn := range s.stages {
 		if conn != nil {
-			conn.Close()
+			_ = conn.Close()
 		}
 	}
 	s.readers.Wait()

@@ -34,7 +34,8 @@ type StageStats struct {
 // A recorder collects Stats.
 type recorder struct {
 	out   Stats
-	meter *hop.Meter // the hop from the last stage to the driver
+	meter hop.Meter // the hop from the last stage to the driver
+	last  hop.Path  // of that hop
 }
 
 func (r *recorder) init(cfg Config) {
@@ -45,7 +46,6 @@ func (r *recorder) init(cfg Config) {
 		from = st.Peer
 	}
 	r.out.Hops = append(r.out.Hops, HopStats{From: from, To: cfg.Self})
-	r.meter = hop.NewMeter(0)
 }
 
 // result counts one answer of the last stage.
@@ -70,7 +70,7 @@ func (r *recorder) setHop(i int, m *wirepb.Hop) {
 }
 
 func (r *recorder) stats() Stats {
-	r.setHop(len(r.out.Hops)-1, r.meter.Message())
+	r.setHop(len(r.out.Hops)-1, r.meter.Message(r.last))
 	return r.out
 }
 

@@ -7,6 +7,8 @@ import (
 	"math"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/hop"
 	"github.com/shardnode/shardnode/shard/sample"
@@ -38,17 +40,17 @@ type Result struct {
 // blocks until they are there. When ctx ends it returns at once and the session
 // stays usable; when a stage fails, that is the session's end.
 func (s *Session) Step(ctx context.Context, st Step) (Result, error) {
-	if len(st.Tokens) == 0 || int(st.Pos)+len(st.Tokens) > s.cfg.MaxTokens {
-		return Result{}, fmt.Errorf("step of %d tokens at position %d: the session has %d positions", len(st.Tokens), st.Pos, s.cfg.MaxTokens)
-	}
 	if err := s.settle(ctx); err != nil {
+		return Result{}, err
+	}
+	if err := s.check(st); err != nil {
 		return Result{}, err
 	}
 	var out Result
 	chunk := s.chunkTokens(st)
 	sent, done := 0, 0
 	for done < len(st.Tokens) {
-		if sent < len(st.Tokens) && s.owed < maxInFlight {
+		if sent < len(st.Tokens) && s.owed < hop.MaxInFlight {
 			n := min(chunk, len(st.Tokens)-sent)
 			if err := s.send(ctx, st, sent, n); err != nil {
 				return out, err
@@ -60,10 +62,13 @@ func (s *Session) Step(ctx context.Context, st Step) (Result, error) {
 		if err != nil {
 			return out, err
 		}
-		if err := s.collect(&out, r, st.Pos+shard.Pos(done)); err != nil {
+		n := min(chunk, len(st.Tokens)-done)
+		if err := s.collect(&out, r, expected{
+			pos: st.Pos + shard.Pos(done), count: n, logits: wanted(st, done+n, n), full: st.full(),
+		}); err != nil {
 			return out, err
 		}
-		done += int(r.m.GetCount())
+		done += n
 		if st.Progress != nil {
 			st.Progress(done, len(st.Tokens))
 		}
@@ -71,14 +76,55 @@ func (s *Session) Step(ctx context.Context, st Step) (Result, error) {
 	return out, nil
 }
 
+// full reports whether st wants all logits.
+func (st *Step) full() bool { return st.Full || st.Summary.Full }
+
+// wanted returns how many of the n tokens of st before index end want logits.
+func wanted(st Step, end, n int) int {
+	switch {
+	case st.All:
+		return n
+	case end == len(st.Tokens):
+		return 1
+	}
+	return 0
+}
+
+// check refuses what a stage would, which would end the session.
+func (s *Session) check(st Step) error {
+	switch {
+	case st.Pos < 0 || len(st.Tokens) == 0 || len(st.Tokens) > s.cfg.MaxTokens-int(st.Pos):
+		return fmt.Errorf("step of %d tokens at position %d: the session has %d positions", len(st.Tokens), st.Pos, s.cfg.MaxTokens)
+	case st.Pos > s.held:
+		return fmt.Errorf("step at position %d: the session holds %d", st.Pos, s.held)
+	case math.IsNaN(st.Summary.Temperature) || math.IsInf(st.Summary.Temperature, 0):
+		return fmt.Errorf("step with temperature %v: want a finite number", st.Summary.Temperature)
+	case hop.SummaryRows(st.Summary) == 0 || len(st.Summary.Named) > hop.MaxNamed || st.Summary.K > hop.MaxTopK && !st.full():
+		return fmt.Errorf("step wants the %d highest logits and %d named ones: that is too many, ask for all", st.Summary.K, len(st.Summary.Named))
+	}
+	for _, t := range st.Tokens {
+		if t < 0 || int(t) >= s.vocab {
+			return fmt.Errorf("token %d: the model has %d", t, s.vocab)
+		}
+	}
+	return nil
+}
+
+// maxFullBytes bounds the full logits of one result; what is more travels in
+// several.
+const maxFullBytes = 16 << 20
+
 // chunkTokens returns how many tokens of st travel in one frame. All logits
 // of a frame must fit one result.
 func (s *Session) chunkTokens(st Step) int {
 	n := s.cfg.ChunkTokens
-	if st.Full && st.All && s.vocab > 0 {
-		n = max(1, min(n, wire.MaxPayloadBytes/4/s.vocab))
+	if st.All {
+		n = min(n, hop.SummaryRows(st.Summary))
 	}
-	return n
+	if st.All && st.full() {
+		n = min(n, maxFullBytes/4/s.vocab)
+	}
+	return max(1, n)
 }
 
 // settle waits for the results of a step that was given up.
@@ -97,31 +143,61 @@ func (s *Session) send(ctx context.Context, st Step, lo, n int) error {
 	for _, t := range st.Tokens[lo : lo+n] {
 		payload = binary.LittleEndian.AppendUint32(payload, uint32(t))
 	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
 	m := &wirepb.Step{Epoch: uint32(s.epoch), Pos: uint32(st.Pos) + uint32(lo), Count: uint32(n)}
-	last := lo+n == len(st.Tokens)
 	switch {
 	case st.All:
 		m.Want = wirepb.Want_WANT_ALL
-	case last:
+	case lo+n == len(st.Tokens):
 		m.Want = wirepb.Want_WANT_LAST
 	}
 	if m.Want != wirepb.Want_WANT_NONE {
-		m.TopK, m.Named = uint32(st.Summary.K), hop.Uint32s(st.Summary.Named)
-		m.Temperature, m.Full = st.Summary.Temperature, st.Full || st.Summary.Full
+		m.TopK, m.Named = uint32(min(max(st.Summary.K, 0), hop.MaxTopK)), hop.Uint32s(st.Summary.Named)
+		m.Temperature, m.Full = st.Summary.Temperature, st.full()
 	}
 	m.SentUnixUs = time.Now().UnixMicro()
-	// A send blocks only while the first stage reads nothing. If the caller
-	// gives up meanwhile, the stream has half a frame and the session is over.
-	stop := context.AfterFunc(ctx, func() { s.stages[0].Close() })
-	_, err := s.stages[0].Send(wire.KindStep, m, payload)
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
+	if err := s.sendTo(ctx, 0, wire.KindStep, m, payload); err != nil {
+		return err
 	}
+	s.held = st.Pos + shard.Pos(lo+n)
+	return nil
+}
+
+// sendPatience is how long a send may block after its caller has given up.
+// Stages queue hop.MaxInFlight steps, so only one that is stuck, or a network
+// that is, blocks a send at all.
+const sendPatience = time.Second
+
+// sendTo sends a frame that a result answers to stage i. When ctx ends, a send
+// that blocks has some time left; then the stream has half a frame, and the
+// session is over.
+func (s *Session) sendTo(ctx context.Context, i int, kind wire.Kind, m proto.Message, payload []byte) error {
+	sent := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-sent:
+		case <-time.After(sendPatience):
+			_ = s.stages[i].Close()
+		}
+	})
+	_, err := s.stages[i].Send(kind, m, payload)
+	close(sent)
+	stop()
 	if err != nil {
-		return s.why(0, err)
+		return s.end(i, err)
 	}
 	s.owed++
 	return nil
+}
+
+// end ends the session because of err, which stage i gave, and returns the
+// reason that turns out.
+func (s *Session) end(i int, err error) error {
+	s.fail(i, err)
+	<-s.ctx.Done()
+	return context.Cause(s.ctx)
 }
 
 // await returns the next result of the last stage.
@@ -139,71 +215,69 @@ func (s *Session) await(ctx context.Context) (result, error) {
 		return result{}, context.Cause(ctx)
 	case <-timeout.C:
 		last := len(s.stages) - 1
-		err := s.name(last, &shard.StageError{
+		return result{}, s.end(last, &shard.StageError{
 			Peer: s.cfg.Route[last].Peer, Code: shard.TimedOut,
 			Text: fmt.Sprintf("no result within %v, though every peer of the route is connected", s.cfg.StepTimeout),
 		})
-		s.cancel(err)
-		return result{}, err
 	}
 }
 
-// why returns the reason of the session's end, or err of stage i if there is
-// none yet. A broken stream and the peer's own report of what went wrong race;
-// the report is waited for a moment.
-func (s *Session) why(i int, err error) error {
-	select {
-	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
-	case <-time.After(100 * time.Millisecond):
-		err = s.name(i, err)
-		s.cancel(err)
-		return err
-	}
+// expected says what a result must be.
+type expected struct {
+	pos    shard.Pos
+	count  int
+	logits int  // positions that want logits
+	full   bool // all of them
 }
 
-// collect adds what r carries to out. It must begin at pos.
-func (s *Session) collect(out *Result, r result, pos shard.Pos) error {
-	last := len(s.stages) - 1
-	m := r.m
-	if shard.Epoch(m.GetEpoch()) != s.epoch || shard.Pos(m.GetPos()) != pos || m.GetCount() == 0 {
-		err := s.name(last, s.stages[last].Invalid("result of %d tokens at position %d, want position %d", m.GetCount(), m.GetPos(), pos))
-		s.cancel(err)
-		return err
+// collect adds what r carries to out. A result that is not what was asked for
+// ends the session.
+func (s *Session) collect(out *Result, r result, want expected) error {
+	if err := s.parse(out, r, want); err != nil {
+		return s.end(len(s.stages)-1, err)
 	}
-	for _, dm := range m.GetDists() {
-		d, err := hop.ParseDist(dm)
-		if err == nil && d.Vocab != s.vocab {
-			err = s.stages[last].Invalid("logits of a vocabulary of %d, want %d", d.Vocab, s.vocab)
-		}
-		if err != nil {
-			return s.name(last, err)
-		}
-		out.Dists = append(out.Dists, d)
-	}
-	rows, err := s.floats(r)
-	if err != nil {
-		return s.name(last, err)
-	}
-	out.Logits = append(out.Logits, rows...)
 	return nil
 }
 
-// floats returns the full logits that r carries.
-func (s *Session) floats(r result) ([][]float32, error) {
-	rows := int(r.m.GetRows())
-	if rows > hop.MaxStepTokens || len(r.payload) != 4*rows*s.vocab {
-		return nil, s.stages[len(s.stages)-1].Invalid("logits of %d rows in %d bytes", rows, len(r.payload))
+func (s *Session) parse(out *Result, r result, want expected) error {
+	conn, m := s.stages[len(s.stages)-1], r.m
+	rows := 0
+	if want.full {
+		rows = want.logits
 	}
-	out := make([][]float32, rows)
-	for i := range out {
-		out[i] = make([]float32, s.vocab)
-		for j := range out[i] {
-			at := 4 * (i*s.vocab + j)
-			out[i][j] = math.Float32frombits(binary.LittleEndian.Uint32(r.payload[at:]))
+	switch {
+	case shard.Epoch(m.GetEpoch()) != s.epoch || int64(m.GetPos()) != int64(want.pos) || int64(m.GetCount()) != int64(want.count):
+		return conn.Invalid("a result of %d tokens at position %d, want %d at %d", m.GetCount(), m.GetPos(), want.count, want.pos)
+	case len(m.GetDists()) != want.logits:
+		return conn.Invalid("logits of %d positions, want %d", len(m.GetDists()), want.logits)
+	case int64(m.GetRows()) != int64(rows) || len(r.payload) != 4*rows*s.vocab:
+		return conn.Invalid("all logits of %d positions in %d bytes, want %d", m.GetRows(), len(r.payload), rows)
+	}
+	for _, dm := range m.GetDists() {
+		d, err := hop.ParseDist(dm)
+		if err != nil {
+			return err
 		}
+		if d.Vocab != s.vocab {
+			return conn.Invalid("logits of a vocabulary of %d, want %d", d.Vocab, s.vocab)
+		}
+		out.Dists = append(out.Dists, d)
 	}
-	return out, nil
+	out.Logits = append(out.Logits, s.floats(r.payload)...)
+	return nil
+}
+
+// floats returns the rows of full logits in a payload of the right length.
+func (s *Session) floats(payload []byte) [][]float32 {
+	var out [][]float32
+	for ; len(payload) > 0; payload = payload[4*s.vocab:] {
+		row := make([]float32, s.vocab)
+		for j := range row {
+			row[j] = math.Float32frombits(binary.LittleEndian.Uint32(payload[4*j:]))
+		}
+		out = append(out, row)
+	}
+	return out
 }
 
 // More returns all logits of pos, which must be the last position of the last
@@ -212,21 +286,19 @@ func (s *Session) More(ctx context.Context, pos shard.Pos) ([]float32, error) {
 	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
-	last := len(s.stages) - 1
-	if _, err := s.stages[last].Send(wire.KindMore, &wirepb.More{Epoch: uint32(s.epoch), Pos: uint32(pos)}, nil); err != nil {
-		return nil, s.why(last, err)
+	if s.held == 0 || pos != s.held-1 {
+		return nil, fmt.Errorf("more logits of position %d: the last stage keeps those of %d", pos, s.held-1)
 	}
-	s.owed++
+	last := len(s.stages) - 1
+	if err := s.sendTo(ctx, last, wire.KindMore, &wirepb.More{Epoch: uint32(s.epoch), Pos: uint32(pos)}, nil); err != nil {
+		return nil, err
+	}
 	r, err := s.await(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.floats(r)
-	if err == nil && len(rows) != 1 {
-		err = s.stages[last].Invalid("%d rows of logits, want one", len(rows))
+	if len(r.payload) != 4*s.vocab {
+		return nil, s.end(last, s.stages[last].Invalid("all logits of a position in %d bytes, want %d", len(r.payload), 4*s.vocab))
 	}
-	if err != nil {
-		return nil, s.name(last, err)
-	}
-	return rows[0], nil
+	return s.floats(r.payload)[0], nil
 }
