@@ -139,8 +139,10 @@ func (a *app) showLayout(p *place) {
 		fmt.Fprintf(a.stderr, "  %-8s layers %-8v %8s%s   decode %.2f ms a layer\n",
 			s.Name, s.Span, mib(weight), ends, millis(p.speeds[i].DecodePerLayer))
 	}
-	for _, r := range p.reasons {
-		fmt.Fprintf(a.stderr, "  why: %s\n", r)
+	for _, r := range append(p.reasons, p.verdict) {
+		if r != "" {
+			fmt.Fprintf(a.stderr, "  why: %s\n", r)
+		}
 	}
 	fmt.Fprintln(a.stderr)
 }

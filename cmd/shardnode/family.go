@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/shardnode/shardnode/scheduler"
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/engine"
 	"github.com/shardnode/shardnode/shard/hop"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/pipeline"
@@ -102,15 +104,31 @@ func (p *place) openFamily(ctx context.Context, c placeConfig, n int) error {
 			Neighbour: hop.Neighbour{Peer: ch.peer, Name: ch.name, Addrs: []string{ch.ready.Addr}}, Span: spans[i],
 		})
 		p.speeds = append(p.speeds, ch.speed())
+		p.pids = append(p.pids, ch.cmd.Process.Pid)
 	}
+	evenSpeeds(p.speeds)
 	p.dial = transportDial(f.node)
 	p.kill = f.kill
 	link, err := parseLink(c.link)
 	if err != nil {
 		return err
 	}
-	p.predict(&scheduler.Link{LatencyMS: loopbackHopMS + link.latencyMS(), Mbit: link.mbit()})
+	p.link = scheduler.Link{LatencyMS: loopbackHopMS + link.latencyMS(), Mbit: link.mbit()}
+	p.predict(1)
 	return nil
+}
+
+// evenSpeeds gives every member the best speed that one of them measured: they
+// run on one machine and measured at the same time, in each other's way.
+func evenSpeeds(speeds []engine.Speed) {
+	best := speeds[0]
+	for _, s := range speeds {
+		best.DecodePerLayer = min(best.DecodePerLayer, s.DecodePerLayer)
+		best.PrefillPerLayer = min(best.PrefillPerLayer, s.PrefillPerLayer)
+	}
+	for i := range speeds {
+		speeds[i].DecodePerLayer, speeds[i].PrefillPerLayer = best.DecodePerLayer, best.PrefillPerLayer
+	}
 }
 
 // loopbackHopMS is what a small frame takes between two processes of a
@@ -123,7 +141,7 @@ func (p *place) planFamily(c placeConfig, n int) ([]shard.Span, error) {
 	v.Links.Default.LatencyMS = loopbackHopMS
 	for i := range n {
 		v.Peers = append(v.Peers, scheduler.Peer{
-			ID: scheduler.ID(childName(i)), Name: childName(i), MemoryBytes: memoryOr(c.memory),
+			ID: scheduler.ID(childName(i)), Name: childName(i), MemoryBytes: cmp.Or(c.memory, freeMemory()/int64(n)),
 			// All run on this machine. Only the ratios matter here; what is
 			// predicted comes from what the members measure.
 			DecodeMS: []scheduler.Timing{{Batch: 1, MS: 1}}, PrefillMSPerToken: 0.2,
@@ -144,7 +162,7 @@ func (p *place) planFamily(c placeConfig, n int) ([]shard.Span, error) {
 	if len(res.Layout) != n {
 		return nil, fmt.Errorf("the planner uses %d of %d members: give --split to decide yourself", len(res.Layout), n)
 	}
-	p.reasons = append(p.reasons, res.Reasons...)
+	p.reasons = []string{familyReason(res.Layout, params)}
 	spans := make([]shard.Span, n)
 	for i, a := range res.Layout {
 		spans[i] = a.Span
@@ -152,12 +170,16 @@ func (p *place) planFamily(c placeConfig, n int) ([]shard.Span, error) {
 	return spans, nil
 }
 
-// memoryOr returns the memory of a member, all of it if no bound is given.
-func memoryOr(memory int64) int64 {
-	if memory > 0 {
-		return memory
+// familyReason says why the layers are shared as they are.
+func familyReason(l scheduler.Layout, p scheduler.Params) string {
+	if len(p.Split) > 0 {
+		return "the layers are shared as --split says"
 	}
-	return 1 << 50
+	first, last := l[0].Span.Len(), l[len(l)-1].Span.Len()
+	if last < first {
+		return "the members are equal, so each gets an even part of the time of a token; the last has fewer layers because it computes the head too"
+	}
+	return "the members are equal, so each gets an even part of the time of a token"
 }
 
 func childName(i int) string {

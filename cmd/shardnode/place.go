@@ -33,10 +33,13 @@ type place struct {
 	speeds  []engine.Speed // of each stage, measured at load
 	loaded  time.Duration  // how long it took until it could serve
 
+	link      scheduler.Link // what lies between the stages
 	predicted scheduler.Predicted
 	reasons   []string // of the layout, for people
+	verdict   string   // what the layout is worth beside one member alone
 
 	kill  func(stage int) error // ends a member with SIGKILL; nil if there are none
+	pids  []int                 // of the members' processes
 	close func()
 }
 
@@ -129,7 +132,7 @@ func (p *place) openAlone(ctx context.Context, c placeConfig) error {
 	p.speeds = []engine.Speed{loaded.Speed}
 	p.dial = func(context.Context, hop.Neighbour) (io.ReadWriteCloser, error) { return n.Local(), nil }
 	p.route = []pipeline.Stage{{Neighbour: hop.Neighbour{Name: "this process"}, Span: loaded.Span}}
-	p.predict(nil)
+	p.predict(1)
 	return nil
 }
 
@@ -142,30 +145,37 @@ func (p *place) explainLoad(err error) error {
 	return err
 }
 
-// predict fills in what the layout should give, from the measured speeds.
-// links is what lies between the stages; nil for one process.
-func (p *place) predict(links *scheduler.Link) {
+// predict fills in what the layout should give for a prompt of so many tokens,
+// from the measured speeds.
+func (p *place) predict(promptTokens int) {
+	if len(p.speeds) == 0 {
+		return // a swarm's own prediction is there already
+	}
 	m := member.PlanModel(p.name, p.file.Index, p.config)
 	last := p.speeds[len(p.speeds)-1]
 	m.HeadLayers = member.HeadLayers(last.Head, last.DecodePerLayer)
 	v := scheduler.View{Model: m}
-	if links != nil {
-		v.Links.Default = *links
-	}
+	v.Links.Default = p.link
 	var sizes []int
 	for i, s := range p.speeds {
-		peer := scheduler.Peer{ID: scheduler.ID(fmt.Sprint("stage", i)), Name: p.route[i].Name, MemoryBytes: 1 << 50}
+		peer := scheduler.Peer{ID: scheduler.ID(p.route[i].Name), Name: p.route[i].Name, MemoryBytes: ampleMemory}
 		member.PlanSpeed(&peer, s)
 		v.Peers = append(v.Peers, peer)
 		sizes = append(sizes, p.route[i].Span.Len())
 	}
-	res, err := scheduler.Plan(v, scheduler.Params{Split: sizes, Goal: scheduler.One})
+	res, err := scheduler.Plan(v, scheduler.Params{Split: sizes, PromptTokens: promptTokens})
 	if err != nil {
-		p.reasons = append(p.reasons, fmt.Sprintf("no prediction: %v", err))
-		return
+		return // the layout is loaded: only its prediction is missing
 	}
 	p.predicted = res.Predicted
+	if s := res.Single; s != nil && len(sizes) > 1 {
+		p.verdict = fmt.Sprintf("one member alone would give %.0f tok/s, this split %.0f for one session: a split is for what does not fit",
+			s.Predicted.TokSOne, res.Predicted.TokSOne)
+	}
 }
+
+// ampleMemory is what members are planned with that have loaded already.
+const ampleMemory = 1 << 50
 
 // session opens a session with room for tokens positions.
 func (p *place) session(ctx context.Context, tokens int) (*pipeline.Session, error) {

@@ -196,6 +196,7 @@ func (a *app) answerOnce(ctx context.Context, p *place, req generate.Request, ou
 	if err != nil {
 		return answerJSON{}, err
 	}
+	p.predict(len(req.Prompt))
 	sess, err := p.session(ctx, room)
 	if err != nil {
 		return answerJSON{}, err

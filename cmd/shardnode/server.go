@@ -295,7 +295,7 @@ func (s *server) hello() {
 		s.notify("no invitation: %v", err)
 		return
 	}
-	s.notify("to let others in, within a day: shardnode join %v", inv)
+	s.notify("to let others in, within a day, up to %d of them: shardnode join, and this line:", inv.Uses)
 	fmt.Fprintf(s.app.stdout, "%v\n", inv)
 }
 
