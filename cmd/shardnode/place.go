@@ -40,6 +40,7 @@ type place struct {
 
 	kill  func(stage int) error // ends a member with SIGKILL; nil if there are none
 	pids  []int                 // of the members' processes
+	pids  []int                 // of the members' processes
 	close func()
 }
 

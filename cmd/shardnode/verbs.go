@@ -5,6 +5,7 @@ import "github.com/spf13/cobra"
 // verbs returns every verb, each built in its own file.
 func (a *app) verbs() []*cobra.Command {
 	return []*cobra.Command{
+		a.benchCommand(),
 		a.completionCommand(),
 		a.configCommand(),
 		a.demoCommand(),
