@@ -105,7 +105,6 @@ func (p *place) openFamily(ctx context.Context, c placeConfig, n int) error {
 		})
 		p.speeds = append(p.speeds, ch.speed())
 		p.pids = append(p.pids, ch.cmd.Process.Pid)
-		p.pids = append(p.pids, ch.cmd.Process.Pid)
 	}
 	evenSpeeds(p.speeds)
 	p.dial = transportDial(f.node)

@@ -40,7 +40,6 @@ type place struct {
 
 	kill  func(stage int) error // ends a member with SIGKILL; nil if there are none
 	pids  []int                 // of the members' processes
-	pids  []int                 // of the members' processes
 	close func()
 }
 

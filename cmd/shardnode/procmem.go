@@ -30,9 +30,6 @@ func resetPeak() {
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 }
 
-// freeBytes returns the memory that this machine could give to a process.
-func freeBytes() int64 { return procKiB("/proc/meminfo", "MemAvailable") }
-
 // procKiB returns the bytes in the line "NAME: N kB" of a file of /proc.
 func procKiB(path, name string) int64 {
 	b, err := os.ReadFile(path)
