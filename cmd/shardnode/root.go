@@ -12,6 +12,8 @@ type app struct {
 	stdout, stderr io.Writer
 
 	home string // --home
+
+	interrupts interrupts
 }
 
 // rootCommand returns the command with all verbs.
