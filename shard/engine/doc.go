@@ -11,6 +11,9 @@
 // without the peer, which the caller fills in, or the error of a context.
 // Peers, epochs and the network are left to others.
 //
+// A session runs through all layers of the engine, or through some: then a batch
+// has only sessions of the same layers, and spans take turns.
+//
 // One goroutine, started by New and ended by Close, runs the batches; while it
 // has nothing to do it sleeps, and so do the threads of the pool.
 package engine

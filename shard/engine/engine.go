@@ -76,7 +76,9 @@ type Engine struct {
 // A session is one timeline of tokens on this stage.
 type session struct {
 	id      shard.SessionID
+	span    shard.Span // the layers it runs through, all those of the engine or some
 	kv      *kvcache.Session
+	since   int64    // number of batches when it last ran in one
 	waiting int      // its jobs in the queue or running
 	running bool     // the loop works on it now: kv and last are the loop's
 	closed  bool     // CloseSession was called while it ran: the loop frees it
@@ -108,11 +110,16 @@ func New(cfg Config) (*Engine, error) {
 // Span returns the layers that e runs.
 func (e *Engine) Span() shard.Span { return e.span }
 
-// Open admits a session of at most maxTokens positions. It takes memory from
-// the budget now, so that no later step can fail for lack of it, or returns
+// Open admits a session of at most maxTokens positions that runs through the
+// layers of span, which must be among those of [Engine.Span]. It takes memory
+// from the budget now, so that no later step can fail for lack of it, or returns
 // code NoCapacity having taken nothing. A session longer than the model's
-// context is TooLong, one that is open already is Invalid.
-func (e *Engine) Open(id shard.SessionID, maxTokens int) error {
+// context is TooLong, one that is open already is Invalid, one of other layers
+// NotServing. A session of some layers counts against the budget as one of all.
+func (e *Engine) Open(id shard.SessionID, span shard.Span, maxTokens int) error {
+	if span.Len() == 0 || !e.span.Covers(span) {
+		return e.fail(shard.NotServing, "layers %v: the engine runs %v", span, e.span)
+	}
 	if limit := e.model.Config().Context; maxTokens > limit {
 		return e.fail(shard.TooLong, "session of %d tokens: the model's context is %d", maxTokens, limit)
 	}
@@ -131,7 +138,7 @@ func (e *Engine) Open(id shard.SessionID, maxTokens int) error {
 	if err != nil {
 		return e.wrap(err)
 	}
-	e.sessions[id] = &session{id: id, kv: kv}
+	e.sessions[id] = &session{id: id, span: span, kv: kv}
 	return nil
 }
 

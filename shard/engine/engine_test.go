@@ -52,7 +52,7 @@ func start(t testing.TB, from, to shard.Layer, cfg Config) *Engine {
 func open(t testing.TB, e *Engine, maxTokens int) shard.SessionID {
 	t.Helper()
 	id := shard.NewSessionID()
-	if err := e.Open(id, maxTokens); err != nil {
+	if err := e.Open(id, e.Span(), maxTokens); err != nil {
 		t.Fatal(err)
 	}
 	return id
@@ -228,8 +228,8 @@ func TestWhatCannotRunHasACode(t *testing.T) {
 	want(t, "not a number", run(tail, Step{Session: tailID, Hidden: nan}), shard.Internal)
 	_, err := tail.Step(context.Background(), Step{Session: tailID, Hidden: make([]uint16, 9*modeltest.Dim), Want: LogitsAll, Summary: sample.Request{Named: make([]shard.Token, maxResult/8)}})
 	want(t, "more logits than memory", err, shard.Invalid)
-	want(t, "open twice", e.Open(id, 5), shard.Invalid)
-	want(t, "longer than the context", e.Open(shard.NewSessionID(), modeltest.Context+1), shard.TooLong)
+	want(t, "open twice", e.Open(id, e.Span(), 5), shard.Invalid)
+	want(t, "longer than the context", e.Open(shard.NewSessionID(), e.Span(), modeltest.Context+1), shard.TooLong)
 	if err := run(e, Step{Session: id, Tokens: tokens(3, 1)}); err != nil {
 		t.Errorf("a good step after bad ones: %v", err)
 	}
@@ -248,7 +248,7 @@ func TestASessionThatDoesNotFitIsRefusedAndTakesNothing(t *testing.T) {
 	defer e.Close()
 	a := open(t, e, 64)
 	before := e.Stats()
-	want(t, "too large", e.Open(shard.NewSessionID(), 33), shard.NoCapacity)
+	want(t, "too large", e.Open(shard.NewSessionID(), e.Span(), 33), shard.NoCapacity)
 	if e.Stats() != before {
 		t.Errorf("a refused session changed %+v to %+v", before, e.Stats())
 	}
@@ -304,7 +304,7 @@ func TestClosingFailsWhatWaitsAndLeavesNothing(t *testing.T) {
 	e.Close()
 	e.Close()
 	wg.Wait()
-	want(t, "Open after Close", e.Open(shard.NewSessionID(), 1), shard.NotServing)
+	want(t, "Open after Close", e.Open(shard.NewSessionID(), e.Span(), 1), shard.NotServing)
 	if kv := e.Stats().KV; kv.UsedBytes != 0 || kv.ReservedBytes != 0 {
 		t.Errorf("closed, but %+v", kv)
 	}
@@ -329,5 +329,78 @@ func TestMeasuredSpeedIsPlausible(t *testing.T) {
 		if kv := e.Stats().KV; kv.Sessions != 0 {
 			t.Errorf("measuring left %+v", kv)
 		}
+	}
+}
+
+func TestSessionsOfSomeLayersGiveTheBitsOfAllBesideOthers(t *testing.T) {
+	e, prompt := start(t, 0, 4, Config{MaxBatchTokens: 16}), tokens(40, 3)
+	whole := open(t, e, 64)
+	want40 := step(t, e, Step{Session: whole, Tokens: append([]shard.Token(nil), prompt...), Want: LogitsAll, Full: true}).Logits
+	var all sync.WaitGroup
+	for cut := range shard.Layer(3) {
+		all.Go(func() {
+			a, b := shard.NewSessionID(), shard.NewSessionID()
+			if err := errors.Join(e.Open(a, shard.Span{Start: 0, End: cut + 1}, 64), e.Open(b, shard.Span{Start: cut + 1, End: 4}, 64)); err != nil {
+				t.Error(err)
+				return
+			}
+			var got []float32
+			for at := 0; at < 40; at += 20 {
+				h, err := e.Step(t.Context(), Step{Session: a, Pos: shard.Pos(at), Tokens: append([]shard.Token(nil), prompt[at:at+20]...)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r, err := e.Step(t.Context(), Step{Session: b, Pos: shard.Pos(at), Hidden: h.Hidden, Want: LogitsAll, Full: true})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got = append(got, r.Logits...)
+			}
+			if !equal(got, want40) {
+				t.Errorf("layers cut at %d within one engine give other logits", cut+1)
+			}
+			if _, err := e.More(t.Context(), a); shard.CodeOf(err) != shard.Invalid {
+				t.Errorf("More of a session without the last layer: %v, want invalid", err)
+			}
+		})
+	}
+	all.Wait()
+	for _, span := range []shard.Span{{Start: 0, End: 5}, {Start: 2, End: 2}, {Start: -1, End: 2}} {
+		want(t, "span "+span.String(), e.Open(shard.NewSessionID(), span, 8), shard.NotServing)
+	}
+}
+
+func TestALongPromptOfOneSpanDoesNotHoldUpAnother(t *testing.T) {
+	e := start(t, 0, 4, Config{MaxBatchTokens: 1})
+	long, short := shard.NewSessionID(), shard.NewSessionID()
+	if err := errors.Join(e.Open(long, shard.Span{Start: 0, End: 2}, 64), e.Open(short, e.Span(), 64)); err != nil {
+		t.Fatal(err)
+	}
+	// Both are queued while the loop is busy, so that it sees both at once.
+	gate, in := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() { _ = e.call(t.Context(), func() error { close(in); <-gate; return nil }) })
+	<-in
+	first := make(chan string, 2)
+	queue := func(id shard.SessionID, rows int, name string) {
+		j := &job{step: Step{Session: id, Tokens: tokens(rows, 1)}, rows: rows}
+		if err := e.enqueue(j); err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			if err := e.await(t.Context(), j); err != nil {
+				t.Error(err)
+			}
+			first <- name
+		})
+	}
+	queue(long, 60, "long")
+	queue(short, 1, "short")
+	close(gate)
+	all.Wait()
+	if who := <-first; who != "short" {
+		t.Errorf("%s prompt was done first, want the short one of the other span", who)
 	}
 }

@@ -15,8 +15,9 @@ type batch struct {
 	calls   []*job
 	jobs    []*job // jobs[i] runs as parts[i]
 	parts   []model.Part
-	rows    []int // of each part
-	decodes int   // rows of decode steps
+	rows    []int      // of each part
+	span    shard.Span // of all the sessions in it
+	decodes int        // rows of decode steps
 
 	answered int           // decode steps that ended with the last batch
 	took     time.Duration // by the last batch
@@ -93,6 +94,7 @@ func (e *Engine) choose() (more, closed bool) {
 		return false, true
 	}
 	e.dropAbandoned()
+	b.span = e.nextSpan()
 	kept := e.queue[:0]
 	decoding := false
 	for _, j := range e.queue {
@@ -103,6 +105,9 @@ func (e *Engine) choose() (more, closed bool) {
 		kept = append(kept, j)
 		if j.session.running {
 			continue // an older job of the session is a candidate already
+		}
+		if j.session.span != b.span {
+			continue // its turn comes
 		}
 		j.session.running = true // until all candidates are known
 		d := demand{rows: j.rows - j.ran, started: j.ran > 0}
@@ -121,6 +126,26 @@ func (e *Engine) choose() (more, closed bool) {
 		e.admit(b.candidates[t.index], t.rows)
 	}
 	return len(b.calls) > 0 || len(b.candidates) > 0, false
+}
+
+// nextSpan returns the span that the next batch runs through: that of the
+// session in the queue that has waited for the most batches. So a long prompt
+// of one span keeps no session of another waiting. e.mu is held.
+func (e *Engine) nextSpan() shard.Span {
+	var first *job
+	var least int64
+	for _, j := range e.queue {
+		if j.call != nil {
+			continue
+		}
+		if since := max(j.since, j.session.since); first == nil || since < least {
+			first, least = j, since
+		}
+	}
+	if first == nil {
+		return e.span
+	}
+	return first.session.span
 }
 
 // dropAbandoned ends the jobs whose callers have gone. e.mu is held.
@@ -151,7 +176,7 @@ func (e *Engine) admit(j *job, rows int) {
 		e.prepare(j)
 	}
 	p := model.Part{KV: s.kv, Pos: at}
-	if e.span.Start == 0 {
+	if s.span.Start == 0 {
 		p.Tokens = step.Tokens[j.ran:][:rows]
 	} else {
 		p.Hidden = step.Hidden[j.ran*dim:][:rows*dim]
@@ -164,7 +189,7 @@ func (e *Engine) admit(j *job, rows int) {
 		p.Logits = 1
 	}
 	switch {
-	case !e.model.HasHead():
+	case !e.hasHead(s.span):
 		p.Out = j.res.Hidden[j.ran*dim:][:rows*dim]
 	case last:
 		if s.last == nil {
@@ -183,7 +208,7 @@ func (e *Engine) admit(j *job, rows int) {
 
 // prepare takes the memory for the result of j.
 func (e *Engine) prepare(j *job) {
-	if !e.model.HasHead() {
+	if !e.hasHead(j.session.span) {
 		j.res.Hidden = make([]uint16, j.rows*e.model.Config().Dim)
 	}
 	n := wanted(j.step.Want, j.rows)
@@ -207,7 +232,7 @@ func (e *Engine) drop(j *job, err error) {
 func (e *Engine) runBatch() {
 	b := &e.batch
 	start := time.Now()
-	e.model.Forward(b.parts, b)
+	e.model.ForwardSpan(b.span, b.parts, b)
 	took := time.Since(start)
 
 	e.mu.Lock()
@@ -215,6 +240,7 @@ func (e *Engine) runBatch() {
 	rows := 0
 	b.answered, b.took = 0, took
 	for i, j := range b.jobs {
+		j.session.since = e.stats.Batches + 1
 		j.running, j.session.running = false, false
 		rows += b.rows[i]
 		j.ran += b.rows[i]

@@ -21,8 +21,8 @@ const (
 // A Step is new positions of one session.
 //
 // Working on Pos replaces everything at Pos and after. Exactly one of Tokens
-// and Hidden is set: Tokens on a span that begins with layer 0, Hidden on
-// others. The engine owns both from the call of [Engine.Step] on: the caller
+// and Hidden is set: Tokens if the session's span begins with layer 0, Hidden
+// otherwise. The engine owns both from the call of [Engine.Step] on: the caller
 // must not change them any more.
 type Step struct {
 	Session shard.SessionID
@@ -53,6 +53,7 @@ type job struct {
 	step    Step
 	call    func() error // what to run in the loop, instead of a step
 	queued  time.Time
+	since   int64         // number of batches that had run when it was queued
 	done    chan struct{} // closed by finish
 
 	// The rest is guarded by Engine.mu, and while running belongs to the loop.
@@ -86,7 +87,11 @@ func (j *job) finish(err error) {
 // Close. When ctx ends, Step returns its error at once; rows that have run by
 // then stay, and a later step replaces them.
 func (e *Engine) Step(ctx context.Context, step Step) (Result, error) {
-	rows, err := e.checkStep(&step)
+	span, err := e.spanOf(step.Session)
+	if err != nil {
+		return Result{}, err
+	}
+	rows, err := e.checkStep(&step, span)
 	if err != nil {
 		return Result{}, err
 	}
@@ -100,17 +105,34 @@ func (e *Engine) Step(ctx context.Context, step Step) (Result, error) {
 	return j.res, nil
 }
 
-// checkStep returns the rows of a step that can be run on this span.
-func (e *Engine) checkStep(s *Step) (int, error) {
+// spanOf returns the layers that an open session runs through.
+func (e *Engine) spanOf(id shard.SessionID) (shard.Span, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.sessions[id]
+	switch {
+	case e.closed:
+		return shard.Span{}, e.fail(shard.NotServing, "the engine is closed")
+	case s == nil:
+		return shard.Span{}, e.fail(shard.Stale, "session %v is not open", id)
+	}
+	return s.span, nil
+}
+
+// hasHead reports whether a session that runs through span gives logits.
+func (e *Engine) hasHead(span shard.Span) bool { return int(span.End) == e.model.Config().Layers }
+
+// checkStep returns the rows of a step that can be run on the given span.
+func (e *Engine) checkStep(s *Step, span shard.Span) (int, error) {
 	dim := e.model.Config().Dim
 	rows := len(s.Tokens)
-	first := e.span.Start == 0
+	first := span.Start == 0
 	switch {
 	case first && len(s.Hidden) > 0, !first && len(s.Tokens) > 0:
-		return 0, e.fail(shard.Invalid, "tokens go to the first layer and hidden states to later ones, this is layer %d", e.span.Start)
+		return 0, e.fail(shard.Invalid, "tokens go to the first layer and hidden states to later ones, this is layer %d", span.Start)
 	case !first && len(s.Hidden)%dim != 0:
 		return 0, e.fail(shard.Invalid, "hidden states of %d values: want a multiple of %d", len(s.Hidden), dim)
-	case s.Want != LogitsNone && !e.model.HasHead():
+	case s.Want != LogitsNone && !e.hasHead(span):
 		return 0, e.fail(shard.Invalid, "logits come from the last layer, which is not in this span")
 	case s.Pos < 0:
 		return 0, e.fail(shard.Invalid, "position %d", s.Pos)
@@ -180,6 +202,7 @@ func (e *Engine) enqueue(j *job) error {
 		s.waiting++
 		j.session = s
 	}
+	j.since = e.stats.Batches
 	e.queue = append(e.queue, j)
 	e.signal()
 	return nil
@@ -215,11 +238,15 @@ func (e *Engine) call(ctx context.Context, f func() error) error {
 // session computed. It is for the rare draw that falls beyond what
 // [Result.Dists] holds. The span must end with the last layer.
 func (e *Engine) More(ctx context.Context, id shard.SessionID) ([]float32, error) {
-	if !e.model.HasHead() {
+	span, err := e.spanOf(id)
+	if err != nil {
+		return nil, err
+	}
+	if !e.hasHead(span) {
 		return nil, e.fail(shard.Invalid, "logits come from the last layer, which is not in this span")
 	}
 	var logits []float32
-	err := e.call(ctx, func() error {
+	err = e.call(ctx, func() error {
 		e.mu.Lock()
 		s := e.sessions[id]
 		e.mu.Unlock()

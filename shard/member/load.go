@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"time"
 
@@ -122,19 +121,8 @@ func kvBudget(c LoadConfig, m *model.Model) (int64, error) {
 func (l *Loaded) Held() *node.Held {
 	return &node.Held{
 		Model: l.id, Span: l.Span, Layers: l.Config.Layers, Dim: l.Config.Dim, Vocab: l.Config.Vocab,
-		Engine: spanEngine{l.Engine},
+		Engine: l.Engine,
 	}
-}
-
-// spanEngine lets sessions use the whole span of an engine.
-type spanEngine struct{ *engine.Engine }
-
-// Open admits a session of layers span.
-func (e spanEngine) Open(id shard.SessionID, span shard.Span, maxTokens int) error {
-	if span != e.Span() {
-		return &shard.StageError{Span: span, Code: shard.NotServing, Text: fmt.Sprintf("the peer runs layers %v as one stage", e.Span())}
-	}
-	return e.Engine.Open(id, maxTokens)
 }
 
 // Close ends the engine and frees the weights. No session may run any more.

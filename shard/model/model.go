@@ -105,10 +105,18 @@ type Sink interface {
 // told in Part.Err, and leaves the session as it was before Part.Pos.
 //
 // Forward keeps nothing of parts. sink may be nil if no part wants logits.
-func (m *Model) Forward(parts []Part, sink Sink) {
+func (m *Model) Forward(parts []Part, sink Sink) { m.ForwardSpan(m.span, parts, sink) }
+
+// ForwardSpan is Forward through some of the loaded layers: those of span, which
+// must not be empty. A session must always run through the same ones.
+func (m *Model) ForwardSpan(span shard.Span, parts []Part, sink Sink) {
+	if span.Len() == 0 || !m.span.Covers(span) {
+		panic(fmt.Sprintf("model: forward through layers %v of %v", span, m.span)) // a bug of the caller
+	}
+	m.s.span = span
 	m.s.begin(m, parts)
-	for i, l := range m.layers {
-		l.forward(m, i)
+	for i := int(span.Start - m.span.Start); i < int(span.End-m.span.Start); i++ {
+		m.layers[i].forward(m, i)
 	}
 	m.s.end(m, parts)
 	if len(m.s.wanted) > 0 {
@@ -118,12 +126,13 @@ func (m *Model) Forward(parts []Part, sink Sink) {
 
 // check returns what is wrong with a part.
 func (m *Model) check(p *Part) error {
-	first := m.span.Start == 0
+	span := m.s.span
+	first := span.Start == 0
 	switch {
 	case first != (p.Tokens != nil), len(p.Hidden)%m.cfg.Dim != 0, p.rows(m.cfg.Dim) == 0:
-		return fmt.Errorf("%w: %d tokens and %d values of hidden states for layer %d on", ErrInput, len(p.Tokens), len(p.Hidden), m.span.Start)
-	case p.Logits > 0 && !m.HasHead():
-		return fmt.Errorf("%w: logits wanted of layers %v of %d", ErrInput, m.span, m.cfg.Layers)
+		return fmt.Errorf("%w: %d tokens and %d values of hidden states for layer %d on", ErrInput, len(p.Tokens), len(p.Hidden), span.Start)
+	case p.Logits > 0 && int(span.End) != m.cfg.Layers:
+		return fmt.Errorf("%w: logits wanted of layers %v of %d", ErrInput, span, m.cfg.Layers)
 	case p.Logits < 0 || p.Logits > p.rows(m.cfg.Dim) || len(p.Out) > p.rows(m.cfg.Dim)*m.cfg.Dim || len(p.Out)%m.cfg.Dim != 0:
 		return fmt.Errorf("%w: more rows wanted than the %d there are", ErrInput, p.rows(m.cfg.Dim))
 	case int(p.Pos)+p.rows(m.cfg.Dim) > m.cfg.Context:

@@ -23,7 +23,8 @@ type wanted struct {
 // scratch holds the buffers and operations of a batch, so that a step does not
 // allocate. Buffers grow to the largest batch seen.
 type scratch struct {
-	rows   int // of the batch
+	span   shard.Span // that the batch runs through
+	rows   int        // of the batch
 	of     []row
 	wanted []wanted
 
