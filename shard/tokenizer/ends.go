@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/shardnode/shardnode/shard"
@@ -40,8 +41,40 @@ var (
 // of the tokens. Only tokens that are cut out of a text count: in an old
 // vocabulary "</s>" may be an ordinary row of characters.
 func (t *Tokenizer) findEnds(more ...shard.Token) {
-	byText := map[string]shard.Token{}
-	ends := map[shard.Token]bool{}
+	byText, ends := t.namedEnds()
+	t.bos, t.eos = pickNamed(t.bos, bosTexts, byText), pickNamed(t.eos, eosTexts, byText)
+	for _, id := range append(more, t.eos) {
+		if t.has(id) {
+			ends[id] = true
+		}
+	}
+	// In harmony, "<|end|>" ends a message, and the answer goes on.
+	has := func(text string) bool { _, ok := byText[text]; return ok }
+	if has("<|end|>") && (has("<|return|>") && has("<|call|>") || has("<|calls|>") && has("<|flush|>")) {
+		id := byText["<|end|>"]
+		delete(ends, id)
+		t.kinds[id] = user
+	}
+	if has("<|tool_response>") && has("</s>") { // Gemma 4
+		delete(ends, byText["</s>"])
+	}
+	t.ends = slices.Sorted(maps.Keys(ends))
+}
+
+// pickNamed returns known, or else the token of the first of texts that is one.
+func pickNamed(known shard.Token, texts []string, byText map[string]shard.Token) shard.Token {
+	for _, text := range texts {
+		if id, ok := byText[text]; ok && known == none {
+			known = id
+		}
+	}
+	return known
+}
+
+// namedEnds returns the tokens that are cut out of a text, by theirs, and
+// those of them whose text says that an answer ends.
+func (t *Tokenizer) namedEnds() (byText map[string]shard.Token, ends map[shard.Token]bool) {
+	byText, ends = map[string]shard.Token{}, map[shard.Token]bool{}
 	for i, text := range t.texts {
 		id := shard.Token(i) //nolint:gosec // at most maxVocab
 		if t.kinds[i] != control && t.kinds[i] != user {
@@ -59,33 +92,5 @@ func (t *Tokenizer) findEnds(more ...shard.Token) {
 			t.kinds[i] = user
 		}
 	}
-	pick := func(known shard.Token, texts []string) shard.Token {
-		for _, text := range texts {
-			if id, ok := byText[text]; ok && known == none {
-				known = id
-			}
-		}
-		return known
-	}
-	t.bos, t.eos = pick(t.bos, bosTexts), pick(t.eos, eosTexts)
-	for _, id := range append(more, t.eos) {
-		if t.has(id) {
-			ends[id] = true
-		}
-	}
-	// In harmony, "<|end|>" ends a message, and the answer goes on.
-	has := func(text string) bool { _, ok := byText[text]; return ok }
-	if has("<|end|>") && (has("<|return|>") && has("<|call|>") || has("<|calls|>") && has("<|flush|>")) {
-		id := byText["<|end|>"]
-		delete(ends, id)
-		t.kinds[id] = user
-	}
-	if has("<|tool_response>") && has("</s>") { // Gemma 4
-		delete(ends, byText["</s>"])
-	}
-	t.ends = nil
-	for id := range ends {
-		t.ends = append(t.ends, id)
-	}
-	slices.Sort(t.ends)
+	return byText, ends
 }

@@ -45,7 +45,7 @@ func lettersToText(s string) string {
 	return s
 }
 
-func (d *pieceDecoder) add(s *jsonStage, depth int) error {
+func (d *pieceDecoder) add(s *jsonStage, depth int) error { //nolint:gocyclo // one flat case a kind
 	if depth > maxDepth || len(d.steps) >= maxStages {
 		return errors.New("more stages than any real file has")
 	}

@@ -263,7 +263,7 @@ func (p *program) run(text string, pc, pos int, m *memo, look bool) int {
 	bottom, trailBottom := len(m.stack), len(m.trail)
 	for {
 		in := &p.code[pc]
-		ok := true
+		var ok bool
 		switch in.op {
 		case doSplit:
 			page, bit := m.page(p, pos), uint64(1)<<(pos&63)
@@ -271,8 +271,7 @@ func (p *program) run(text string, pc, pos int, m *memo, look bool) int {
 				return p.matched(m, bottom, trailBottom, pos, look)
 			}
 			if page[2*in.split]&bit != 0 {
-				ok = false
-				break
+				break // this way has failed before
 			}
 			page[2*in.split] |= bit // failed, unless it turns out to be on the way to a match
 			m.trail = append(m.trail, visit{in.split, pos})

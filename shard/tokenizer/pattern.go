@@ -222,30 +222,33 @@ func (s *scan) run(text string, i int, its []item) int {
 	}
 }
 
-// windowRun is run for items without a limit, which could otherwise go over
-// the same long stretch of text again and again.
-func (s *scan) windowRun(text string, i int, its []item) int {
-	it, w := &its[0], &s.windows[its[0].slot]
-	j, low, n := i, -1, 0
-	known := false
-	for {
+// reach returns where the characters of it end that begin at i, the lowest end
+// that is long enough (-1 if none is), and whether w has met that end before.
+func (w *window) reach(text string, i int, it *item) (j, low int, known bool) {
+	j, low = i, -1
+	for n := 0; ; n++ {
 		if n == it.min {
 			low = j
 		}
 		if n >= it.min && w.start <= j && j <= w.end {
-			j, known = w.end, true
-			break
+			return w.end, low, true
 		}
 		if j == len(text) {
-			break
+			return j, low, false
 		}
 		r, width := nextRune(text, j)
 		if !it.set.has(r) {
-			break
+			return j, low, false
 		}
 		j += width
-		n++
 	}
+}
+
+// windowRun is run for items without a limit, which could otherwise go over
+// the same long stretch of text again and again.
+func (s *scan) windowRun(text string, i int, its []item) int {
+	it, w := &its[0], &s.windows[its[0].slot]
+	j, low, known := w.reach(text, i, it)
 	if low < 0 {
 		return -1
 	}

@@ -290,7 +290,7 @@ func (p *patternParser) group() (*node, error) {
 }
 
 // escape reads "\..." to a class or to one character.
-func (p *patternParser) escape() (*class, rune, error) {
+func (p *patternParser) escape() (*class, rune, error) { //nolint:gocyclo // one flat case a kind
 	p.i++
 	if !p.more() {
 		return nil, 0, fmt.Errorf(`'\' at the end`)

@@ -24,7 +24,7 @@ type stageBuilder struct {
 	splitters   []splitter
 }
 
-func (b *stageBuilder) addNormalizer(s *jsonStage, depth int) error {
+func (b *stageBuilder) addNormalizer(s *jsonStage, depth int) error { //nolint:gocyclo // one flat case a kind
 	if s == nil {
 		return nil
 	}
@@ -123,7 +123,7 @@ func (b *stageBuilder) addPattern(text string, how behavior, invert bool) error 
 	return nil
 }
 
-func (b *stageBuilder) addSplitter(s *jsonStage, depth int) error {
+func (b *stageBuilder) addSplitter(s *jsonStage, depth int) error { //nolint:gocyclo // one flat case a kind
 	if s == nil {
 		return nil
 	}
