@@ -115,7 +115,7 @@ func readAnswer(r io.Reader, buf []byte, limit int) ([]byte, error) {
 	if uint64(n) > uint64(limit) {
 		return nil, fmt.Errorf("it sent %d bytes, at most %d were asked for", n, limit)
 	}
-	got := buf[:0]
+	var got []byte
 	if int(n) <= cap(buf) {
 		got = buf[:n]
 		if _, err := io.ReadFull(r, got); err != nil {

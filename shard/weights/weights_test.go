@@ -200,6 +200,11 @@ func TestSplitFilesOpenAsOne(t *testing.T) {
 }
 
 func TestSplitFilesThatDoNotFitAreErrors(t *testing.T) {
+	ok := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, c := range map[string]struct {
 		harm func(first string) string // returns what to open
 		want string
@@ -213,16 +218,16 @@ func TestSplitFilesThatDoNotFitAreErrors(t *testing.T) {
 		}, "name the first part"},
 		"renamed": {func(first string) string {
 			to := filepath.Join(filepath.Dir(first), "model.gguf")
-			os.Rename(first, to)
+			ok(os.Rename(first, to))
 			return to
 		}, "-00001-of-00003.gguf"},
 		"part twice": {func(first string) string {
 			b, _ := os.ReadFile(strings.Replace(first, "00001-of", "00002-of", 1))
-			os.WriteFile(strings.Replace(first, "00001-of", "00003-of", 1), b, 0o600)
+			ok(os.WriteFile(strings.Replace(first, "00001-of", "00003-of", 1), b, 0o600))
 			return first
 		}, "two parts"},
 		"truncated part": {func(first string) string {
-			os.Truncate(strings.Replace(first, "00001-of", "00003-of", 1), 5000)
+			ok(os.Truncate(strings.Replace(first, "00001-of", "00003-of", 1), 5000))
 			return first
 		}, "part toy-00003-of-00003.gguf: file is truncated"},
 	} {
