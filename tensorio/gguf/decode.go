@@ -147,6 +147,13 @@ func (d *decoder) walk() rawHeader {
 	if tensors > maxTensors || keys > maxKeys {
 		d.fail("%d tensors and %d keys, at most %d and %d are allowed", tensors, keys, maxTensors, maxKeys)
 	}
+	d.walkEntries(&h, keys, tensors)
+	return h
+}
+
+// walkEntries goes over the keys and the tensor infos, and keeps them in h when
+// the header is there.
+func (d *decoder) walkEntries(h *rawHeader, keys, tensors int64) {
 	keep := d.header != nil
 	if keep && d.err == nil {
 		h.entries, h.tensors = make([]rawEntry, keys), make([]TensorInfo, tensors)
@@ -162,10 +169,9 @@ func (d *decoder) walk() rawHeader {
 			continue
 		}
 		if h.tensors[i], d.err = t.info(d.header); d.err != nil {
-			return h
+			return
 		}
 	}
-	return h
 }
 
 func (d *decoder) entry() rawEntry {
