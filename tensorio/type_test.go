@@ -15,10 +15,23 @@ func TestTypesHaveTheSizesOfTheFormat(t *testing.T) {
 		name string
 		bits float64
 	}{
-		{F32, 0, "F32", 32}, {F16, 1, "F16", 16}, {BF16, 30, "BF16", 16},
-		{Q4_0, 2, "Q4_0", 4.5}, {Q4_1, 3, "Q4_1", 5}, {Q5_0, 6, "Q5_0", 5.5}, {Q5_1, 7, "Q5_1", 6}, {Q8_0, 8, "Q8_0", 8.5},
-		{Q2_K, 10, "Q2_K", 2.625}, {Q3_K, 11, "Q3_K", 3.4375}, {Q4_K, 12, "Q4_K", 4.5}, {Q5_K, 13, "Q5_K", 5.5}, {Q6_K, 14, "Q6_K", 6.5625},
-		{IQ4_NL, 20, "IQ4_NL", 4.5}, {IQ4_XS, 23, "IQ4_XS", 4.25}, {IQ1_S, 19, "IQ1_S", 1.5625}, {MXFP4, 39, "MXFP4", 4.25},
+		{F32, 0, "F32", 32},
+		{F16, 1, "F16", 16},
+		{BF16, 30, "BF16", 16},
+		{Q4_0, 2, "Q4_0", 4.5},
+		{Q4_1, 3, "Q4_1", 5},
+		{Q5_0, 6, "Q5_0", 5.5},
+		{Q5_1, 7, "Q5_1", 6},
+		{Q8_0, 8, "Q8_0", 8.5},
+		{Q2_K, 10, "Q2_K", 2.625},
+		{Q3_K, 11, "Q3_K", 3.4375},
+		{Q4_K, 12, "Q4_K", 4.5},
+		{Q5_K, 13, "Q5_K", 5.5},
+		{Q6_K, 14, "Q6_K", 6.5625},
+		{IQ4_NL, 20, "IQ4_NL", 4.5},
+		{IQ4_XS, 23, "IQ4_XS", 4.25},
+		{IQ1_S, 19, "IQ1_S", 1.5625},
+		{MXFP4, 39, "MXFP4", 4.25},
 	} {
 		if got := float64(8*c.typ.BlockBytes()) / float64(c.typ.BlockLen()); got != c.bits {
 			t.Errorf("%v has %v bits a weight, want %v", c.typ, got, c.bits)
@@ -35,8 +48,16 @@ func TestRowBytesRefusesPartOfABlock(t *testing.T) {
 		n    int
 		want int // -1: an error
 	}{
-		{F32, 172, 688}, {F32, 0, 0}, {Q8_0, 64, 68}, {Q6_K, 512, 420},
-		{Q8_0, 33, -1}, {Q4_K, 128, -1}, {F32, -1, -1}, {F32, math.MaxInt, -1}, {Type(99), 32, -1}, {Type(4), 32, -1},
+		{F32, 172, 688},
+		{F32, 0, 0},
+		{Q8_0, 64, 68},
+		{Q6_K, 512, 420},
+		{Q8_0, 33, -1},
+		{Q4_K, 128, -1},
+		{F32, -1, -1},
+		{F32, math.MaxInt, -1},
+		{Type(99), 32, -1},
+		{Type(4), 32, -1},
 	} {
 		got, err := c.typ.RowBytes(c.n)
 		if c.want < 0 && err == nil || c.want >= 0 && (err != nil || got != c.want) {
