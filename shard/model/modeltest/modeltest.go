@@ -56,9 +56,15 @@ func New(layers int, seed uint64) *Model {
 			name  string
 			shape []int
 		}{
-			{"attn_norm", []int{Dim}}, {"attn_q", []int{Dim, Dim}}, {"attn_k", []int{kv, Dim}}, {"attn_v", []int{kv, Dim}},
-			{"attn_output", []int{Dim, Dim}}, {"ffn_norm", []int{Dim}}, {"ffn_gate", []int{FFNDim, Dim}},
-			{"ffn_up", []int{FFNDim, Dim}}, {"ffn_down", []int{Dim, FFNDim}},
+			{"attn_norm", []int{Dim}},
+			{"attn_q", []int{Dim, Dim}},
+			{"attn_k", []int{kv, Dim}},
+			{"attn_v", []int{kv, Dim}},
+			{"attn_output", []int{Dim, Dim}},
+			{"ffn_norm", []int{Dim}},
+			{"ffn_gate", []int{FFNDim, Dim}},
+			{"ffn_up", []int{FFNDim, Dim}},
+			{"ffn_down", []int{Dim, FFNDim}},
 		} {
 			m.add(rng, fmt.Sprintf("blk.%d.%s.weight", l, t.name), t.shape...)
 		}
