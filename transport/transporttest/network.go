@@ -12,7 +12,6 @@ package transporttest
 import (
 	"container/heap"
 	"math/rand/v2"
-
 	"net/netip"
 	"sync"
 	"time"
