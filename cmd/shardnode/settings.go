@@ -13,6 +13,8 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // configFile is the settings file in the home.
@@ -45,6 +47,9 @@ var notSettings = []string{"help", "json", "home", "ids", "kill", "decode", "sav
 // applySettings fills flags that were not given from the environment, then
 // from config.toml in the home.
 func (a *app) applySettings(cmd *cobra.Command) error {
+	if _, err := vec.Form(); err != nil {
+		return &usageError{err} // SHARDNODE_SIMD names what is not there
+	}
 	if cmd.Name() == memberVerb {
 		return nil // a member started for one command gets its settings from there
 	}
