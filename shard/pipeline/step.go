@@ -7,8 +7,6 @@ import (
 	"math"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/hop"
 	"github.com/shardnode/shardnode/shard/sample"
@@ -42,6 +40,9 @@ type Result struct {
 func (s *Session) Step(ctx context.Context, st Step) (Result, error) {
 	if err := s.settle(ctx); err != nil {
 		return Result{}, err
+	}
+	if st.Summary.Full { // the rest of the summary does not matter then
+		st.Summary.K, st.Summary.Named = 0, nil
 	}
 	if err := s.check(st); err != nil {
 		return Result{}, err
@@ -158,7 +159,8 @@ func (s *Session) send(ctx context.Context, st Step, lo, n int) error {
 		m.Temperature, m.Full = st.Summary.Temperature, st.full()
 	}
 	m.SentUnixUs = time.Now().UnixMicro()
-	if err := s.sendTo(ctx, 0, wire.KindStep, m, payload); err != nil {
+	err := s.sendTo(ctx, 0, func(c *hop.Conn) (int, error) { return c.Send(wire.KindStep, m, payload) })
+	if err != nil {
 		return err
 	}
 	s.held = st.Pos + shard.Pos(lo+n)
@@ -173,7 +175,7 @@ const sendPatience = time.Second
 // sendTo sends a frame that a result answers to stage i. When ctx ends, a send
 // that blocks has some time left; then the stream has half a frame, and the
 // session is over.
-func (s *Session) sendTo(ctx context.Context, i int, kind wire.Kind, m proto.Message, payload []byte) error {
+func (s *Session) sendTo(ctx context.Context, i int, send func(*hop.Conn) (int, error)) error {
 	sent := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		select {
@@ -182,7 +184,7 @@ func (s *Session) sendTo(ctx context.Context, i int, kind wire.Kind, m proto.Mes
 			_ = s.stages[i].Close()
 		}
 	})
-	_, err := s.stages[i].Send(kind, m, payload)
+	_, err := send(s.stages[i])
 	close(sent)
 	stop()
 	if err != nil {
@@ -290,7 +292,9 @@ func (s *Session) More(ctx context.Context, pos shard.Pos) ([]float32, error) {
 		return nil, fmt.Errorf("more logits of position %d: the last stage keeps those of %d", pos, s.held-1)
 	}
 	last := len(s.stages) - 1
-	if err := s.sendTo(ctx, last, wire.KindMore, &wirepb.More{Epoch: uint32(s.epoch), Pos: uint32(pos)}, nil); err != nil {
+	m := &wirepb.More{Epoch: uint32(s.epoch), Pos: uint32(pos)}
+	err := s.sendTo(ctx, last, func(c *hop.Conn) (int, error) { return c.Send(wire.KindMore, m, nil) })
+	if err != nil {
 		return nil, err
 	}
 	r, err := s.await(ctx)
