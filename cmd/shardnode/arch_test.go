@@ -60,6 +60,7 @@ var floors = map[string]int{
 
 	"shard":                 0,
 	"shard/kvcache/offheap": 0,
+	"shard/nearest":         0,
 	"shard/weights/story":   0,
 	"tensorio":              0,
 	"tensorio/par":          0,

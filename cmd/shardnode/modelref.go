@@ -1,13 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
+	"github.com/shardnode/shardnode/shard/nearest"
 	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/shard/weights/story"
 )
@@ -74,30 +73,6 @@ func unknownModel(ref string) error {
 	if files, err := filepath.Glob("*.gguf"); err == nil {
 		known = append(known, files...)
 	}
-	slices.SortStableFunc(known, func(a, b string) int {
-		return cmp.Compare(distance(ref, a), distance(ref, b))
-	})
 	return hint(fmt.Errorf("no model is called %q", ref),
-		"did you mean %q? MODEL is `story` (embedded) or the path of a .gguf file", known[0])
-}
-
-// distance is the number of edits between two names (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			edit := diagonal
-			if a[i] != b[j] {
-				edit++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(edit, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+		"did you mean %q? MODEL is `story` (embedded) or the path of a .gguf file", nearest.Of(ref, known))
 }

@@ -2,8 +2,9 @@ package model
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+
+	"github.com/shardnode/shardnode/shard/nearest"
 )
 
 // An arch is what makes an architecture differ from Llama. The zero value,
@@ -66,16 +67,14 @@ func (e *UnknownArchError) Error() string {
 
 // findArch returns the row of the architecture with the given name.
 func findArch(name string) (arch, error) {
-	best, bestAt := 1<<30, 0
-	for i, a := range archs {
+	var known []string
+	for _, a := range archs {
 		if a.name == name {
 			return a, nil
 		}
-		if d := editDistance(name, a.name); d < best {
-			best, bestAt = d, i
-		}
+		known = append(known, a.name)
 	}
-	return arch{}, &UnknownArchError{Name: clip(name, 64), Nearest: archs[bestAt].name}
+	return arch{}, &UnknownArchError{Name: clip(name, 64), Nearest: nearest.Of(name, known)}
 }
 
 // clip shortens s, which comes from a file, to at most n bytes.
@@ -84,27 +83,4 @@ func clip(s string, n int) string {
 		return s
 	}
 	return s[:n] + "..."
-}
-
-// editDistance returns how many letters must be put in, taken out or changed
-// to make a of b (Wagner and Fischer 1974). It looks at the first 64 only.
-func editDistance(a, b string) int {
-	a, b = a[:min(64, len(a))], b[:min(64, len(b))]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diag
-			if a[i] != b[j] {
-				change++
-			}
-			diag = row[j+1]
-			row[j+1] = slices.Min([]int{change, row[j] + 1, row[j+1] + 1})
-		}
-	}
-	return row[len(b)]
 }

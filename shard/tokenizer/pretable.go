@@ -2,8 +2,11 @@ package tokenizer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/shardnode/shardnode/shard/nearest"
 )
 
 // A preset is what the name in tokenizer.ggml.pre stands for. GGUF files carry
@@ -154,37 +157,8 @@ func findPreset(name string) (preset, error) {
 	if p, ok := all[name]; ok {
 		return p, nil
 	}
-	near, best := "", 1<<30
-	for known := range all {
-		d := distance(name, known)
-		if d < best || d == best && known < near {
-			near, best = known, d
-		}
-	}
 	return preset{}, fmt.Errorf("tokenizer.ggml.pre %q is not known, the nearest is %q; convert the model anew or use its tokenizer.json",
-		describe(name), near)
-}
-
-// distance is the number of bytes to insert, delete or replace to make b of a
-// (Levenshtein), of at most the first 40 bytes of each.
-func distance(a, b string) int {
-	a, b = a[:min(len(a), 40)], b[:min(len(b), 40)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
+		describe(name), nearest.Of(name, slices.Collect(maps.Keys(all))))
 }
 
 // stages makes the splitters of a preset.
