@@ -330,8 +330,10 @@ func (g *Gossip) Leave(ctx context.Context) error {
 		if err := g.Update(a); err != nil {
 			return err
 		}
-		_ = g.list.UpdateNode(updateEvery) // an error is that not all were told yet
 	}
+	// At once, also when it was said before: sendUpdates may still hold it
+	// back, and who goes without a word counts as lost.
+	_ = g.list.UpdateNode(updateEvery) // an error is that not all were told yet
 	timeout := 2 * time.Second
 	if end, ok := ctx.Deadline(); ok {
 		timeout = max(time.Until(end), time.Millisecond)
