@@ -1,13 +1,14 @@
 // Package emulate makes a packet connection behave like a worse link: with
 // latency, jitter, a rate and loss, on what it sends. `--link` uses it between
-// real processes.
+// real processes. Packets keep their order, as on most real paths: jitter that
+// reorders would look like loss to QUIC, and slow it down as loss does.
 //
 // Start with [Parse] and [Wrap]. A [Conn] is safe for concurrent use; it runs
 // one goroutine, which ends with Close.
 package emulate
 
 import (
-	"container/heap"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -20,7 +21,7 @@ import (
 // A Link says how a link behaves, one way. The zero Link changes nothing.
 type Link struct {
 	Latency    time.Duration
-	Jitter     time.Duration // each packet takes up to this much longer
+	Jitter     time.Duration // a packet takes up to this much longer, or waits for those before it
 	RateBits   float64       // bits a second; 0: no limit
 	LossChance float64       // 0 to 1
 }
@@ -32,12 +33,15 @@ func Parse(text string) (Link, error) {
 	if text == "" {
 		return l, nil
 	}
+	seen := map[string]bool{}
 	for part := range strings.SplitSeq(text, ",") {
 		key, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		var err error
 		switch {
 		case !ok:
-			err = fmt.Errorf("want key=value")
+			err = errors.New("want key=value")
+		case seen[key]:
+			err = errors.New("given twice")
 		case key == "latency":
 			l.Latency, err = parseDelay(value)
 		case key == "jitter":
@@ -50,8 +54,9 @@ func Parse(text string) (Link, error) {
 			err = fmt.Errorf("unknown key %q", key)
 		}
 		if err != nil {
-			return Link{}, fmt.Errorf("link %q: %q: %w: for example latency=20ms,rate=100mbit,loss=0.5%%,jitter=2ms", text, part, err)
+			return Link{}, fmt.Errorf("link %.80q: %.40q: %w: for example latency=20ms,rate=100mbit,loss=0.5%%,jitter=2ms", text, part, err)
 		}
+		seen[key] = true
 	}
 	return l, nil
 }
@@ -95,28 +100,48 @@ func parseLoss(value string) (float64, error) {
 	return n, nil
 }
 
-// queueTime bounds the packets that wait for the rate: more are dropped, as a
-// router with a queue of that length does.
-const queueTime = 100 * time.Millisecond
+// What waits is bounded twice: by the rate, as in a router whose queue holds so
+// much time, and by count. Packets on top are dropped.
+const (
+	queueTime  = 100 * time.Millisecond
+	maxWaiting = 1 << 15
+)
 
 // A Conn is a packet connection behind an emulated link.
 type Conn struct {
 	net.PacketConn
+
 	link Link
 	wake chan struct{} // capacity 1
 	done chan struct{}
 	wg   sync.WaitGroup
 
-	mu     sync.Mutex // guards what follows
-	queue  packets
-	sent   time.Time // when the link has sent all that it was given
-	serial uint64
-	closed bool
+	mu      sync.Mutex // guards what follows
+	rng     *rand.Rand
+	waiting []packet  // in the order of their times
+	free    time.Time // when the link has sent all that it was given
+	last    time.Time // when the last packet arrives
+	closed  bool
+}
+
+// packet is one under way.
+type packet struct {
+	at   time.Time
+	data []byte
+	to   net.Addr
 }
 
 // Wrap returns pc behind link. Closing it closes pc.
 func Wrap(pc net.PacketConn, link Link) *Conn {
-	c := &Conn{PacketConn: pc, link: link, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return wrap(pc, link, rand.Uint64())
+}
+
+// wrap is Wrap with a seed that loss and jitter follow from.
+func wrap(pc net.PacketConn, link Link, seed uint64) *Conn {
+	c := &Conn{
+		PacketConn: pc, link: link, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		rng: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // an emulation
+	}
 	c.wg.Go(c.run)
 	return c
 }
@@ -129,29 +154,44 @@ func (c *Conn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	if c.closed {
 		return 0, net.ErrClosed
 	}
-	if rand.Float64() < c.link.LossChance {
+	at, ok := c.arrivalLocked(now, len(b))
+	if !ok {
 		return len(b), nil
 	}
-	if c.sent.Before(now) {
-		c.sent = now
-	}
-	if c.link.RateBits > 0 {
-		if c.sent.Sub(now) > queueTime {
-			return len(b), nil
-		}
-		c.sent = c.sent.Add(time.Duration(8 * float64(len(b)) / c.link.RateBits * float64(time.Second)))
-	}
-	at := c.sent.Add(c.link.Latency)
-	if c.link.Jitter > 0 {
-		at = at.Add(rand.N(c.link.Jitter))
-	}
-	c.serial++
-	heap.Push(&c.queue, packet{at: at, serial: c.serial, data: append([]byte(nil), b...), to: addr})
+	c.waiting = append(c.waiting, packet{at: at, data: append([]byte(nil), b...), to: addr})
 	select {
 	case c.wake <- struct{}{}:
 	default: // it has been woken already
 	}
 	return len(b), nil
+}
+
+// arrivalLocked returns when a packet arrives, false if it never does.
+func (c *Conn) arrivalLocked(now time.Time, bytes int) (time.Time, bool) {
+	if len(c.waiting) >= maxWaiting {
+		return now, false
+	}
+	if c.free.Before(now) {
+		c.free = now
+	}
+	if c.link.RateBits > 0 {
+		if c.free.Sub(now) > queueTime {
+			return now, false
+		}
+		c.free = c.free.Add(time.Duration(8 * float64(bytes) / c.link.RateBits * float64(time.Second)))
+	}
+	if c.rng.Float64() < c.link.LossChance {
+		return now, false // on the way: it has used the link
+	}
+	at := c.free.Add(c.link.Latency)
+	if c.link.Jitter > 0 {
+		at = at.Add(time.Duration(c.rng.Int64N(int64(c.link.Jitter))))
+	}
+	if at.Before(c.last) {
+		at = c.last
+	}
+	c.last = at
+	return at, true
 }
 
 // Close ends the link; packets under way are lost.
@@ -168,9 +208,26 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// SetReadBuffer sets the size of the socket's buffer, if it has one. quic-go
+// asks for it.
+func (c *Conn) SetReadBuffer(bytes int) error {
+	if s, ok := c.PacketConn.(interface{ SetReadBuffer(bytes int) error }); ok {
+		return s.SetReadBuffer(bytes)
+	}
+	return nil
+}
+
+// SetWriteBuffer is as SetReadBuffer.
+func (c *Conn) SetWriteBuffer(bytes int) error {
+	if s, ok := c.PacketConn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		return s.SetWriteBuffer(bytes)
+	}
+	return nil
+}
+
 // run sends packets when their time has come.
 func (c *Conn) run() {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		select {
@@ -179,45 +236,30 @@ func (c *Conn) run() {
 		case <-c.done:
 			return
 		}
-		now := time.Now()
-		c.mu.Lock()
-		for len(c.queue) > 0 && !c.queue[0].at.After(now) {
-			p := heap.Pop(&c.queue).(packet)
-			c.mu.Unlock()
+		for {
+			p, wait, ok := c.next(time.Now())
+			if !ok {
+				timer.Reset(wait)
+				break
+			}
 			_, _ = c.PacketConn.WriteTo(p.data, p.to) // a packet that can't be sent is a lost one
-			c.mu.Lock()
 		}
-		if len(c.queue) > 0 {
-			timer.Reset(c.queue[0].at.Sub(now))
-		}
-		c.mu.Unlock()
 	}
 }
 
-// packet is one under way.
-type packet struct {
-	at     time.Time
-	serial uint64 // keeps the order of packets of the same time
-	data   []byte
-	to     net.Addr
-}
-
-// packets is a heap, earliest first. It is bounded by queueTime at the link's
-// rate, and by what QUIC has in flight without one.
-type packets []packet
-
-func (p packets) Len() int { return len(p) }
-func (p packets) Less(i, j int) bool {
-	if p[i].at.Equal(p[j].at) {
-		return p[i].serial < p[j].serial
+// next takes the next packet whose time has come, or returns how long to wait
+// for it.
+func (c *Conn) next(now time.Time) (p packet, wait time.Duration, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case len(c.waiting) == 0 || c.closed:
+		return packet{}, time.Hour, false
+	case c.waiting[0].at.After(now):
+		return packet{}, c.waiting[0].at.Sub(now), false
 	}
-	return p[i].at.Before(p[j].at)
-}
-func (p packets) Swap(i, j int) { p[i], p[j] = p[j], p[i] }
-func (p *packets) Push(x any)   { *p = append(*p, x.(packet)) }
-func (p *packets) Pop() any {
-	old := *p
-	x := old[len(old)-1]
-	*p = old[:len(old)-1]
-	return x
+	p = c.waiting[0]
+	c.waiting[0] = packet{} // its bytes are free once sent
+	c.waiting = c.waiting[1:]
+	return p, 0, true
 }
