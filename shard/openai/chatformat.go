@@ -27,7 +27,7 @@ type (
 		Content *string `json:"content,omitempty"`
 	}
 	// OpenAI's schema lets neither logprobs nor usage of a chunk be null, so
-	// they are left out where there are none.
+	// they are left out where there are none; an empty refusal is a list.
 	chatChunkChoice struct {
 		Index        int           `json:"index"`
 		Delta        chatDelta     `json:"delta"`
@@ -96,7 +96,7 @@ func chatLogprobsOf(tokens []tokenLogprob) *chatLogprobs {
 	if len(tokens) == 0 {
 		return nil
 	}
-	out := &chatLogprobs{}
+	out := &chatLogprobs{Refusal: []chatLogprob{}}
 	for _, t := range tokens {
 		l := chatLogprob{chatTop: chatTopOf(t), Top: []chatTop{}}
 		for _, top := range t.top {
