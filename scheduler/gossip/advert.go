@@ -63,6 +63,7 @@ type Advert struct {
 	Layers    int           // of the model
 	Span      shard.Span    // held
 	Planned   shard.Span    // to be held next
+	Pinned    bool          // its owner insists on the span: no plan moves it
 	Layout    [8]byte       // digest of the layout it follows; zero if none
 
 	MemoryBytes  int64         // what it offers
@@ -120,7 +121,7 @@ func (a Advert) seal(id transport.Identity, membership []byte) ([]byte, error) {
 		ModelName: a.ModelName, Layers: uint32(a.Layers), Threads: uint32(a.Threads), Sessions: uint32(a.Sessions), //nolint:gosec // validated
 		Start: uint32(a.Span.Start), End: uint32(a.Span.End), PlanStart: uint32(a.Planned.Start), PlanEnd: uint32(a.Planned.End), //nolint:gosec // validated
 		Memory: uint64(a.MemoryBytes), Free: uint64(a.FreeBytes), KvFree: uint64(a.KVFreeTokens), //nolint:gosec // validated
-		DecodeNs: uint32(a.Decode), PrefillNs: uint32(a.Prefill), Api: a.API, //nolint:gosec // validated
+		DecodeNs: uint32(a.Decode), PrefillNs: uint32(a.Prefill), Api: a.API, Pinned: a.Pinned, //nolint:gosec // validated
 	}
 	if !a.Model.IsZero() {
 		pb.Model = a.Model[:]
@@ -190,7 +191,7 @@ func advertOf(pb *wirepb.Advert) (Advert, error) {
 		Planned:     shard.Span{Start: shard.Layer(pb.GetPlanStart()), End: shard.Layer(pb.GetPlanEnd())},       //nolint:gosec // checked
 		MemoryBytes: int64(pb.GetMemory()), FreeBytes: int64(pb.GetFree()), KVFreeTokens: int64(pb.GetKvFree()), //nolint:gosec // validated
 		Decode: time.Duration(pb.GetDecodeNs()), Prefill: time.Duration(pb.GetPrefillNs()),
-		Threads: int(pb.GetThreads()), Sessions: int(pb.GetSessions()), API: pb.GetApi(), Seq: pb.GetSeq(),
+		Threads: int(pb.GetThreads()), Sessions: int(pb.GetSessions()), API: pb.GetApi(), Pinned: pb.GetPinned(), Seq: pb.GetSeq(),
 	}
 	copy(a.Model[:], pb.GetModel())
 	copy(a.Layout[:], pb.GetLayout())

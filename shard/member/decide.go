@@ -2,7 +2,6 @@ package member
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -20,6 +19,7 @@ type swarmView struct {
 	model   scheduler.Model
 	members []gossip.Member // with self, in any order
 	pinned  shard.Span      // of self; empty: none
+	context int             // of the model, in tokens
 }
 
 // assumed are the speeds that a member is planned with before it has measured
@@ -29,9 +29,12 @@ const (
 	assumedPrefillMS = 0.2
 )
 
+// maxClaimed bounds the bytes that a member's word is taken for.
+const maxClaimed = 1 << 48
+
 // serves reports whether m holds, or could hold, layers of the model.
 func (v *swarmView) serves(m *gossip.Member) bool {
-	return m.Alive && m.Advert.Role&transport.RoleServe != 0 && m.Advert.State != gossip.Draining &&
+	return m.Alive && m.Advert.Role&transport.RoleServe != 0 && m.Advert.State != gossip.Draining && m.Advert.MemoryBytes > 0 &&
 		(m.Advert.Model == v.id || m.Advert.Model.IsZero())
 }
 
@@ -49,9 +52,13 @@ func (v *swarmView) peers(pin func(*gossip.Member) shard.Span) scheduler.View {
 	decode, prefill := meanSpeed(known)
 	for _, m := range known {
 		p := scheduler.Peer{
-			ID: scheduler.ID(m.Peer.String()), Name: m.Advert.Name, MemoryBytes: m.Advert.MemoryBytes,
+			ID: scheduler.ID(m.Peer.String()), Name: m.Advert.Name, MemoryBytes: min(m.Advert.MemoryBytes, maxClaimed),
 			DecodeMS: []scheduler.Timing{{Batch: 1, MS: decode}}, PrefillMSPerToken: prefill,
-			Held: held(&m, v.id), Pinned: pin(&m), Sessions: m.Advert.Sessions,
+			Held: v.held(&m), Pinned: pin(&m), Sessions: m.Advert.Sessions,
+		}
+		if n := p.Held.Len(); n > 0 {
+			// 0 would mean that it is not known.
+			p.KVFreeBytes = max(1, min(m.Advert.KVFreeTokens, maxClaimed>>30)*v.model.KVBytesPerTokenLayer*int64(n))
 		}
 		if m.Advert.Decode > 0 {
 			p.DecodeMS[0].MS = msOf(m.Advert.Decode)
@@ -65,12 +72,32 @@ func (v *swarmView) peers(pin func(*gossip.Member) shard.Span) scheduler.View {
 	return out
 }
 
-// held returns the layers of model id that m answers for now.
-func held(m *gossip.Member, id shard.ModelID) shard.Span {
-	if m.Advert.Model != id || m.Advert.State != gossip.Serving {
+// held returns the layers of the model that m answers for now.
+func (v *swarmView) held(m *gossip.Member) shard.Span {
+	if m.Advert.Model != v.id || m.Advert.State != gossip.Serving || !v.serves(m) {
 		return shard.Span{}
 	}
-	return m.Advert.Span
+	return v.inModel(m.Advert.Span)
+}
+
+// inModel returns s, or nothing if it has layers that the model lacks.
+func (v *swarmView) inModel(s shard.Span) shard.Span {
+	if int(s.End) > v.model.Layers {
+		return shard.Span{}
+	}
+	return s
+}
+
+// promised returns the layers that m holds or is about to hold. A member that
+// does not do what it said says so: it takes the promise back.
+func (v *swarmView) promised(m *gossip.Member) shard.Span {
+	switch {
+	case !v.serves(m) || m.Advert.Model != v.id:
+		return shard.Span{}
+	case m.Peer != v.self && m.Advert.Planned.Len() > 0:
+		return v.inModel(m.Advert.Planned)
+	}
+	return v.held(m)
 }
 
 func msOf(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -103,132 +130,50 @@ func (v *swarmView) latencyMS() float64 {
 	return msOf(sum) / float64(n) / 2
 }
 
-// uncovered returns the first layers that nobody answers for; empty if all are
-// covered.
-func (v *swarmView) uncovered() shard.Span {
-	for l := shard.Layer(0); int(l) < v.model.Layers; l++ {
-		if v.holders(l) > 0 {
-			continue
-		}
-		gap := shard.Span{Start: l, End: l + 1}
-		for int(gap.End) < v.model.Layers && v.holders(gap.End) == 0 {
-			gap.End++
-		}
-		return gap
-	}
-	return shard.Span{}
-}
-
-// holders counts who answers for layer l.
+// holders counts who answers for layer l now.
 func (v *swarmView) holders(l shard.Layer) int {
 	n := 0
 	for _, m := range v.members {
-		if v.serves(&m) && held(&m, v.id).Has(l) {
+		if v.held(&m).Has(l) {
 			n++
 		}
 	}
 	return n
 }
 
+// params are the wishes of every plan of a member: all are to be used, with
+// room for a session of the model's context, but not more than planTokens.
+func (v *swarmView) params() scheduler.Params {
+	p := scheduler.Params{Goal: scheduler.Spread, ContextTokens: planTokens}
+	if v.context > 0 {
+		p.ContextTokens = min(planTokens, v.context)
+	}
+	return p
+}
+
+// planTokens is the KV cache that a layer is planned with.
+const planTokens = 2048
+
 // plan returns the layout that sessions should take. Spans that are held stay
 // where they are, but for members that hold all layers: these take what the
 // others leave.
 func (v *swarmView) plan() (scheduler.Result, error) {
 	sv := v.peers(func(m *gossip.Member) shard.Span {
-		s := held(m, v.id)
-		if s.Len() == v.model.Layers {
-			return shard.Span{}
+		if s := v.held(m); s.Len() < v.model.Layers {
+			return s
 		}
-		return s
+		return shard.Span{}
 	})
-	res, err := scheduler.Plan(sv, scheduler.Params{Goal: scheduler.Spread})
+	res, err := scheduler.Plan(sv, v.params())
 	if err == nil {
 		return res, nil
 	}
 	// What is held may not fit together; then all is planned anew.
-	for i := range sv.Peers {
-		sv.Peers[i].Pinned = shard.Span{}
+	res, again := scheduler.Plan(v.peers(v.insisted), v.params())
+	if again != nil {
+		return res, err
 	}
-	return scheduler.Plan(sv, scheduler.Params{Goal: scheduler.Spread})
-}
-
-// target returns the layers that this member should hold, and why. It keeps
-// what it holds while every layer has a holder: layers move only to close a
-// gap.
-func (v *swarmView) target() (shard.Span, string) {
-	if v.pinned.Len() > 0 {
-		return v.pinned, "pinned by --layers"
-	}
-	var mine shard.Span
-	for _, m := range v.members {
-		if m.Peer == v.self {
-			mine = held(&m, v.id)
-		}
-	}
-	gap := v.uncovered()
-	if mine.Len() > 0 && gap.Len() == 0 {
-		return mine, "every layer has a holder"
-	}
-	res, err := v.plan()
-	if err != nil {
-		return v.fill(mine, gap, err)
-	}
-	for _, a := range res.Layout {
-		if a.Peer != scheduler.ID(v.self.String()) {
-			continue
-		}
-		if mine.Covers(a.Span) && mine.Len() > 0 {
-			return mine, "it covers the plan's share"
-		}
-		return a.Span, "the plan's share of " + fmt.Sprint(len(res.Layout)) + " members"
-	}
-	if mine.Len() > 0 {
-		return mine, "the plan does without this member"
-	}
-	// A spare member stands by with what the slowest stage holds.
-	return res.Layout[0].Span, "spare: a second holder of the first stage"
-}
-
-// fill returns as much of the gap as fits this member, when the members are
-// too small together for the whole model.
-func (v *swarmView) fill(mine, gap shard.Span, why error) (shard.Span, string) {
-	if mine.Len() > 0 || gap.Len() == 0 {
-		return mine, "the members are too small for the model together: " + why.Error()
-	}
-	memory := int64(0)
-	for _, m := range v.members {
-		if m.Peer == v.self {
-			memory = m.Advert.MemoryBytes
-		}
-	}
-	out := shard.Span{Start: gap.Start, End: gap.Start}
-	used := int64(0)
-	if gap.Start == 0 {
-		used += v.model.EmbedBytes
-	}
-	for out.End < gap.End {
-		need := v.layerBytes(out.End) + fillTokens*v.model.KVBytesPerTokenLayer
-		if int(out.End) == v.model.Layers-1 {
-			need += v.model.HeadBytes
-		}
-		if used+need > memory {
-			break
-		}
-		used += need
-		out.End++
-	}
-	return out, "as many of the missing layers as fit; " + why.Error()
-}
-
-// fillTokens is the KV cache that a layer is counted with when a member takes
-// what fits.
-const fillTokens = 1024
-
-func (v *swarmView) layerBytes(l shard.Layer) int64 {
-	if len(v.model.LayerBytes) == 1 {
-		return v.model.LayerBytes[0]
-	}
-	return v.model.LayerBytes[l]
+	return res, nil
 }
 
 // route returns the stages of a new session of the given length: the planned
@@ -256,7 +201,7 @@ func (v *swarmView) served(l scheduler.Layout, avoid []scheduler.ID) bool {
 		ok := false
 		for _, m := range v.members {
 			if scheduler.ID(m.Peer.String()) == a.Peer {
-				ok = v.serves(&m) && held(&m, v.id).Covers(a.Span)
+				ok = v.held(&m).Covers(a.Span)
 			}
 		}
 		if !ok || slices.Contains(avoid, a.Peer) {

@@ -502,8 +502,9 @@ type Advert struct {
 	Threads       uint32                 `protobuf:"varint,17,opt,name=threads,proto3" json:"threads,omitempty"`
 	KvFree        uint64                 `protobuf:"varint,18,opt,name=kv_free,json=kvFree,proto3" json:"kv_free,omitempty"` // positions of KV cache still free
 	Sessions      uint32                 `protobuf:"varint,19,opt,name=sessions,proto3" json:"sessions,omitempty"`
-	Api           bool                   `protobuf:"varint,20,opt,name=api,proto3" json:"api,omitempty"`      // answers the HTTP API
-	Layout        []byte                 `protobuf:"bytes,21,opt,name=layout,proto3" json:"layout,omitempty"` // digest of the layout it follows; empty or 8 bytes
+	Api           bool                   `protobuf:"varint,20,opt,name=api,proto3" json:"api,omitempty"`       // answers the HTTP API
+	Layout        []byte                 `protobuf:"bytes,21,opt,name=layout,proto3" json:"layout,omitempty"`  // digest of the layout it follows; empty or 8 bytes
+	Pinned        bool                   `protobuf:"varint,22,opt,name=pinned,proto3" json:"pinned,omitempty"` // its owner insists on its span
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -685,6 +686,13 @@ func (x *Advert) GetLayout() []byte {
 	return nil
 }
 
+func (x *Advert) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
 var File_transport_wirepb_gossip_proto protoreflect.FileDescriptor
 
 const file_transport_wirepb_gossip_proto_rawDesc = "" +
@@ -734,7 +742,7 @@ const file_transport_wirepb_gossip_proto_rawDesc = "" +
 	"\n" +
 	"membership\x18\x03 \x01(\fR\n" +
 	"membership\x12\x16\n" +
-	"\x06secret\x18\x04 \x01(\fR\x06secret\"\x8a\x04\n" +
+	"\x06secret\x18\x04 \x01(\fR\x06secret\"\xa2\x04\n" +
 	"\x06Advert\x12\x1e\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\fR\n" +
@@ -762,7 +770,8 @@ const file_transport_wirepb_gossip_proto_rawDesc = "" +
 	"\akv_free\x18\x12 \x01(\x04R\x06kvFree\x12\x1a\n" +
 	"\bsessions\x18\x13 \x01(\rR\bsessions\x12\x10\n" +
 	"\x03api\x18\x14 \x01(\bR\x03api\x12\x16\n" +
-	"\x06layout\x18\x15 \x01(\fR\x06layoutB1Z/github.com/shardnode/shardnode/transport/wirepbb\x06proto3"
+	"\x06layout\x18\x15 \x01(\fR\x06layout\x12\x16\n" +
+	"\x06pinned\x18\x16 \x01(\bR\x06pinnedB1Z/github.com/shardnode/shardnode/transport/wirepbb\x06proto3"
 
 var (
 	file_transport_wirepb_gossip_proto_rawDescOnce sync.Once
