@@ -10,11 +10,12 @@ import (
 )
 
 // testMain makes the test binary be shardnode: members that a test starts are
-// processes of it (see startChild).
+// processes of it (see startChild). The workers of a fuzz target inherit it
+// too, and have flags of package testing.
 const testMain = "SHARDNODE_TEST_MAIN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(testMain) == "1" {
+	if os.Getenv(testMain) == "1" && !(len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-test.")) {
 		main()
 		return
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -58,8 +57,6 @@ const (
 	// scoreChunk is how many tokens are scored in one step. Each of its rows
 	// brings the logits of all next tokens, which must fit a frame's header.
 	scoreChunk = 64
-	// maxScoreText bounds a text to score.
-	maxScoreText = 64 << 20
 	// maxLogitBytes bounds the logits that are kept until they are printed.
 	maxLogitBytes = 2 << 30
 )
@@ -73,9 +70,12 @@ func (a *app) score(ctx context.Context, f *scoreFlags, ref string) error {
 	case f.logits != "" && !f.json:
 		return usage("--logits goes with --json")
 	}
-	text, err := a.scoreText(f)
-	if err != nil {
-		return err
+	var text []byte
+	if f.file != "" {
+		var err error
+		if text, err = a.readInput(f.file); err != nil {
+			return err
+		}
 	}
 	c, err := f.placeFlags.config(a.notify)
 	if err != nil {
@@ -86,7 +86,7 @@ func (a *app) score(ctx context.Context, f *scoreFlags, ref string) error {
 		return err
 	}
 	defer p.close()
-	ids, err := p.scoreIDs(f, text)
+	ids, err := p.scoreIDs(f, string(text))
 	if err != nil {
 		return err
 	}
@@ -98,30 +98,6 @@ func (a *app) score(ctx context.Context, f *scoreFlags, ref string) error {
 		return s.printJSON(a.stdout)
 	}
 	return s.printTable(a.stdout, p.text.Tokenizer.Piece)
-}
-
-// scoreText returns the text of --file.
-func (a *app) scoreText(f *scoreFlags) (string, error) {
-	if f.file == "" {
-		return "", nil
-	}
-	in := a.stdin
-	if f.file != "-" {
-		file, err := os.Open(f.file)
-		if err != nil {
-			return "", fmt.Errorf("--file %s: %w", f.file, unwrapPath(err))
-		}
-		defer file.Close() //nolint:errcheck // it was only read
-		in = file
-	}
-	b, err := io.ReadAll(io.LimitReader(in, maxScoreText+1))
-	if err != nil {
-		return "", fmt.Errorf("--file %s: %w", f.file, unwrapPath(err))
-	}
-	if len(b) > maxScoreText {
-		return "", fmt.Errorf("--file %s has more than %s", f.file, mib(maxScoreText))
-	}
-	return string(b), nil
 }
 
 // scoreIDs returns the tokens to score, which a session of the model can hold.

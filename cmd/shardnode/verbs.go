@@ -14,6 +14,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.inviteCommand(),
 		a.joinCommand(),
 		a.memberCommand(),
+		a.planCommand(),
 		a.psCommand(),
 		a.runCommand(),
 		a.scoreCommand(),
