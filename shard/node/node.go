@@ -97,7 +97,7 @@ func New(cfg Config) (*Node, error) {
 
 // Hold makes h what new sessions are served from; nil for nothing. Sessions
 // that run keep what they began with, so the caller closes a former engine
-// only after [Node.Idle].
+// only after [Node.Retire].
 func (n *Node) Hold(h *Held) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
