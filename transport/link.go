@@ -61,7 +61,7 @@ func (n *Node) quicConfig(proto string) *quic.Config {
 	}
 	switch {
 	case slices.Contains(SessionProtocols(), proto):
-		c.MaxIdleTimeout, c.KeepAlivePeriod = n.cfg.SessionSilence, n.cfg.SessionSilence/4
+		c.MaxIdleTimeout, c.KeepAlivePeriod = n.cfg.SessionSilence, n.cfg.SessionSilence/6
 	case proto == GossipProtocol:
 		c.MaxIdleTimeout = otherSilence
 	case proto != "":

@@ -70,8 +70,9 @@ type Config struct {
 	Admitter *Admitter
 
 	// SessionSilence is how long a peer that carries a session may be silent
-	// before its connection counts as lost. Default: 1.2 s. Raise it where
-	// whole machines stall for longer.
+	// before its connection counts as lost; who dials asks for a sign of life
+	// six times within it. Default: 1.8 s. Raise it where machines stall for
+	// longer.
 	SessionSilence time.Duration
 
 	// MaxConns bounds the connections that others make. Default: 1024.
@@ -103,7 +104,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, err
 	}
 	c.ListenAddr = cmp.Or(c.ListenAddr, "127.0.0.1:0")
-	c.SessionSilence = cmp.Or(c.SessionSilence, 1200*time.Millisecond)
+	c.SessionSilence = cmp.Or(c.SessionSilence, 1800*time.Millisecond)
 	c.MaxConns = cmp.Or(c.MaxConns, 1024)
 	return c, nil
 }
@@ -155,6 +156,7 @@ func Listen(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	quietQUIC()
 	pc := cfg.PacketConn
 	if pc == nil {
 		if pc, err = listenUDP(cfg.ListenAddr); err != nil {

@@ -22,6 +22,10 @@ const (
 	maxLayers      = 1 << 14
 	layoutBytes    = 8
 
+	// Claims beyond these are lies. The sum over maxMembers fits an int64.
+	maxClaimBytes  = 1 << 50
+	maxClaimTokens = 1 << 40
+
 	kindAdvert = "advert v1"
 )
 
@@ -98,6 +102,8 @@ func (a Advert) validate() error {
 		return fmt.Errorf("advert: spans %v and %v do not lie in %d layers", a.Span, a.Planned, a.Layers)
 	case a.MemoryBytes < 0 || a.FreeBytes < 0 || a.KVFreeTokens < 0 || a.Sessions < 0 || a.Threads < 0:
 		return fmt.Errorf("advert: a count is negative")
+	case a.MemoryBytes > maxClaimBytes || a.FreeBytes > maxClaimBytes || a.KVFreeTokens > maxClaimTokens:
+		return fmt.Errorf("advert: %d bytes, %d of them free, and %d free tokens are more than a machine has", a.MemoryBytes, a.FreeBytes, a.KVFreeTokens)
 	case a.Sessions > 1<<20 || a.Threads > 1<<16:
 		return fmt.Errorf("advert: %d sessions and %d threads are too many", a.Sessions, a.Threads)
 	case !inField(a.Decode) || !inField(a.Prefill):

@@ -64,6 +64,9 @@ func TestAdvertRefusesNonsense(t *testing.T) {
 		"inverted span":   func(a *Advert) { a.Span = shard.Span{Start: 5, End: 4} },
 		"state":           func(a *Advert) { a.State = 9 },
 		"negative":        func(a *Advert) { a.FreeBytes = -1 },
+		"memory":          func(a *Advert) { a.MemoryBytes = 1 << 51 },
+		"free memory":     func(a *Advert) { a.FreeBytes = 1 << 62 },
+		"tokens":          func(a *Advert) { a.KVFreeTokens = 1 << 41 },
 		"slow":            func(a *Advert) { a.Decode = time.Hour },
 	} {
 		a := largest()

@@ -25,6 +25,7 @@ const memberPort = 1
 const (
 	carrierPackets = 512
 	carrierStreams = 16
+	maxServed      = 64 // streams that others opened, at once; more are refused
 )
 
 // memberIP returns the peer's address for memberlist, in fd00::/8 (RFC 4193).
@@ -46,6 +47,7 @@ type carrier struct {
 	node    *transport.Node
 	packets chan *memberlist.Packet
 	streams chan net.Conn
+	served  chan struct{}   // a place for each stream that others opened
 	life    context.Context // ends with the carrier; no caller's context
 	cancel  context.CancelFunc
 	once    sync.Once
@@ -58,6 +60,7 @@ func newCarrier(node *transport.Node) *carrier {
 	c := &carrier{
 		node:    node,
 		packets: make(chan *memberlist.Packet, carrierPackets), streams: make(chan net.Conn, carrierStreams),
+		served: make(chan struct{}, maxServed),
 	}
 	c.life, c.cancel = context.WithCancel(context.Background())
 	c.wg.Go(c.pump)
@@ -72,6 +75,9 @@ func (c *carrier) pump() {
 		case <-c.life.Done():
 			return
 		case p := <-c.node.Packets():
+			if !goodPacket(p.Data) {
+				continue
+			}
 			out := &memberlist.Packet{Buf: p.Data, From: net.UDPAddrFromAddrPort(p.Addr), Timestamp: p.At}
 			select {
 			case c.packets <- out:
@@ -83,7 +89,14 @@ func (c *carrier) pump() {
 
 // serve hands a stream to memberlist and waits until it is done with it.
 func (c *carrier) serve(ctx context.Context, s *transport.Stream) {
-	conn := &streamConn{Stream: s, local: c.node, closed: make(chan struct{})}
+	select {
+	case c.served <- struct{}{}:
+		defer func() { <-c.served }()
+	default:
+		s.Reset(shard.NoCapacity)
+		return
+	}
+	conn := newStreamConn(s, c.node)
 	select {
 	case c.streams <- conn:
 	default:
@@ -139,7 +152,7 @@ func (c *carrier) DialAddressTimeout(a memberlist.Address, timeout time.Duration
 	if err != nil {
 		return nil, err
 	}
-	return &streamConn{Stream: s, local: c.node, closed: make(chan struct{})}, nil
+	return newStreamConn(s, c.node), nil
 }
 
 // Shutdown ends the carrier and waits for its goroutine. memberlist calls it.
@@ -156,10 +169,18 @@ func (c *carrier) Shutdown() error {
 type streamConn struct {
 	*transport.Stream
 
+	in     *intake
 	local  *transport.Node
 	once   sync.Once
 	closed chan struct{}
 }
+
+func newStreamConn(s *transport.Stream, local *transport.Node) *streamConn {
+	return &streamConn{Stream: s, in: newIntake(s), local: local, closed: make(chan struct{})}
+}
+
+// Read reads the peer's message as far as it keeps the bounds.
+func (s *streamConn) Read(b []byte) (int, error) { return s.in.Read(b) }
 
 // LocalAddr returns our address.
 func (s *streamConn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(s.local.Addr()) }
