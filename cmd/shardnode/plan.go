@@ -92,7 +92,31 @@ var goals = map[string]scheduler.Goal{"many": scheduler.Many, "one": scheduler.O
 const maxPlanPeers = 4096
 
 func (a *app) plan(cmd *cobra.Command, f *planFlags, args []string) error {
-	goal, ok := goals[f.goal]
+	if err := f.check(cmd, args); err != nil {
+		return err
+	}
+	c, err := a.planCluster(cmd.Context(), f, args)
+	if err != nil {
+		return err
+	}
+	if c, err = a.editCluster(c, f.kill, f.add); err != nil {
+		return err
+	}
+	began := time.Now()
+	res, err := scheduler.Plan(c.View, scheduler.Params{Goal: goals[f.goal], ContextTokens: f.contextTokens, PromptTokens: f.promptTokens})
+	took := time.Since(began)
+	if err != nil {
+		return explainPlan(err)
+	}
+	if f.json {
+		return a.printJSON(planAnswer(res, took, f.explain))
+	}
+	return printPlan(a.stdout, c, res, took, f)
+}
+
+// check returns a usage error for flags that make no sense.
+func (f *planFlags) check(cmd *cobra.Command, args []string) error {
+	_, ok := goals[f.goal]
 	switch {
 	case f.cluster == "" && len(args) == 0:
 		return hint(usage("plan needs a MODEL, or a --cluster FILE that has one"), "see `shardnode plan --help`")
@@ -110,23 +134,7 @@ func (a *app) plan(cmd *cobra.Command, f *planFlags, args []string) error {
 			return usage("--%s is about this machine: a cluster file says what its own peers and links are", name)
 		}
 	}
-	c, err := a.planCluster(cmd.Context(), f, args)
-	if err != nil {
-		return err
-	}
-	if c, err = a.editCluster(c, f.kill, f.add); err != nil {
-		return err
-	}
-	began := time.Now()
-	res, err := scheduler.Plan(c.View, scheduler.Params{Goal: goal, ContextTokens: f.contextTokens, PromptTokens: f.promptTokens})
-	took := time.Since(began)
-	if err != nil {
-		return explainPlan(err)
-	}
-	if f.json {
-		return a.printJSON(planAnswer(res, took, f.explain))
-	}
-	return printPlan(a.stdout, c, res, took, f)
+	return nil
 }
 
 // planCluster returns the peers, links and model to plan for.
