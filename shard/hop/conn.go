@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -25,20 +24,28 @@ const (
 // maxKeptBytes bounds the send buffer that a Conn keeps between frames.
 const maxKeptBytes = 1 << 20
 
+// A Message is the header of a frame, one of those of package wirepb.
+type Message = proto.Message
+
 // A Conn sends and receives frames on one stream.
 type Conn struct {
 	stream io.ReadWriteCloser
 	r      *wire.Reader
 	peer   shard.PeerID
 
-	mu  sync.Mutex // guards what follows, and the order of writes
-	buf []byte
+	// turn holds one value: whoever has taken it may write, and use buf. It is
+	// no mutex because a write may block for long, and tests in virtual time
+	// take a goroutine that waits for a mutex for one that works.
+	turn chan struct{}
+	buf  []byte
 }
 
 // NewConn returns a Conn on stream, whose other end is peer. It refuses
 // payloads of more than maxPayload bytes (0: [wire.MaxPayloadBytes]).
 func NewConn(stream io.ReadWriteCloser, peer shard.PeerID, maxPayload int) *Conn {
-	return &Conn{stream: stream, r: wire.NewReader(stream, maxPayload), peer: peer}
+	c := &Conn{stream: stream, r: wire.NewReader(stream, maxPayload), peer: peer, turn: make(chan struct{}, 1)}
+	c.turn <- struct{}{}
+	return c
 }
 
 // Peer returns who is at the other end.
@@ -50,10 +57,9 @@ func (c *Conn) Path() Path { return PathOf(c.stream) }
 // Send writes one frame and returns its length in bytes. It blocks while the
 // other end does not read. A broken stream is a [shard.StageError] with code
 // Unreachable.
-func (c *Conn) Send(kind wire.Kind, header proto.Message, payload []byte) (int, error) {
-	// The lock is held over the write: two frames must not interleave.
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *Conn) Send(kind wire.Kind, header Message, payload []byte) (int, error) {
+	<-c.turn // until it is written: two frames must not interleave
+	defer func() { c.turn <- struct{}{} }()
 	buf, err := wire.Append(c.buf[:0], kind, header, payload)
 	if err != nil {
 		return 0, err
@@ -87,7 +93,7 @@ func (c *Conn) Recv() (wire.Frame, error) {
 
 // Expect reads the next frame, which must be of the given kind, into header.
 // The end of the stream is an error.
-func (c *Conn) Expect(kind wire.Kind, header proto.Message) (wire.Frame, error) {
+func (c *Conn) Expect(kind wire.Kind, header Message) (wire.Frame, error) {
 	f, err := c.Recv()
 	if err != nil {
 		if errors.Is(err, io.EOF) {
@@ -102,7 +108,7 @@ func (c *Conn) Expect(kind wire.Kind, header proto.Message) (wire.Frame, error) 
 }
 
 // Unmarshal reads the header of f.
-func (c *Conn) Unmarshal(f wire.Frame, header proto.Message) error {
+func (c *Conn) Unmarshal(f wire.Frame, header Message) error {
 	if err := proto.Unmarshal(f.Header, header); err != nil {
 		return c.Invalid("header of a frame of kind %d: %v", f.Kind, err)
 	}
