@@ -2,6 +2,8 @@ package member
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,6 +22,7 @@ type swarmView struct {
 	members []gossip.Member // with self, in any order
 	pinned  shard.Span      // of self; empty: none
 	context int             // of the model, in tokens
+	tokens  int             // what is planned with; 0: see relax
 }
 
 // assumed are the speeds that a member is planned with before it has measured
@@ -58,7 +61,7 @@ func (v *swarmView) peers(pin func(*gossip.Member) shard.Span) scheduler.View {
 		}
 		if n := p.Held.Len(); n > 0 {
 			// 0 would mean that it is not known.
-			p.KVFreeBytes = max(1, min(m.Advert.KVFreeTokens, maxClaimed>>30)*v.model.KVBytesPerTokenLayer*int64(n))
+			p.KVFreeBytes = max(1, min(m.Advert.KVFreeTokens, 1<<20)*v.model.KVBytesPerTokenLayer*int64(n))
 		}
 		if m.Advert.Decode > 0 {
 			p.DecodeMS[0].MS = msOf(m.Advert.Decode)
@@ -141,23 +144,43 @@ func (v *swarmView) holders(l shard.Layer) int {
 	return n
 }
 
-// params are the wishes of every plan of a member: all are to be used, with
-// room for a session of the model's context, but not more than planTokens.
+// The KV cache that layers are planned with, in tokens of one session: as much
+// as fits of the first, and not less than the second.
+const (
+	planTokens    = 2048
+	minPlanTokens = minKVTokens
+)
+
+// params are the wishes of every plan of a member: all are to be used.
 func (v *swarmView) params() scheduler.Params {
-	p := scheduler.Params{Goal: scheduler.Spread, ContextTokens: planTokens}
+	tokens := cmp.Or(v.tokens, planTokens)
 	if v.context > 0 {
-		p.ContextTokens = min(planTokens, v.context)
+		tokens = min(tokens, max(v.context, minPlanTokens))
 	}
-	return p
+	return scheduler.Params{Goal: scheduler.Spread, ContextTokens: tokens}
 }
 
-// planTokens is the KV cache that a layer is planned with.
-const planTokens = 2048
+// relax lowers the KV cache that is planned with as far as it takes for the
+// members to hold the model, and not at all if nothing helps.
+func (v *swarmView) relax() {
+	if v.tokens > 0 {
+		return
+	}
+	sv := v.peers(v.insisted)
+	for v.tokens = planTokens; v.tokens >= minPlanTokens; v.tokens /= 2 {
+		_, err := scheduler.Plan(sv, v.params())
+		if _, small := errors.AsType[*scheduler.MemoryError](err); !small {
+			return
+		}
+	}
+	v.tokens = planTokens
+}
 
 // plan returns the layout that sessions should take. Spans that are held stay
 // where they are, but for members that hold all layers: these take what the
 // others leave.
 func (v *swarmView) plan() (scheduler.Result, error) {
+	v.relax()
 	sv := v.peers(func(m *gossip.Member) shard.Span {
 		if s := v.held(m); s.Len() < v.model.Layers {
 			return s
@@ -184,6 +207,12 @@ func (v *swarmView) route(tokens int, avoid []scheduler.ID) (scheduler.Layout, s
 		return planned.Layout, planned.Predicted, nil
 	}
 	sv := v.peers(func(*gossip.Member) shard.Span { return shard.Span{} })
+	if len(sv.Peers) == 0 {
+		none := shard.Span{End: shard.Layer(v.model.Layers)}
+		return nil, scheduler.Predicted{}, &scheduler.UncoveredError{
+			Spans: []shard.Span{none}, Text: fmt.Sprintf("no route: layers %v: no member serves any", none),
+		}
+	}
 	path, err := scheduler.Route(sv, scheduler.Request{Tokens: tokens, Avoid: avoid, Planned: planned.Layout})
 	if err != nil {
 		return nil, scheduler.Predicted{}, err

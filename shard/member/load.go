@@ -54,6 +54,7 @@ type Loaded struct {
 	id    shard.ModelID
 	model *model.Model
 	pool  *par.Pool
+	held  *node.Held
 }
 
 // minKVTokens is the least KV cache that a span is loaded with, in tokens.
@@ -77,6 +78,9 @@ func Load(ctx context.Context, c LoadConfig) (*Loaded, error) {
 		return nil, err
 	}
 	l.Took = time.Since(began)
+	l.held = &node.Held{
+		Model: l.id, Span: l.Span, Layers: cfg.Layers, Dim: cfg.Dim, Vocab: cfg.Vocab, Engine: l.Engine,
+	}
 	return l, nil
 }
 
@@ -106,7 +110,7 @@ func kvBudget(c LoadConfig, m *model.Model) (int64, error) {
 	token := m.KVConfig().TokenBytes()
 	budget := c.KVBytes
 	if budget == 0 {
-		budget = min(2*int64(m.Config().Context+64)*token, 1<<30)
+		budget = wantedKV(m.Config().Context, token)
 	}
 	if c.MemoryBytes > 0 {
 		budget = min(budget, c.MemoryBytes-m.PackedBytes())
@@ -117,13 +121,14 @@ func kvBudget(c LoadConfig, m *model.Model) (int64, error) {
 	return budget, nil
 }
 
-// Held returns l as a node serves it.
-func (l *Loaded) Held() *node.Held {
-	return &node.Held{
-		Model: l.id, Span: l.Span, Layers: l.Config.Layers, Dim: l.Config.Dim, Vocab: l.Config.Vocab,
-		Engine: l.Engine,
-	}
+// wantedKV is the memory for KV cache of two sessions of the model's context,
+// within reason, where a position takes tokenBytes.
+func wantedKV(context int, tokenBytes int64) int64 {
+	return min(2*int64(context+64)*tokenBytes, 1<<30)
 }
+
+// Held returns l as a node serves it: the same each time.
+func (l *Loaded) Held() *node.Held { return l.held }
 
 // Close ends the engine and frees the weights. No session may run any more.
 func (l *Loaded) Close() {

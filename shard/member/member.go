@@ -87,8 +87,15 @@ type Member struct {
 	wg     sync.WaitGroup
 	once   sync.Once
 
+	// Used by follow alone.
+	founded   bool // the model is what the own file is
+	otherFile bool // the own file is not the model
+
+	telling sync.Mutex // held while the swarm is told of a change
+
 	mu      sync.Mutex // guards what follows
-	about   *About     // nil until the model is known
+	closed  bool
+	about   *About // nil until the model is known
 	partial *weights.Partial
 	loaded  *Loaded // nil while nothing is held
 	target  shard.Span
@@ -132,13 +139,25 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 		return nil, err
 	}
 	cfg.Node.Handle(hop.Protocol, func(ctx context.Context, s *transport.Stream) { m.node.Serve(ctx, s, s.Peer()) })
-	cfg.Node.Handle(weightsProtocol, func(ctx context.Context, s *transport.Stream) {
-		if err := m.server.Serve(ctx, s); err != nil {
-			cfg.Logger.Debug().Stringer("peer", s.Peer()).Err(err).Msg("weights stream ended")
-		}
-	})
+	cfg.Node.Handle(weightsProtocol, func(_ context.Context, s *transport.Stream) { m.serveWeights(ctx, s) })
 	m.wg.Go(func() { m.follow(ctx) })
 	return m, nil
+}
+
+// serveWeights hands out pieces of the model on s until ctx ends.
+func (m *Member) serveWeights(ctx context.Context, s *transport.Stream) {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		_ = s.Close() // the member is going
+		return
+	}
+	m.wg.Add(1)
+	m.mu.Unlock()
+	defer m.wg.Done()
+	if err := m.server.Serve(ctx, s); err != nil {
+		m.cfg.Logger.Debug().Stringer("peer", s.Peer()).Err(err).Msg("weights stream ended")
+	}
 }
 
 // dial opens a stream to a peer: of this process without the network.
@@ -149,74 +168,11 @@ func (m *Member) dial(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser
 	return m.cfg.Node.Open(ctx, to.Peer, hop.Protocol)
 }
 
-// set changes what others see of m, and tells the swarm.
-func (m *Member) set(change func()) {
-	m.mu.Lock()
-	change()
-	close(m.changed)
-	m.changed = make(chan struct{})
-	a := m.advertLocked()
-	m.mu.Unlock()
-	if m.gossip == nil {
-		return
-	}
-	if err := m.gossip.Update(a); err != nil {
-		m.cfg.Logger.Error().Err(err).Msg("advert is refused")
-	}
-}
-
-// advert returns what m says about itself.
-func (m *Member) advert() gossip.Advert {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.advertLocked()
-}
-
-func (m *Member) advertLocked() gossip.Advert {
-	a := gossip.Advert{
-		Name: clipName(m.cfg.Name), State: m.state, MemoryBytes: m.cfg.MemoryBytes, FreeBytes: m.cfg.MemoryBytes,
-		Threads: m.cfg.Threads, API: true,
-	}
-	if m.node != nil {
-		a.Sessions = m.node.Sessions()
-	}
-	if m.about != nil {
-		a.Model, a.ModelName, a.Layers = m.about.ID, clipName(m.about.Name), m.about.Config.Layers
-		a.Planned = m.target
-	}
-	if l := m.loaded; l != nil {
-		a.Span, a.Decode, a.Prefill = l.Span, l.Speed.DecodePerLayer, l.Speed.PrefillPerLayer
-		a.FreeBytes = max(0, m.cfg.MemoryBytes-l.WeightBytes-l.KVBytes)
-		kv := l.Engine.Stats().KV
-		a.KVFreeTokens = kvFreeTokens(kv.BudgetBytes-kv.ReservedBytes, l)
-	}
-	return a
-}
-
-// kvFreeTokens returns how many positions fit free bytes of l's cache.
-func kvFreeTokens(free int64, l *Loaded) int64 {
-	token := l.model.KVConfig().TokenBytes()
-	if token <= 0 || free < 0 {
-		return 0
-	}
-	return free / token
-}
-
-// maxNameBytes is the longest name in an advert.
-const maxNameBytes = 32
-
-func clipName(name string) string {
-	for len(name) > maxNameBytes || len(name) > 0 && name[len(name)-1] >= 0x80 && len(name) == maxNameBytes {
-		name = name[:len(name)-1]
-	}
-	return name
-}
-
 // say sets what m waits for.
 func (m *Member) say(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	m.mu.Lock()
-	same := m.status == text
+	same := m.status == text || m.state == gossip.Draining
 	m.mu.Unlock()
 	if !same {
 		m.set(func() { m.status = text })
@@ -263,7 +219,8 @@ func (m *Member) Failed(ctx context.Context) error {
 }
 
 // Drain refuses new sessions, finishes those that run (until ctx ends), and
-// leaves the gossip. Close must follow.
+// leaves the gossip. Close must follow. Layers that load go on loading; Close
+// ends that.
 func (m *Member) Drain(ctx context.Context) error {
 	m.set(func() { m.state, m.status = gossip.Draining, "draining" })
 	err := m.node.Drain(ctx)
@@ -274,20 +231,29 @@ func (m *Member) Drain(ctx context.Context) error {
 // gone. It does not close the transport node. It may be called twice.
 func (m *Member) Close() {
 	m.once.Do(func() {
-		m.cancel(errors.New("the member is closed"))
+		m.mu.Lock()
+		m.closed = true
+		m.mu.Unlock()
+		m.cancel(errClosed)
 		m.gossip.Close()
 		m.cfg.Node.Handle(hop.Protocol, nil)
 		m.cfg.Node.Handle(weightsProtocol, nil)
 		m.node.Close()
 		m.wg.Wait()
-		if m.loaded != nil {
-			m.loaded.Close()
+		m.mu.Lock()
+		loaded := m.loaded
+		m.loaded = nil
+		m.mu.Unlock()
+		if loaded != nil {
+			loaded.Close()
 		}
 		if m.partial != nil {
 			_ = m.partial.Close() // what matters was flushed by the fetch
 		}
 	})
 }
+
+var errClosed = errors.New("the member is closed")
 
 // weightsDir is where fetched layers are kept.
 func (c Config) weightsDir() string { return filepath.Join(c.CacheDir, "weights") }

@@ -30,10 +30,11 @@ func (v *swarmView) target() (shard.Span, string) {
 		return v.pinned, "pinned by --layers"
 	}
 	mine := v.held(v.me())
-	gaps, twice := v.gaps(), v.surplus()
+	gaps, twice := v.missing(v.promised), v.surplus()
 	if mine.Len() > 0 && len(gaps) == 0 && !twice[v.self] {
 		return mine, "every layer has a holder"
 	}
+	v.relax()
 	res, err := scheduler.Plan(v.peers(func(m *gossip.Member) shard.Span {
 		if s := v.promised(m); m.Advert.Pinned || !twice[m.Peer] && s.Len() < v.model.Layers {
 			return s
@@ -108,11 +109,12 @@ func (v *swarmView) standBy(layout scheduler.Layout) (shard.Span, string) {
 	return best, "a second holder, should the first one go"
 }
 
-// gaps returns the layers that nobody holds or is about to, ascending.
-func (v *swarmView) gaps() []shard.Span {
+// missing returns the layers that no member has, ascending, where of says what
+// a member has.
+func (v *swarmView) missing(of func(*gossip.Member) shard.Span) []shard.Span {
 	covered := make([]bool, v.model.Layers)
 	for i := range v.members {
-		v.cover(covered, &v.members[i])
+		cover(covered, of(&v.members[i]))
 	}
 	var out []shard.Span
 	for l, ok := range covered {
@@ -128,10 +130,9 @@ func (v *swarmView) gaps() []shard.Span {
 	return out
 }
 
-// cover marks the layers that m has promised.
-func (v *swarmView) cover(covered []bool, m *gossip.Member) {
-	s := v.promised(m)
-	for l := s.Start; l < s.End && int(l) < len(covered); l++ {
+// cover marks the layers of s.
+func cover(covered []bool, s shard.Span) {
+	for l := s.Start; l < s.End; l++ {
 		covered[l] = true
 	}
 }
@@ -155,7 +156,7 @@ func (v *swarmView) surplus() map[shard.PeerID]bool {
 		covered := make([]bool, v.model.Layers)
 		for _, other := range parts {
 			if other != m && !out[other.Peer] {
-				v.cover(covered, other)
+				cover(covered, v.promised(other))
 			}
 		}
 		s := v.promised(m)

@@ -15,7 +15,7 @@ import (
 func PlanModel(name string, x *weights.Index, cfg model.Config) scheduler.Model {
 	m := scheduler.Model{
 		Name: name, Layers: cfg.Layers, EmbedBytes: x.EmbedBytes(), HeadBytes: x.HeadBytes(),
-		KVBytesPerTokenLayer: 2 * int64(cfg.KVHeads*(cfg.HeadDim+cfg.ValDim)),
+		KVBytesPerTokenLayer: kvTokenLayerBytes(cfg),
 		HiddenBytes:          2 * int64(cfg.Dim),
 	}
 	if x.Tied() {
@@ -25,6 +25,11 @@ func PlanModel(name string, x *weights.Index, cfg model.Config) scheduler.Model 
 		m.LayerBytes = append(m.LayerBytes, x.LayerBytes(shard.Layer(l)))
 	}
 	return m
+}
+
+// kvTokenLayerBytes is the KV cache of a position in one layer: float16.
+func kvTokenLayerBytes(cfg model.Config) int64 {
+	return 2 * int64(cfg.KVHeads*(cfg.HeadDim+cfg.ValDim))
 }
 
 // PlanSpeed fills in what a peer's measured speed means for placement.

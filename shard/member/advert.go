@@ -1,0 +1,88 @@
+package member
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/shardnode/shardnode/scheduler/gossip"
+)
+
+// set changes what others see of m, and tells the swarm.
+func (m *Member) set(change func()) {
+	m.telling.Lock() // adverts reach the gossip in the order in which they are made
+	defer m.telling.Unlock()
+	m.mu.Lock()
+	change()
+	close(m.changed)
+	m.changed = make(chan struct{})
+	a := m.advertLocked()
+	m.mu.Unlock()
+	if m.gossip == nil {
+		return
+	}
+	if err := m.gossip.Update(a); err != nil {
+		m.cfg.Logger.Error().Err(err).Msg("advert is refused")
+	}
+}
+
+// advert returns what m says about itself.
+func (m *Member) advert() gossip.Advert {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.advertLocked()
+}
+
+func (m *Member) advertLocked() gossip.Advert {
+	a := gossip.Advert{
+		Name: clipName(m.cfg.Name), State: m.state, MemoryBytes: m.cfg.MemoryBytes, FreeBytes: m.cfg.MemoryBytes,
+		Threads: m.cfg.Threads, API: true, Pinned: m.cfg.Pinned.Len() > 0,
+	}
+	if m.cfg.Client {
+		a.MemoryBytes, a.FreeBytes = 0, 0 // it offers none
+	}
+	if m.node != nil {
+		a.Sessions = m.node.Sessions()
+	}
+	if m.about != nil {
+		a.Model, a.ModelName, a.Layers = m.about.ID, clipName(m.about.Name), m.about.Config.Layers
+		a.Planned = m.target
+	}
+	if l := m.loaded; l != nil {
+		a.Span, a.Decode, a.Prefill = l.Span, l.Speed.DecodePerLayer, l.Speed.PrefillPerLayer
+		a.FreeBytes = max(0, m.cfg.MemoryBytes-l.WeightBytes-l.KVBytes)
+		kv := l.Engine.Stats().KV
+		a.KVFreeTokens = kvFreeTokens(kv.BudgetBytes-kv.ReservedBytes, l)
+	}
+	return a
+}
+
+// kvFreeTokens returns how many positions fit free bytes of l's cache.
+func kvFreeTokens(free int64, l *Loaded) int64 {
+	token := l.model.KVConfig().TokenBytes()
+	if token <= 0 || free < 0 {
+		return 0
+	}
+	return free / token
+}
+
+// maxNameBytes is the longest name in an advert.
+const maxNameBytes = 32
+
+// clipName makes a name fit for an advert.
+func clipName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '_'
+		}
+		return r
+	}, strings.ToValidUTF8(name, "_"))
+	if len(name) <= maxNameBytes {
+		return name
+	}
+	end := maxNameBytes
+	for !utf8.RuneStart(name[end]) {
+		end--
+	}
+	return name[:end]
+}
