@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -199,19 +200,27 @@ func resetKey(id Identity) *quic.StatelessResetKey {
 var quietQUIC = sync.OnceFunc(func() { _ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true") })
 
 func listenUDP(addr string) (net.PacketConn, error) {
+	return listenWith(net.ListenUDP, addr)
+}
+
+func listenWith(listen func(network string, a *net.UDPAddr) (*net.UDPConn, error), addr string) (net.PacketConn, error) {
 	quietQUIC()
 	ua, err := net.ResolveUDPAddr("udp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen address %q: want IP:PORT such as 127.0.0.1:4711: %w", addr, err)
 	}
-	pc, err := net.ListenUDP("udp", ua)
+	pc, err := listen("udp", ua)
 	if err != nil && ua.IP.To4() == nil && ua.IP.IsUnspecified() && !errors.Is(err, syscall.EADDRINUSE) {
-		pc, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4zero, Port: ua.Port}) // no IPv6 here
+		pc, err = listen("udp4", &net.UDPAddr{IP: net.IPv4zero, Port: ua.Port}) // no IPv6 here
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return pc, nil
-	}
-	if isInUse(err) {
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("this machine has no address %v: choose one of its own, or 0.0.0.0 for all: %w", ua.IP, err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("UDP port %d is for the system: choose one above 1023: %w", ua.Port, err)
+	case isInUse(err):
 		return nil, fmt.Errorf("UDP port %d is in use: stop the other program, or choose another port (0 takes a free one): %w", ua.Port, err)
 	}
 	return nil, fmt.Errorf("listen on %s: %w", addr, err)
