@@ -141,6 +141,9 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		s.closeStreams()
 		return nil, err
 	}
+	// When the session ends nobody reads any more: what blocks must end, and
+	// the other stages are freed before the caller gets to close the session.
+	context.AfterFunc(s.ctx, s.hangUp)
 	for i, conn := range s.stages {
 		s.readers.Go(func() { s.read(i, conn) })
 	}
@@ -345,11 +348,7 @@ func (s *Session) Close(ctx context.Context) Stats {
 // askClosed closes every stage and collects what they measured.
 func (s *Session) askClosed(ctx context.Context) {
 	// Streams are closed when time is up, which ends a send that blocks.
-	stop := context.AfterFunc(ctx, func() {
-		for _, conn := range s.stages {
-			_ = conn.Close()
-		}
-	})
+	stop := context.AfterFunc(ctx, s.hangUp)
 	defer stop()
 	s.closing.Store(true)
 	for _, conn := range s.stages {
@@ -371,10 +370,15 @@ func (s *Session) askClosed(ctx context.Context) {
 
 // closeStreams closes every stream and waits for the readers.
 func (s *Session) closeStreams() {
+	s.hangUp()
+	s.readers.Wait()
+}
+
+// hangUp closes every stream.
+func (s *Session) hangUp() {
 	for _, conn := range s.stages {
 		if conn != nil {
 			_ = conn.Close()
 		}
 	}
-	s.readers.Wait()
 }
