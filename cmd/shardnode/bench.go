@@ -11,9 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/shardnode/shardnode/shard/member"
-	"github.com/shardnode/shardnode/shard/model"
 )
 
 type benchFlags struct {
@@ -155,15 +152,12 @@ func (a *app) bench(ctx context.Context, f *benchFlags, ref string) error {
 // check returns the KV cache that the sessions of b need, and an error if the
 // model can't do what b asks.
 func (b benchPlan) check(ref string) (int64, error) {
-	file, err := openModel(ref)
+	m, err := openPlanned(ref)
 	if err != nil {
 		return 0, err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
-	cfg, err := model.ReadConfig(file.Meta())
-	if err != nil {
-		return 0, err
-	}
+	defer m.Close() //nolint:errcheck // it was only read
+	cfg := m.cfg
 	for _, n := range b.peers {
 		if n > cfg.Layers {
 			return 0, usage("--peers is %d, want 1 to %d: the model has %d layers", n, cfg.Layers, cfg.Layers)
@@ -173,10 +167,7 @@ func (b benchPlan) check(ref string) (int64, error) {
 	if longest > cfg.Context {
 		return 0, usage("-p %d -n %d needs %d positions, the model's context is %d", b.prompt, b.generate, longest, cfg.Context)
 	}
-	token := member.PlanModel(file.name(), file.Index, cfg).KVBytesPerTokenLayer * int64(cfg.Layers)
-	// A session's cache comes in pages; a few hundred tokens cover what the
-	// last page leaves free, and the session that speed is measured with.
-	return token * (int64(slices.Max(b.sessions))*int64(longest+64) + 512), nil
+	return m.kvBytes(slices.Max(b.sessions), longest), nil
 }
 
 // benchPlace runs every test of plan at one place and hands each result to done.

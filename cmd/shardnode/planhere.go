@@ -33,6 +33,14 @@ func openPlanned(ref string) (*plannedModel, error) {
 	return &plannedModel{modelFile: file, cfg: cfg, plan: member.PlanModel(file.name(), file.Index, cfg)}, nil
 }
 
+// kvBytes returns the KV cache that sessions of so many tokens each need. A
+// session's cache comes in pages; some tokens more cover what the last page
+// leaves free, and the session that speed is measured with.
+func (m *plannedModel) kvBytes(sessions, tokens int) int64 {
+	token := m.plan.KVBytesPerTokenLayer * int64(m.plan.Layers)
+	return token * (int64(sessions)*int64(tokens+64) + 512)
+}
+
 // lan is what lies between the machines of `plan --peers` by default.
 var lan = scheduler.Link{LatencyMS: 0.2, Mbit: 1000}
 

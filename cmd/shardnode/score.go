@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -81,6 +82,9 @@ func (a *app) score(ctx context.Context, f *scoreFlags, ref string) error {
 	if err != nil {
 		return err
 	}
+	if c.kvBytes, err = scoreKV(ref, max(len(text), strings.Count(f.ids, ",")+1)); err != nil {
+		return err
+	}
 	p, err := openPlace(ctx, ref, c)
 	if err != nil {
 		return err
@@ -98,6 +102,24 @@ func (a *app) score(ctx context.Context, f *scoreFlags, ref string) error {
 		return s.printJSON(a.stdout)
 	}
 	return s.printTable(a.stdout, p.text.Tokenizer.Piece)
+}
+
+// manyTokens is from how many tokens on a session may not fit the KV cache that
+// a model is loaded with by default.
+const manyTokens = 2048
+
+// scoreKV returns the KV cache to load a model with that is to score at most
+// so many tokens, beside those that begin every prompt; 0 is the default.
+func scoreKV(ref string, tokens int) (int64, error) {
+	if tokens <= manyTokens {
+		return 0, nil
+	}
+	m, err := openPlanned(ref)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close() //nolint:errcheck // it was only read
+	return m.kvBytes(1, min(tokens+2, m.cfg.Context)), nil
 }
 
 // scoreIDs returns the tokens to score, which a session of the model can hold.
