@@ -41,8 +41,10 @@ func envName(flag string) string {
 func configKey(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 
 // notSettings are flags that belong to one command line alone.
-var notSettings = []string{"help", "json", "home", "ids", "kill", "decode", "save",
-	"text", "file", "lines", "messages", "tools", "vars", "now", "logits", "metadata", "cluster", "add", "explain"}
+var notSettings = []string{
+	"help", "json", "home", "ids", "kill", "decode", "save",
+	"text", "file", "lines", "messages", "tools", "vars", "now", "logits", "metadata", "cluster", "add", "explain",
+}
 
 // applySettings fills flags that were not given from the environment, then
 // from config.toml in the home.
