@@ -34,6 +34,11 @@ type chatter struct {
 
 	system string
 	turns  []chat.Message // user and assistant in turn
+	name   string         // of the model
+	route  []stageJSON    // of the last answer
+
+	// ask answers a conversation by a member of the swarm; nil: place does it.
+	ask func(ctx context.Context, messages []chat.Message) (generate.Answer, error)
 
 	sess     *pipeline.Session
 	timeline *generate.Timeline
@@ -59,25 +64,36 @@ func (a *app) chat(ctx context.Context, f *runFlags, ref string, c placeConfig) 
 	if !isFile || !isFile2 {
 		return usage("there is no prompt")
 	}
-	p, err := openPlace(ctx, ref, c)
-	if err != nil {
+	ch := &chatter{
+		app: a, lines: newTerminalLines(in, out), params: params, stop: f.stop, most: f.maxTokens, system: f.system,
+	}
+	if used, err := a.chatInSwarm(ctx, f, ch, ref); used {
 		return err
 	}
-	defer p.close()
-	ch := &chatter{
-		app: a, place: p, lines: newTerminalLines(in, out), params: params, stop: f.stop, most: f.maxTokens, system: f.system,
+	if ch.place, err = openPlace(ctx, ref, c); err != nil {
+		return err
 	}
+	defer ch.place.close()
 	return ch.run(ctx)
 }
 
-// run keeps the conversation until the person ends it.
+// run keeps the conversation in a session at place.
 func (ch *chatter) run(ctx context.Context) error {
 	if err := ch.open(ctx); err != nil {
 		return err
 	}
 	defer func() { ch.sess.Close(context.WithoutCancel(ctx)) }()
+	ch.name = ch.place.name
+	for _, s := range ch.place.route {
+		ch.route = append(ch.route, stageJSON{Name: s.Name, Start: s.Span.Start, End: s.Span.End})
+	}
 	ch.app.notify("%s, room for %d tokens, ready after %.1f s. /help says what you can do, /bye ends.",
-		ch.place.name, ch.room, ch.place.loaded.Seconds())
+		ch.name, ch.room, ch.place.loaded.Seconds())
+	return ch.talk(ctx)
+}
+
+// talk keeps the conversation until the person ends it.
+func (ch *chatter) talk(ctx context.Context) error {
 	for {
 		text, err := ch.message(ctx)
 		if errors.Is(err, io.EOF) {
@@ -192,15 +208,18 @@ func (ch *chatter) command(word, rest string) {
 // show says how the last answer came about.
 func (ch *chatter) show() {
 	say := ch.app.notify
-	say("%s: %d of %d positions used, %d messages", ch.place.name, ch.used, ch.room, len(ch.turns))
-	for _, s := range ch.place.route {
-		say("  %-12s layers %v", s.Name, s.Span)
+	say("%s: %d messages", ch.name, len(ch.turns))
+	if ch.ask == nil {
+		say("  %d of %d positions used", ch.used, ch.room)
+	}
+	for _, s := range ch.route {
+		say("  %-12s layers %v", s.Name, shard.Span{Start: s.Start, End: s.End})
 	}
 	if ch.last == nil {
 		say("there is no answer yet")
 		return
 	}
-	t := timings(ch.place.loaded, ch.last.Times)
+	t := timings(0, ch.last.Times)
 	say("last answer: %d tokens, %s; first after %.0f ms, then %.1f tok/s; %d new prompt tokens at %.0f tok/s",
 		len(ch.last.IDs), finishText(string(ch.last.Finish)), t.TTFTms, t.DecodeTokS, t.PromptTokens, t.PromptTokS)
 }

@@ -73,8 +73,8 @@ func newChat(t *testing.T, lines ...string) *chatting {
 	return c
 }
 
-// talk runs the chat to its end.
-func (c *chatting) talk(t *testing.T) {
+// talkAll runs the chat to its end.
+func (c *chatting) talkAll(t *testing.T) {
 	t.Helper()
 	if err := c.run(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, c.errs)
@@ -83,7 +83,7 @@ func (c *chatting) talk(t *testing.T) {
 
 func TestChatRemembersWhatWasSaid(t *testing.T) {
 	c := newChat(t, "Tell me about a fox.", "", "Tell me more.", "/show", "/bye", "not read")
-	c.talk(t)
+	c.talkAll(t)
 	if len(c.turns) != 4 || c.turns[0].Content != "Tell me about a fox." || c.turns[3].Role != "assistant" {
 		t.Errorf("turns %+v", c.turns)
 	}
@@ -100,7 +100,7 @@ func TestChatRemembersWhatWasSaid(t *testing.T) {
 
 func TestChatCommands(t *testing.T) {
 	c := newChat(t, "/help", "/system Be brief.", "/nosuch", "Hi", "/clear", "/show", "/system")
-	c.talk(t)
+	c.talkAll(t)
 	said := c.errs.String()
 	for _, want := range []string{"/clear ", "system message: Be brief.", "there is no /nosuch", "a new conversation", "no answer yet"} {
 		if !strings.Contains(said, want) {
@@ -119,7 +119,7 @@ func TestChatCommands(t *testing.T) {
 
 func TestChatTakesMessagesOfSeveralLines(t *testing.T) {
 	c := newChat(t, `"""one`, `two`, `three"""`, `"""given up`, "^C", `"""all in one"""`)
-	c.talk(t)
+	c.talkAll(t)
 	if len(c.turns) != 4 || c.turns[0].Content != "one\ntwo\nthree" || c.turns[2].Content != "all in one" {
 		t.Errorf("turns %+v", c.turns)
 	}
@@ -133,7 +133,7 @@ func TestCtrlCStopsTheAnswerAndKeepsTheChat(t *testing.T) {
 			t.Error("nothing takes Ctrl-C while the model answers")
 		}
 	}
-	c.talk(t)
+	c.talkAll(t)
 	if len(c.turns) != 4 || c.turns[1].Content == "" || len(c.turns[1].Content) >= len(c.turns[3].Content) {
 		t.Errorf("turns %+v", c.turns)
 	}
@@ -162,7 +162,7 @@ func TestFullContextForgetsTheOldestTurns(t *testing.T) {
 	c := newChat(t, lines...)
 	c.system = "Be brief."
 	c.place.config.Context = 300
-	c.talk(t)
+	c.talkAll(t)
 	if !strings.Contains(c.errs.String(), "the oldest") {
 		t.Errorf("said nothing of what is forgotten: %s", c.errs)
 	}
@@ -178,7 +178,7 @@ func TestFullContextForgetsTheOldestTurns(t *testing.T) {
 func TestMessageThatIsTooLongIsRefusedAndForgotten(t *testing.T) {
 	c := newChat(t, strings.Repeat("why ", 400), "Hi")
 	c.place.config.Context = 300
-	c.talk(t)
+	c.talkAll(t)
 	if len(c.turns) != 2 || c.turns[0].Content != "Hi" || !strings.Contains(c.errs.String(), "room for 300") {
 		t.Errorf("turns %+v\n%s", c.turns, c.errs)
 	}

@@ -19,14 +19,8 @@ var errStopped = errors.New("stopped")
 // on; all else is said to the person.
 func (ch *chatter) turn(ctx context.Context, text string) error {
 	ch.turns = append(ch.turns, chat.Message{Role: "user", Content: text})
-	ids, err := ch.prompt()
-	if err != nil {
-		ch.turns = ch.turns[:len(ch.turns)-1]
-		ch.app.report(err)
-		return nil
-	}
-	answer, err := ch.answer(ctx, ids)
-	ch.last, ch.used = &answer, len(ids)+len(answer.IDs)
+	answer, err := ch.answer(ctx)
+	ch.last = &answer
 	_, printErr := io.WriteString(ch.app.stdout, "\n\n")
 	switch {
 	case ctx.Err() != nil:
@@ -38,7 +32,7 @@ func (ch *chatter) turn(ctx context.Context, text string) error {
 			return hint(err, "the conversation's KV cache is gone with the peer; start the chat again")
 		}
 		ch.app.report(err)
-	case answer.Finish == generate.AtLength && len(answer.IDs) < ch.most:
+	case answer.Finish == generate.AtLength && ch.ask == nil && len(answer.IDs) < ch.most:
 		ch.remark("the context of %d tokens is full", ch.room)
 	case answer.Finish == generate.AtLength:
 		ch.remark("cut after %d tokens: raise --max-tokens for more", ch.most)
@@ -51,17 +45,38 @@ func (ch *chatter) turn(ctx context.Context, text string) error {
 	return printErr
 }
 
-// answer streams the answer to the prompt ids.
-func (ch *chatter) answer(ctx context.Context, ids []shard.Token) (generate.Answer, error) {
+// answer streams the answer to what was said, which Ctrl-C stops.
+func (ch *chatter) answer(ctx context.Context) (generate.Answer, error) {
+	var ids []shard.Token
+	var err error
+	if ch.ask == nil {
+		if ids, err = ch.prompt(); err != nil {
+			return generate.Answer{}, err
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	restore := ch.app.interrupts.divert(func() { cancel(errStopped) })
 	defer restore()
+	if ch.ask != nil {
+		return ch.ask(ctx, ch.messages())
+	}
 	req := generate.Request{Prompt: ids, MaxTokens: ch.most, Sampling: ch.params, Stop: ch.stop}
-	return ch.timeline.Run(ctx, req, func(t generate.Token) error {
+	a, err := ch.timeline.Run(ctx, req, func(t generate.Token) error {
 		_, err := io.WriteString(ch.app.stdout, strings.Map(printable, t.Text))
 		return err
 	})
+	ch.used = len(ids) + len(a.IDs)
+	return a, err
+}
+
+// messages returns the conversation as the template takes it.
+func (ch *chatter) messages() []chat.Message {
+	var out []chat.Message
+	if ch.system != "" {
+		out = append(out, chat.Message{Role: "system", Content: ch.system})
+	}
+	return append(out, ch.turns...)
 }
 
 // prompt returns the tokens of the conversation. When they leave no room for
@@ -69,11 +84,7 @@ func (ch *chatter) answer(ctx context.Context, ids []shard.Token) (generate.Answ
 func (ch *chatter) prompt() ([]shard.Token, error) {
 	room := ch.room - min(ch.most, ch.room/8) - 1
 	for forgotten := 0; ; forgotten++ {
-		var messages []chat.Message
-		if ch.system != "" {
-			messages = append(messages, chat.Message{Role: "system", Content: ch.system})
-		}
-		ids, err := ch.place.chatIDs(append(messages, ch.turns...))
+		ids, err := ch.place.chatIDs(ch.messages())
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/shardnode/shardnode/shard/chat"
+	"github.com/shardnode/shardnode/shard/generate"
+)
+
+// chatInSwarm keeps a chat with the member of this home, if one runs and its
+// swarm serves the model. It reports false when not. Every answer is a session
+// of its own there.
+func (a *app) chatInSwarm(ctx context.Context, f *runFlags, ch *chatter, ref string) (bool, error) {
+	if f.peers != 0 || f.split != "auto" {
+		return false, nil // the user says where
+	}
+	c, err := a.dialControl()
+	if err != nil {
+		return false, nil // no member: this machine alone
+	}
+	var st statusJSON
+	if err := c.call(ctx, "GET", "/ps", nil, &st); err != nil {
+		return false, nil // it is just starting or ending
+	}
+	name := (&modelFile{ref: ref}).name()
+	if len(st.Models) == 0 || st.Models[0].Model != name {
+		return false, nil
+	}
+	ch.name = name
+	ch.ask = func(ctx context.Context, messages []chat.Message) (generate.Answer, error) {
+		res, err := a.stream(ctx, c, generateJSON{
+			Model: name, MaxTokens: ch.most, Sampling: ch.params, Stop: ch.stop, Messages: messages,
+		}, outputFlags{})
+		ch.route = res.Route
+		return res.generated(), err
+	}
+	a.notify("%s, over the swarm of this home. /help says what you can do, /bye ends.", name)
+	return true, ch.talk(ctx)
+}
+
+// generated returns an answer of a member as package generate has it.
+func (r answerJSON) generated() generate.Answer {
+	t := r.Timings
+	return generate.Answer{IDs: r.IDs, Text: r.Text, Finish: generate.Finish(r.FinishReason), Times: generate.Times{
+		TTFT: ofMillis(t.TTFTms), PromptTokens: t.PromptTokens, Prompt: ofMillis(t.PromptMS),
+		DecodeTokens: t.DecodeTokens, Decode: ofMillis(t.DecodeMS),
+	}}
+}
+
+// ofMillis is the reverse of millis.
+func ofMillis(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
