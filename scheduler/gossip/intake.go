@@ -179,6 +179,9 @@ func appendValue(dst []byte, r *bufio.Reader) ([]byte, error) {
 		}
 		dst = dst[:at+k]
 		_, err := io.ReadFull(r, dst[at:])
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF // the message is not whole
+		}
 		return dst[at:], err
 	}
 	for left := 1; left > 0; left-- { // of values, nested ones included
