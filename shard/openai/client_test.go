@@ -1,3 +1,7 @@
+// OpenAI's client takes many minutes to compile with the race detector.
+
+//go:build !race
+
 package openai
 
 import (
