@@ -150,6 +150,9 @@ func invitationOf(pb *wirepb.Invitation, signed []byte) (Invitation, error) {
 		Swarm: SwarmID(pb.GetSwarm()), Expires: time.Unix(pb.GetExpires(), 0), Uses: int(pb.GetUses()),
 		Role: Role(pb.GetRole()), Model: pb.GetModel(), signed: signed,
 	}
+	if err := inv.validate(); err != nil {
+		return Invitation{}, err
+	}
 	switch {
 	case len(pb.GetId()) != len(inv.ID):
 		return Invitation{}, fmt.Errorf("invitation: id has %d bytes, want %d", len(pb.GetId()), len(inv.ID))
@@ -157,12 +160,6 @@ func invitationOf(pb *wirepb.Invitation, signed []byte) (Invitation, error) {
 		return Invitation{}, fmt.Errorf("invitation: inviter has %d bytes, want %d", len(pb.GetInviter()), len(inv.Inviter))
 	case len(pb.GetAddrs()) == 0 || len(pb.GetAddrs()) > maxInviteAddrs:
 		return Invitation{}, fmt.Errorf("invitation names %d addresses, want 1 to %d", len(pb.GetAddrs()), maxInviteAddrs)
-	case inv.Uses < 1 || inv.Uses > maxInviteUses:
-		return Invitation{}, fmt.Errorf("invitation is for %d members, want 1 to %d", inv.Uses, maxInviteUses)
-	case inv.Role == 0 || inv.Role&^allRoles != 0:
-		return Invitation{}, fmt.Errorf("invitation: %v is no role, want serve or client or both", inv.Role)
-	case len(inv.Model) > maxInviteName || !utf8.ValidString(inv.Model) || strings.ContainsFunc(inv.Model, isControl):
-		return Invitation{}, fmt.Errorf("invitation: model name is not %d bytes of plain text at most", maxInviteName)
 	case len(pb.GetModelId()) != 0 && len(pb.GetModelId()) != len(inv.ModelID):
 		return Invitation{}, fmt.Errorf("invitation: model id has %d bytes, want %d", len(pb.GetModelId()), len(inv.ModelID))
 	}
@@ -176,6 +173,19 @@ func invitationOf(pb *wirepb.Invitation, signed []byte) (Invitation, error) {
 		inv.Addrs = append(inv.Addrs, a)
 	}
 	return inv, nil
+}
+
+// validate rejects an offer that means nothing.
+func (inv Invitation) validate() error {
+	switch {
+	case inv.Uses < 1 || inv.Uses > maxInviteUses:
+		return fmt.Errorf("invitation is for %d members, want 1 to %d", inv.Uses, maxInviteUses)
+	case inv.Role == 0 || inv.Role&^allRoles != 0:
+		return fmt.Errorf("invitation: %v is no role, want serve or client or both", inv.Role)
+	case len(inv.Model) > maxInviteName || !utf8.ValidString(inv.Model) || strings.ContainsFunc(inv.Model, isControl):
+		return fmt.Errorf("invitation: model name is not %d bytes of plain text at most", maxInviteName)
+	}
+	return nil
 }
 
 func isControl(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }

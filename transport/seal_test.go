@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"testing"
 	"time"
@@ -79,7 +81,20 @@ func TestReorderedPacketsOpenButNotOldOnes(t *testing.T) {
 }
 
 func FuzzOpenPacket(f *testing.F) {
-	a, b := sealers(f)
+	// Fixed keys, so that each process of the fuzzer opens what another found.
+	key := SwarmKey{key: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}
+	var ends [2]*sealer
+	for i := range ends {
+		id := identityOf(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(i + 1)}, ed25519.SeedSize)))
+		m, err := key.Issue(id.Public(), RoleServe, 100*365*24*time.Hour)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if ends[i], err = newSealer(id, m); err != nil {
+			f.Fatal(err)
+		}
+	}
+	a, b := ends[0], ends[1]
 	p, err := a.Seal(b.self.Member, []byte("hello"))
 	if err != nil {
 		f.Fatal(err)

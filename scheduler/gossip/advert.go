@@ -2,7 +2,10 @@ package gossip
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -86,7 +89,6 @@ type Advert struct {
 // validate rejects what no peer can mean.
 func (a Advert) validate() error {
 	inModel := func(s shard.Span) bool { return 0 <= s.Start && s.Start <= s.End && int(s.End) <= a.Layers }
-	inField := func(d time.Duration) bool { return 0 <= d && d < 1<<32 }
 	switch {
 	case !plain(a.Name):
 		return fmt.Errorf("advert: name %.40q is not plain text of at most %d bytes", a.Name, maxNameBytes)
@@ -100,16 +102,37 @@ func (a Advert) validate() error {
 		return fmt.Errorf("advert: model has %d layers, want 0 to %d", a.Layers, maxLayers)
 	case !inModel(a.Span) || !inModel(a.Planned):
 		return fmt.Errorf("advert: spans %v and %v do not lie in %d layers", a.Span, a.Planned, a.Layers)
-	case a.MemoryBytes < 0 || a.FreeBytes < 0 || a.KVFreeTokens < 0 || a.Sessions < 0 || a.Threads < 0:
-		return fmt.Errorf("advert: a count is negative")
-	case a.MemoryBytes > maxClaimBytes || a.FreeBytes > maxClaimBytes || a.KVFreeTokens > maxClaimTokens:
-		return fmt.Errorf("advert: %d bytes, %d of them free, and %d free tokens are more than a machine has", a.MemoryBytes, a.FreeBytes, a.KVFreeTokens)
-	case a.Sessions > 1<<20 || a.Threads > 1<<16:
-		return fmt.Errorf("advert: %d sessions and %d threads are too many", a.Sessions, a.Threads)
-	case !inField(a.Decode) || !inField(a.Prefill):
-		return fmt.Errorf("advert: %v and %v a layer are no speeds", a.Decode, a.Prefill)
+	}
+	return a.validateClaims()
+}
+
+func (a Advert) validateClaims() error {
+	for _, c := range []struct {
+		what        string
+		claim, most int64
+	}{
+		{"bytes of memory", a.MemoryBytes, maxClaimBytes},
+		{"bytes free", a.FreeBytes, maxClaimBytes},
+		{"positions free", a.KVFreeTokens, maxClaimTokens},
+		{"sessions", int64(a.Sessions), 1 << 20},
+		{"threads", int64(a.Threads), 1 << 16},
+		{"ns a layer in decode", int64(a.Decode), math.MaxUint32},
+		{"ns a layer in prefill", int64(a.Prefill), math.MaxUint32},
+	} {
+		if c.claim < 0 || c.claim > c.most {
+			return fmt.Errorf("advert: %d %s, want 0 to %d", c.claim, c.what, c.most)
+		}
 	}
 	return nil
+}
+
+// says reports whether a says the same as b, whenever it was said.
+func (a Advert) says(b Advert) bool {
+	if !slices.Equal(a.Addrs, b.Addrs) {
+		return false
+	}
+	a.Addrs, b.Addrs, a.Seq, b.Seq = nil, nil, 0, 0
+	return reflect.DeepEqual(a, b)
 }
 
 func plain(text string) bool {

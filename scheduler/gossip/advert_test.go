@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/transport"
+	"github.com/shardnode/shardnode/transport/wirepb"
 )
 
 func newMember(t testing.TB) (transport.Identity, transport.Membership) {
@@ -84,9 +87,20 @@ func FuzzParseAdvert(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(b)
+		var outer wirepb.Signed
+		if err := proto.Unmarshal(b, &outer); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(outer.GetBody(), true)
+		f.Add(b, false)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, b []byte, sign bool) {
+		if sign { // so that what lies behind the signature is reached
+			var err error
+			if b, err = proto.Marshal(&wirepb.Signed{Body: b, Signature: id.Sign(kindAdvert, b)}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		a, _, err := parseAdvert(b, func([]byte) (transport.Member, error) { return m.Member, nil })
 		if err != nil {
 			return

@@ -174,6 +174,9 @@ func (g *Gossip) Update(a Advert) error {
 	a.Role = g.cfg.Node.Membership().Role
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.sealed != nil && a.says(g.advert) {
+		return nil // nothing new: nobody is woken or told
+	}
 	now := time.Now()
 	a.Seq = max(g.advert.Seq+1, uint64(now.UnixMicro())) //nolint:gosec // after 1970; higher than those before a restart
 	sealed, err := a.seal(id, g.cfg.Node.Membership().Signed())
