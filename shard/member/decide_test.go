@@ -194,7 +194,7 @@ func TestTarget(t *testing.T) {
 		},
 		{
 			"KV cache counts: six layers of weights, five with their cache",
-			[]one{{name: "a", memory: fitting(6) - 1}},
+			[]one{{name: "a", memory: fitting(6) - 5<<10 - 1}},
 			"a [0,5)",
 		},
 		{
@@ -349,8 +349,8 @@ func TestRouteWithoutRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	v = makeView("a",
-		one{name: "a", memory: big, holds: span(0, 8), change: func(m *gossip.Member) { m.Advert.KVFreeTokens = 10 }},
-		one{name: "b", memory: big, holds: span(5, 12)})
+		one{name: "a", memory: big, holds: span(0, 10), change: func(m *gossip.Member) { m.Advert.KVFreeTokens = 10 }},
+		one{name: "b", memory: big, holds: span(9, 12)})
 	if _, _, err := v.route(101, nil); err == nil || !strings.Contains(err.Error(), "no room") {
 		t.Errorf("got %v, want that there is no room", err)
 	}

@@ -200,6 +200,14 @@ func (m *Member) wait(ctx context.Context, ready func() bool) error {
 	}
 }
 
+// Changed returns a channel that is closed at the next change of what m, its
+// view or its swarm's sessions look like.
+func (m *Member) Changed() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
+}
+
 // WaitServing returns when m holds layers and serves them, or why it can't.
 func (m *Member) WaitServing(ctx context.Context) error {
 	return m.wait(ctx, func() bool { return m.loaded != nil && m.state == gossip.Serving })
