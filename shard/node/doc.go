@@ -3,11 +3,12 @@
 // holds, and sends what comes out to the next stage or back to the driver.
 //
 // Start with [New], then [Node.Hold] a span. The transport hands streams to
-// [Node.Serve]; a driver in the same process uses [Node.Local]. The package does no client work and knows no text. A [Node] is
-// safe for concurrent use.
+// [Node.Serve]; a driver in the same process uses [Node.Local]. The package does
+// no client work and knows no text. A [Node] is safe for concurrent use.
 //
-// Goroutines, per session: the handler of the driver's stream (ends with the
-// stream or the session), the handler of the upstream neighbour's stream (the
-// same), and a worker (ends with the session). A session ends when its driver
-// says so or is gone, when a stage fails, or when the node closes.
+// Goroutines, per session: the call of Serve with the driver's stream, which is
+// the worker too; one that reads that stream; the call of Serve with the
+// upstream neighbour's stream; and one that listens to the next stage. All end
+// with the session: when its driver says so or is gone, when a stage fails, or
+// when the node closes. What could block is closed then, so nothing waits on.
 package node
