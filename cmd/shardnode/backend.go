@@ -23,7 +23,11 @@ func (b backend) Models() []openai.Model {
 
 // Open opens a session over the swarm.
 func (b backend) Open(ctx context.Context, o openai.OpenRequest) (openai.Session, error) {
-	sess, _, err := b.s.openSession(ctx, o.Tokens, o.Waiting)
+	name := ""
+	if about := b.s.member.Status().Model; about != nil {
+		name = about.Name
+	}
+	sess, _, err := b.s.openSession(ctx, name, o.Tokens, o.Waiting)
 	if missing, ok := errors.AsType[*member.NoRouteError](err); ok {
 		return nil, &openai.UnavailableError{Reason: missing.Text, RetryAfter: 5 * time.Second}
 	}

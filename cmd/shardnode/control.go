@@ -18,7 +18,6 @@ import (
 	"github.com/shardnode/shardnode/shard/chat"
 	"github.com/shardnode/shardnode/shard/generate"
 	"github.com/shardnode/shardnode/shard/member"
-	"github.com/shardnode/shardnode/shard/openai"
 	"github.com/shardnode/shardnode/shard/sample"
 	"github.com/shardnode/shardnode/transport"
 )
@@ -55,6 +54,7 @@ func (s *server) serveControl() {
 		res, took, err := s.member.Plan()
 		s.answerControl(w, livePlanJSON{Result: res, PlanMS: millis(took)}, err)
 	})
+	mux.HandleFunc("GET /view", s.controlView)
 	mux.HandleFunc("POST /invite", s.controlInvite)
 	mux.HandleFunc("POST /drain", func(w http.ResponseWriter, _ *http.Request) {
 		s.drained.Do(func() { close(s.drain) })
@@ -228,7 +228,7 @@ func (s *server) generate(ctx context.Context, p *place, req generateJSON, emit 
 	if err != nil {
 		return answerJSON{}, err
 	}
-	sess, route, err := s.openSession(ctx, room, nil)
+	sess, route, err := s.openSession(ctx, p.name, room, nil)
 	if err != nil {
 		return answerJSON{}, err
 	}
@@ -248,36 +248,6 @@ func checkIDs(ids []shard.Token, vocab int) error {
 	}
 	return nil
 }
-
-// openSession opens a session, waiting for a route up to --peer-timeout.
-// waiting, if set, hears what for.
-func (s *server) openSession(ctx context.Context, tokens int, waiting func(string)) (session, member.Route, error) {
-	ctx, stop := context.WithTimeout(ctx, s.flags.peerTimeout)
-	defer stop()
-	for {
-		sess, route, err := s.member.Open(ctx, tokens)
-		if err == nil {
-			return sess, route, nil
-		}
-		missing, ok := errors.AsType[*member.NoRouteError](err)
-		if !ok {
-			return nil, route, err
-		}
-		if waiting != nil {
-			waiting(missing.Text)
-		}
-		retry := time.NewTimer(500 * time.Millisecond)
-		select {
-		case <-ctx.Done():
-			retry.Stop()
-			return nil, route, missing
-		case <-retry.C:
-		}
-	}
-}
-
-// session is what a member opens.
-type session = openai.Session
 
 // A controlClient reaches the member that runs in a home.
 type controlClient struct{ http *http.Client }

@@ -22,6 +22,8 @@ type planFlags struct {
 	peers, threads              int
 	memory                      sizeFlag
 	link                        string
+	live                        bool
+	save                        string
 	json, explain               bool
 }
 
@@ -37,12 +39,16 @@ measured, or --peers machines like it.`,
 		Example: `  shardnode plan story
   shardnode plan model.gguf --peers 3 --link latency=20ms,rate=100mbit
   shardnode plan --cluster swarm.yaml --kill b --add id=c,memory_bytes=16GiB
-  shardnode plan --cluster swarm.json --json`,
+  shardnode plan --cluster swarm.json --json
+  shardnode plan --live --kill nuc
+  shardnode plan --live --save swarm.json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.plan(cmd, f, args) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.cluster, "cluster", "", "file with peers, links and a model, JSON or YAML; - is standard input")
+	flags.BoolVar(&f.live, "live", false, "plan for the swarm of this home, as its member sees it now")
+	flags.StringVar(&f.save, "save", "", "with --live: write what the member sees as a cluster file")
 	flags.StringArrayVar(&f.kill, "kill", nil, "leave out this peer (may be repeated)")
 	flags.StringArrayVar(&f.add, "add", nil, `add a peer: JSON as in a cluster file, or id=x,memory_bytes=16GiB; what is missing is as of the first peer (may be repeated)`)
 	flags.StringVar(&f.goal, "goal", "many", "what the layout is to be good at: many sessions, one session, or spread (use every peer)")
@@ -95,6 +101,9 @@ func (a *app) plan(cmd *cobra.Command, f *planFlags, args []string) error {
 	if err := f.check(cmd, args); err != nil {
 		return err
 	}
+	if f.live {
+		return a.planLive(cmd, f)
+	}
 	c, err := a.planCluster(cmd.Context(), f, args)
 	if err != nil {
 		return err
@@ -102,12 +111,21 @@ func (a *app) plan(cmd *cobra.Command, f *planFlags, args []string) error {
 	if c, err = a.editCluster(c, f.kill, f.add); err != nil {
 		return err
 	}
+	return a.planAndPrint(c, f)
+}
+
+// planAndPrint plans for c and prints the answer.
+func (a *app) planAndPrint(c scheduler.Cluster, f *planFlags) error {
 	began := time.Now()
 	res, err := scheduler.Plan(c.View, scheduler.Params{Goal: goals[f.goal], ContextTokens: f.contextTokens, PromptTokens: f.promptTokens})
-	took := time.Since(began)
 	if err != nil {
 		return explainPlan(err)
 	}
+	return a.printPlanned(c, res, time.Since(began), f)
+}
+
+// printPlanned prints a plan as JSON or for people.
+func (a *app) printPlanned(c scheduler.Cluster, res scheduler.Result, took time.Duration, f *planFlags) error {
 	if f.json {
 		return a.printJSON(planAnswer(res, took, f.explain))
 	}
@@ -118,7 +136,11 @@ func (a *app) plan(cmd *cobra.Command, f *planFlags, args []string) error {
 func (f *planFlags) check(cmd *cobra.Command, args []string) error {
 	_, ok := goals[f.goal]
 	switch {
-	case f.cluster == "" && len(args) == 0:
+	case f.live && (f.cluster != "" || len(args) > 0):
+		return usage("--live plans for the swarm of this home and its model: it takes no MODEL and no --cluster")
+	case f.save != "" && !f.live:
+		return usage("--save keeps a swarm that runs: it needs --live")
+	case f.cluster == "" && len(args) == 0 && !f.live:
 		return hint(usage("plan needs a MODEL, or a --cluster FILE that has one"), "see `shardnode plan --help`")
 	case !ok:
 		return usage("--goal is %q, want many, one or spread", f.goal)
@@ -130,8 +152,8 @@ func (f *planFlags) check(cmd *cobra.Command, args []string) error {
 		return usage("--threads is %d, want 1 to %d", f.threads, maxThreads)
 	}
 	for _, name := range []string{"peers", "threads", "memory", "link"} {
-		if f.cluster != "" && cmd.Flags().Changed(name) {
-			return usage("--%s is about this machine: a cluster file says what its own peers and links are", name)
+		if (f.cluster != "" || f.live) && cmd.Flags().Changed(name) {
+			return usage("--%s is about this machine: a cluster file or a swarm says what its own peers and links are", name)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -43,8 +44,6 @@ type (
 		Covered    bool   `json:"covered"`
 		MinHolders int    `json:"min_holders"`
 	}
-	// sessionJSON is a session that this member drives.
-	sessionJSON  struct{}
 	livePlanJSON struct {
 		Result scheduler.Result `json:"result"`
 		PlanMS float64          `json:"plan_ms"`
@@ -56,7 +55,7 @@ func (s *server) status() statusJSON {
 	st := s.member.Status()
 	out := statusJSON{
 		Self: st.Self.String(), Swarm: st.Swarm.String(), Doing: st.Doing,
-		Peers: []peerJSON{}, Models: []modelStatusJSON{}, Sessions: []sessionJSON{},
+		Peers: []peerJSON{}, Models: []modelStatusJSON{}, Sessions: s.drives.all(),
 	}
 	for _, m := range st.Members {
 		a := m.Advert
@@ -127,6 +126,12 @@ func (a *app) ps(ctx context.Context, asJSON bool) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d-%d\t%.2f ms\t%s\t%s\t%.1f ms\t%d\n", name, p.Peer[:8], p.State, p.Span[0], p.Span[1],
 			p.DecodeMS, mib(p.MemoryBytes), mib(p.FreeBytes), p.RTTms, p.Sessions)
+	}
+	if len(st.Sessions) > 0 {
+		fmt.Fprintln(w, "\nSESSION\tMODEL\tROOM\tAGE\tROUTE")
+	}
+	for _, x := range st.Sessions {
+		fmt.Fprintf(w, "%.8s\t%s\t%d tokens\t%.1f s\t%s\n", x.ID, x.Model, x.Tokens, x.AgeMS/1000, strings.Join(x.Route, ", "))
 	}
 	return w.Flush()
 }

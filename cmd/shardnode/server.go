@@ -20,7 +20,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/shardnode/shardnode/scheduler/gossip"
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/openai"
@@ -45,8 +44,10 @@ type server struct {
 	api      net.Listener
 	control  net.Listener
 	keyFile  string
+	drives   drives
 	drain    chan struct{} // closed when `drain` asks to leave
 	drained  sync.Once
+	https    []*http.Server
 	servers  sync.WaitGroup
 	closers  []func()
 }
@@ -64,6 +65,9 @@ func (s *server) start(ctx context.Context, inv transport.Invitation) error {
 	s.drain = make(chan struct{})
 	if err := s.app.makeHome(); err != nil {
 		return err
+	}
+	if f := s.flags.readyFile; f != "" {
+		_ = os.Remove(f) // of an earlier member; writing it says what is wrong
 	}
 	// The control socket first: it says whether a member runs here already.
 	if err := s.openControl(); err != nil {
@@ -151,49 +155,6 @@ func explainJoin(err error, inv transport.Invitation) error {
 		"is the inviting member running, and reachable from here? One on loopback is reached from its own machine only: serve --listen 0.0.0.0:PORT there")
 }
 
-// A seedJSON is a member to gossip with first, as it is kept in the home.
-type seedJSON struct {
-	Peer  string   `json:"peer"`
-	Addrs []string `json:"addrs"`
-}
-
-func (s *server) saveSeeds(inv transport.Invitation) error {
-	seed := seedJSON{Peer: inv.Inviter.String()}
-	for _, a := range inv.Addrs {
-		seed.Addrs = append(seed.Addrs, a.String())
-	}
-	b, err := json.Marshal([]seedJSON{seed})
-	if err != nil {
-		return err
-	}
-	return writeWhole(filepath.Join(s.app.home, seedsFile), b, 0o600)
-}
-
-// seeds returns the members to gossip with first.
-func (s *server) seeds() ([]gossip.Seed, error) {
-	path := filepath.Join(s.app.home, seedsFile)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var kept []seedJSON
-	if err == nil {
-		err = json.Unmarshal(b, &kept)
-	}
-	if err != nil {
-		return nil, hint(fmt.Errorf("members to join through, %s: %w", path, err), "remove the file and join again with an invitation")
-	}
-	var out []gossip.Seed
-	for _, k := range kept {
-		peer, err := shard.ParsePeerID(k.Peer)
-		if err != nil {
-			return nil, fmt.Errorf("members to join through, %s: %w", path, err)
-		}
-		out = append(out, gossip.Seed{Peer: peer, Addrs: parseAddrs(k.Addrs)})
-	}
-	return out, nil
-}
-
 // openPorts opens the UDP port of the swarm and the TCP port of the API.
 func (s *server) openPorts(membership transport.Membership) error {
 	var err error
@@ -263,6 +224,7 @@ func (s *server) serveHTTP(srv *http.Server, l net.Listener) {
 			s.log.Error().Err(err).Msg("http server ended")
 		}
 	})
+	s.https = append(s.https, srv)
 	s.onClose(func() { _ = srv.Close() })
 }
 
@@ -336,6 +298,8 @@ type readyJSON struct {
 
 // run waits until the member must leave, and leaves well.
 func (s *server) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the goroutine
 	failed := make(chan error, 1)
 	s.servers.Go(func() {
 		if err := s.whenReady(ctx); err != nil && ctx.Err() == nil {
@@ -355,8 +319,13 @@ func (s *server) run(ctx context.Context) error {
 	s.notify("leaving: %d sessions finish first, Ctrl-C leaves at once", s.member.Status().Sessions)
 	bounded, stop := context.WithTimeout(background(ctx), s.flags.drainTimeout)
 	defer stop()
+	s.saveView()
 	if err := s.member.Drain(bounded); err != nil {
 		s.notify("left with sessions cut off: %v", err)
+	}
+	// Sessions that this member drives end with the requests that they are for.
+	for _, srv := range s.https {
+		_ = srv.Shutdown(bounded) // what is left is cut off
 	}
 	return nil
 }
@@ -369,8 +338,12 @@ func (s *server) whenReady(ctx context.Context) error {
 	} else {
 		err = s.member.WaitServing(ctx)
 	}
-	if err != nil || s.flags.readyFile == "" {
+	if err != nil {
 		return err
+	}
+	s.saveView()
+	if s.flags.readyFile == "" {
+		return nil
 	}
 	b, err := json.Marshal(readyJSON{
 		Peer: s.identity.ID().String(), Name: memberName(s.flags.name), PID: os.Getpid(),

@@ -251,6 +251,9 @@ func (m *Member) Close() {
 		m.mu.Lock()
 		loaded := m.loaded
 		m.loaded = nil
+		m.fatal = cmp.Or(m.fatal, error(errClosed))
+		close(m.changed) // whoever waits hears of it
+		m.changed = make(chan struct{})
 		m.mu.Unlock()
 		if loaded != nil {
 			loaded.Close()
