@@ -34,6 +34,7 @@ type proc struct {
 	mark           string
 	stdout, stderr *tape
 	done           chan struct{} // closed when it has ended
+	alone          chan struct{} // closed when its members have, too
 }
 
 // A tape keeps what a process writes.
@@ -74,16 +75,26 @@ func startProc(t *testing.T, args ...string) *proc {
 		t.Fatal(err)
 	}
 	p := &proc{
-		t: t, cmd: exec.Command(exe, args...), mark: "SHARDNODE_E2E=" + rand.Text(), done: make(chan struct{}),
+		t: t, cmd: exec.Command(exe, args...), mark: "SHARDNODE_E2E=" + rand.Text(), done: make(chan struct{}), alone: make(chan struct{}),
 		stdout: &tape{any: make(chan struct{})}, stderr: &tape{any: make(chan struct{})},
 	}
 	p.cmd.Env = append(os.Environ(), testMain+"=1", p.mark)
-	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
-	// Members inherit standard error; Wait must not wait for them.
-	p.cmd.WaitDelay = time.Second
-	if err := p.cmd.Start(); err != nil {
+	// Members inherit standard error: it ends when the last of them does.
+	r, w, err := os.Pipe()
+	if err != nil {
 		t.Fatal(err)
 	}
+	p.cmd.Stdout, p.cmd.Stderr = p.stdout, w
+	err = p.cmd.Start()
+	_ = w.Close() // the process has its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = io.Copy(p.stderr, r)
+		_ = r.Close()
+		close(p.alone)
+	}()
 	go func() {
 		_ = p.cmd.Wait() // exit looks at the state
 		close(p.done)
@@ -99,6 +110,10 @@ func (p *proc) exit() int {
 	case <-p.done:
 	case <-time.After(patience):
 		p.t.Fatalf("still runs after %v; standard error: %s", patience, p.stderr)
+	}
+	select {
+	case <-p.alone: // all of standard error has been read
+	case <-time.After(10 * time.Second):
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -140,15 +155,13 @@ func (p *proc) family() []int {
 // wantNobody fails the test unless every process is gone within a while.
 func (p *proc) wantNobody(within time.Duration) {
 	p.t.Helper()
-	if runtime.GOOS != "linux" {
-		return // the processes are not known
+	select {
+	case <-p.alone:
+	case <-time.After(within):
+		p.t.Errorf("members still hold standard error after %v", within)
 	}
-	left := p.family()
-	for deadline := time.Now().Add(within); len(left) > 0 && time.Now().Before(deadline); left = p.family() {
-		time.Sleep(20 * time.Millisecond) // there is nothing to wait on: they are nobody's children
-	}
-	if len(left) > 0 {
-		p.t.Errorf("processes %v are left after %v", left, within)
+	if left := p.family(); len(left) > 0 {
+		p.t.Errorf("processes %v are left", left)
 	}
 }
 
@@ -168,7 +181,7 @@ func TestDemoAnswersAndLeavesNothing(t *testing.T) {
 			t.Errorf("standard error does not say %q: %s", want, p.stderr)
 		}
 	}
-	p.wantNobody(0)
+	p.wantNobody(time.Second)
 }
 
 func TestDemoKillNamesThePeer(t *testing.T) {
@@ -181,7 +194,7 @@ func TestDemoKillNamesThePeer(t *testing.T) {
 	if !found || !strings.Contains(after, "shardnode: peer birch (") || !strings.Contains(after, "layers [2,4): unreachable") {
 		t.Errorf("standard error does not name the killed peer: %s", p.stderr)
 	}
-	p.wantNobody(0)
+	p.wantNobody(time.Second)
 }
 
 func TestInterruptAndKillLeaveNoMember(t *testing.T) {
@@ -273,7 +286,7 @@ func TestHostileConnectionsDoNotTouchASession(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &got); err != nil || !slices.Equal(got.IDs, alone.IDs) {
 		t.Errorf("got %v, %v, want %v", got.IDs, err, alone.IDs)
 	}
-	p.wantNobody(0)
+	p.wantNobody(time.Second)
 }
 
 // ports returns the UDP ports of the process and its members.
