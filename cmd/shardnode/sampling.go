@@ -55,7 +55,7 @@ func (s *samplingFlags) params() (sample.Params, error) {
 		Seed: uint64(s.seed), Logprobs: s.logprobs > 0, TopLogprobs: s.logprobs,
 	}
 	if s.seed < 0 {
-		p.Seed = rand.Uint64()
+		p.Seed = rand.Uint64N(1 << 53) // what every reader of JSON keeps exactly
 	}
 	if _, err := sample.New(p); err != nil {
 		return p, &usageError{err}

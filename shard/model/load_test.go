@@ -50,6 +50,7 @@ func TestAModelThatCannotBeIsRefusedWithTheReason(t *testing.T) {
 		{"odd rotation", func(m *modeltest.Model) { m.Numbers["llama.rope.dimension_count"] = 7 }, "rope.dimension_count"},
 		{"rotation wider than a head", func(m *modeltest.Model) { m.Numbers["llama.rope.dimension_count"] = 10 }, "rope.dimension_count"},
 		{"yarn", func(m *modeltest.Model) { m.Text["llama.rope.scaling.type"] = "yarn" }, `"yarn", which is not supported`},
+		{"longrope", func(m *modeltest.Model) { m.Tensors["rope_factors_long.weight"] = tensorio.Tensor{} }, "longrope"},
 		{"no vocabulary", func(m *modeltest.Model) { delete(m.Numbers, "llama.vocab_size") }, "vocabulary"},
 		{"negative epsilon", func(m *modeltest.Model) { m.Reals["llama.attention.layer_norm_rms_epsilon"] = -1 }, "epsilon"},
 		{"missing tensor", func(m *modeltest.Model) { delete(m.Tensors, "blk.1.ffn_up.weight") }, `"blk.1.ffn_up.weight"`},
