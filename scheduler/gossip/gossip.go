@@ -101,6 +101,7 @@ type Gossip struct {
 	cancel  context.CancelFunc
 	once    sync.Once
 	wg      sync.WaitGroup
+	telling sync.Mutex // held while an advert is sent
 
 	mu      sync.Mutex // guards what follows; memberlist calls in with its own locks held, so nothing is called with mu held
 	members map[shard.PeerID]*record
@@ -241,12 +242,25 @@ func (g *Gossip) sendUpdates(ctx context.Context) {
 			return
 		case <-g.kick:
 		}
-		// The error is that the broadcast is still queued, which is fine.
-		_ = g.list.UpdateNode(updateEvery)
+		g.mu.Lock()
+		left := g.left
+		g.mu.Unlock()
+		if left {
+			return // Leave tells the last advert
+		}
+		g.tell()
 		if !sleep(ctx, updateEvery) {
 			return
 		}
 	}
+}
+
+// tell sends the advert, one after the other: a broadcast that is overtaken by
+// another counts as sent.
+func (g *Gossip) tell() {
+	g.telling.Lock()
+	defer g.telling.Unlock()
+	_ = g.list.UpdateNode(updateEvery) // the error is that the broadcast is still queued
 }
 
 // sleep waits for d and reports false if ctx ended first.
@@ -336,7 +350,7 @@ func (g *Gossip) Leave(ctx context.Context) error {
 	}
 	// At once, also when it was said before: sendUpdates may still hold it
 	// back, and who goes without a word counts as lost.
-	_ = g.list.UpdateNode(updateEvery) // an error is that not all were told yet
+	g.tell()
 	timeout := 2 * time.Second
 	if end, ok := ctx.Deadline(); ok {
 		timeout = max(time.Until(end), time.Millisecond)
