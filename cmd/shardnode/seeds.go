@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/shardnode/shardnode/scheduler/gossip"
 	"github.com/shardnode/shardnode/shard"
@@ -84,4 +86,26 @@ func (s *server) seeds() ([]gossip.Seed, error) {
 		out = append(out, gossip.Seed{Peer: peer, Addrs: parseAddrs(k.Addrs)})
 	}
 	return out, nil
+}
+
+// lastListen returns the address that this home's member had last, "" if it is
+// not known.
+func (s *server) lastListen() string {
+	b, err := os.ReadFile(filepath.Join(s.app.home, listenFile))
+	if err != nil {
+		return ""
+	}
+	addr, err := netip.ParseAddrPort(strings.TrimSpace(string(b)))
+	if err != nil || !addr.Addr().IsLoopback() {
+		return "" // what was reachable from elsewhere must be asked for again
+	}
+	return addr.String()
+}
+
+// keepListen keeps the address for the next start.
+func (s *server) keepListen() {
+	path := filepath.Join(s.app.home, listenFile)
+	if err := writeWhole(path, []byte(s.node.Addr().String()+"\n"), 0o600); err != nil {
+		s.log.Warn().Err(err).Msg("port is not kept")
+	}
 }

@@ -57,6 +57,7 @@ const (
 	controlFile = "control.sock"
 	apiKeyFile  = "api-key"
 	seedsFile   = "swarm/seeds.json"
+	listenFile  = "swarm/listen"
 	cacheFolder = "cache"
 )
 
@@ -162,12 +163,22 @@ func (s *server) openPorts(membership transport.Membership) error {
 		return err
 	}
 	s.onClose(func() { _ = s.api.Close() })
-	s.node, err = transport.Listen(transport.Config{
+	cfg := transport.Config{
 		Identity: s.identity, Membership: membership, ListenAddr: s.flags.listen, Admitter: s.admitter, Logger: s.log,
-	})
+	}
+	// Others know the port of last time; it is taken again if nobody else has.
+	if last := s.lastListen(); last != "" && !s.named("listen") {
+		cfg.ListenAddr = last
+		s.node, err = transport.Listen(cfg)
+		cfg.ListenAddr = s.flags.listen
+	}
+	if s.node == nil || err != nil {
+		s.node, err = transport.Listen(cfg)
+	}
 	if err != nil {
 		return hint(err, "choose another address with --listen")
 	}
+	s.keepListen()
 	s.onClose(func() { _ = s.node.Close() })
 	return nil
 }
@@ -308,13 +319,8 @@ func (s *server) run(ctx context.Context) error {
 		}
 		failed <- s.member.Failed(ctx)
 	})
-	select {
-	case err := <-failed:
-		if ctx.Err() == nil {
-			return s.explainFailure(err)
-		}
-	case <-ctx.Done():
-	case <-s.drain:
+	if err := s.stay(ctx, failed); err != nil {
+		return err
 	}
 	s.notify("leaving: %d sessions finish first, Ctrl-C leaves at once", s.member.Status().Sessions)
 	bounded, stop := context.WithTimeout(background(ctx), s.flags.drainTimeout)
@@ -328,6 +334,30 @@ func (s *server) run(ctx context.Context) error {
 		_ = srv.Shutdown(bounded) // what is left is cut off
 	}
 	return nil
+}
+
+// saveEvery is how often the members to join through are kept.
+const saveEvery = 30 * time.Second
+
+// stay returns when the member is to leave; an error is why it can't stay.
+func (s *server) stay(ctx context.Context, failed <-chan error) error {
+	save := time.NewTicker(saveEvery)
+	defer save.Stop()
+	for {
+		select {
+		case err := <-failed:
+			if ctx.Err() == nil {
+				return s.explainFailure(err)
+			}
+			return nil
+		case <-ctx.Done():
+			return nil
+		case <-s.drain:
+			return nil
+		case <-save.C:
+			s.saveView()
+		}
+	}
 }
 
 // whenReady writes the ready file once the member can serve.

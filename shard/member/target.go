@@ -78,6 +78,9 @@ func (v *swarmView) share(mine shard.Span, layout scheduler.Layout) (shard.Span,
 		if mine.Len() > 0 && mine.Covers(a.Span) {
 			return mine, "it covers the plan's share"
 		}
+		if len(layout) == 1 {
+			return a.Span, "no other member holds them"
+		}
 		return a.Span, fmt.Sprintf("its share among %d members", len(layout))
 	}
 	if mine.Len() > 0 {

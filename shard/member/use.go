@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/shardnode/shardnode/scheduler"
@@ -126,7 +127,16 @@ func (m *Member) Plan() (scheduler.Result, time.Duration, error) {
 		return scheduler.Result{}, 0, fmt.Errorf("the swarm's model is not known yet")
 	}
 	began := time.Now()
-	res, err := m.view().plan()
+	v := m.view()
+	res, err := v.plan()
+	for i, why := range res.Reasons {
+		id, _, _ := strings.Cut(why, " ")
+		for _, g := range v.members {
+			if g.Peer.String() == id && !g.Advert.Pinned {
+				res.Reasons[i] = strings.Replace(why, "pinned by its owner", "it holds them now", 1)
+			}
+		}
+	}
 	return res, time.Since(began), err
 }
 
