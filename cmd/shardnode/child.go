@@ -98,21 +98,15 @@ func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order
 		return err
 	}
 	defer file.Close() //nolint:errcheck // the process ends
-	loaded, err := member.Load(ctx, member.LoadConfig{
+	held, err := serveSpan(ctx, tn, order.Name, member.LoadConfig{
 		Source: file, Model: shard.ModelID(order.ModelID), Span: order.Span, Threads: order.Threads,
 		MemoryBytes: order.Memory, KVBytes: order.KVBytes, Logger: zerolog.Nop(),
 	})
 	if err != nil {
 		return (&place{}).explainLoad(err)
 	}
-	defer loaded.Close()
-	n, err := node.New(node.Config{Self: identity.ID(), Name: order.Name, Dial: transportDial(tn), Logger: zerolog.Nop()})
-	if err != nil {
-		return err
-	}
-	defer n.Close()
-	n.Hold(loaded.Held())
-	tn.Handle(hop.Protocol, func(ctx context.Context, s *transport.Stream) { n.Serve(ctx, s, s.Peer()) })
+	defer held.close()
+	loaded := held.loaded
 	err = out.Encode(childReady{
 		Addr: tn.Addr().String(), WeightBytes: loaded.WeightBytes,
 		Decode: loaded.Speed.DecodePerLayer, Prefill: loaded.Speed.PrefillPerLayer, Head: loaded.Speed.Head,
@@ -122,4 +116,32 @@ func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// A heldSpan is a span that this process serves to the members of its family.
+type heldSpan struct {
+	loaded *member.Loaded
+	node   *node.Node
+}
+
+// serveSpan loads what c says and serves it on tn.
+func serveSpan(ctx context.Context, tn *transport.Node, name string, c member.LoadConfig) (*heldSpan, error) {
+	loaded, err := member.Load(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	n, err := node.New(node.Config{Self: tn.ID(), Name: name, Dial: transportDial(tn), Logger: zerolog.Nop()})
+	if err != nil {
+		loaded.Close()
+		return nil, err
+	}
+	n.Hold(loaded.Held())
+	tn.Handle(hop.Protocol, func(ctx context.Context, s *transport.Stream) { n.Serve(ctx, s, s.Peer()) })
+	return &heldSpan{loaded: loaded, node: n}, nil
+}
+
+// close ends the sessions of h and frees its memory.
+func (h *heldSpan) close() {
+	h.node.Close()
+	h.loaded.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,9 +27,9 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo [PROMPT]",
 		Short: "three members on this machine answer, nothing to download",
-		Long: `demo starts three members as processes on loopback, lets the planner share the
-layers of a small embedded model among them, and streams an answer through all
-three. Then it says where the time went. Nothing is left behind.`,
+		Long: `demo makes three members on loopback, this process and two more, lets the
+planner share the layers of a small embedded model among them, and streams an
+answer through all three. Then it says where the time went. Nothing is left behind.`,
 		Example: `  shardnode demo
   shardnode demo "Tell me a story about a robot." --peers 2
   shardnode demo --kill                 one member is killed in mid-answer`,
@@ -67,6 +68,9 @@ func (a *app) demo(ctx context.Context, f *demoFlags, args []string) error {
 		c.peers = 0 // the split says how many
 	} else if c.peers < 1 {
 		return usage("--peers is %d, want 1 or more", c.peers)
+	}
+	if f.kill && (c.peers == 1 || c.peers == 0 && !strings.Contains(c.split, ",")) {
+		return usage("--kill needs two members: give --peers 2 or more")
 	}
 	prompt := demoPrompt
 	if len(args) > 0 {
@@ -125,6 +129,10 @@ func (a *app) showLayout(p *place) {
 	fmt.Fprintf(a.stderr, "%s: %d layers, %s, %d members on this machine, ready after %.1f s\n",
 		p.name, p.config.Layers, mib(p.file.TotalBytes()), len(p.route), p.loaded.Seconds())
 	for i, s := range p.route {
+		where := ""
+		if s.Peer == p.self {
+			where = "   this process"
+		}
 		weight := int64(0)
 		for l := s.Span.Start; l < s.Span.End; l++ {
 			weight += p.file.LayerBytes(l)
@@ -136,8 +144,8 @@ func (a *app) showLayout(p *place) {
 		if i == len(p.route)-1 {
 			ends += " + head " + mib(p.file.HeadBytes())
 		}
-		fmt.Fprintf(a.stderr, "  %-8s layers %-8v %8s%s   decode %.2f ms a layer\n",
-			s.Name, s.Span, mib(weight), ends, millis(p.speeds[i].DecodePerLayer))
+		fmt.Fprintf(a.stderr, "  %-8s layers %-8v %8s%s   decode %.2f ms a layer%s\n",
+			s.Name, s.Span, mib(weight), ends, millis(p.speeds[i].DecodePerLayer), where)
 	}
 	for _, r := range append(p.reasons, p.verdict) {
 		if r != "" {
@@ -155,12 +163,12 @@ func (a *app) showTimes(p *place, res answerJSON) {
 	}
 	steps := max(1, len(res.IDs))
 	fmt.Fprintf(a.stderr, "\nwhere the time of a token went (%d tokens):\n", len(res.IDs))
-	total := 0.0
 	for i, s := range res.Stages {
 		per := s.ComputeMS / float64(steps)
-		total += per + res.Hops[i].P50ms
-		fmt.Fprintf(a.stderr, "  %-8s -> %-8s %7.2f ms   %6d bytes a token, %s\n",
-			names[res.Hops[i].From], names[res.Hops[i].To], res.Hops[i].P50ms, res.Hops[i].Bytes/uint64(steps), res.Hops[i].Codec)
+		if h := res.Hops[i]; h.From != h.To { // the first stage is this process
+			fmt.Fprintf(a.stderr, "  %-8s -> %-8s %7.2f ms   %6d bytes a token, %s\n",
+				names[h.From], names[h.To], h.P50ms, h.Bytes/uint64(steps), h.Codec)
+		}
 		fmt.Fprintf(a.stderr, "  %-8s    compute  %7.2f ms   queue %.2f ms\n", s.name(names), per, s.QueueMS/float64(steps))
 	}
 	last := res.Hops[len(res.Hops)-1]

@@ -206,8 +206,8 @@ func TestInterruptAndKillLeaveNoMember(t *testing.T) {
 			t.Parallel()
 			p := startProc(t, "demo", "--link", slow)
 			p.answering()
-			if n := len(p.family()); runtime.GOOS == "linux" && n != 4 {
-				t.Errorf("%d processes, want 4", n)
+			if n := len(p.family()); runtime.GOOS == "linux" && n != 3 {
+				t.Errorf("%d processes, want 3", n)
 			}
 			if err := p.cmd.Process.Signal(signal); err != nil {
 				t.Fatal(err)
@@ -268,7 +268,7 @@ func TestHostileConnectionsDoNotTouchASession(t *testing.T) {
 	p := startProc(t, tell("--stream", "--peers", "3", "--link", "latency=25ms")...)
 	p.answering()
 	ports := p.ports()
-	if len(ports) < 4 {
+	if len(ports) < 3 {
 		t.Fatalf("found ports %v of %v, want one of each process", ports, p.family())
 	}
 	hostile := 0

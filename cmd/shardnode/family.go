@@ -25,14 +25,17 @@ import (
 	"github.com/shardnode/shardnode/transport"
 )
 
-// A family is the members that one command starts as processes on loopback,
-// with a swarm key of their own that is stored nowhere. A member ends when its
+// A family is the members that one command makes on loopback: this process,
+// which holds the first span, so that the driver's first hop is a function call
+// (ARCHITECTURE §2), and one process for each other span. They have a swarm key
+// of their own that is stored nowhere. A member ends when its
 // standard input does, so none outlives this process, however it ends.
 type family struct {
 	key      transport.SwarmKey
 	identity transport.Identity
 	node     *transport.Node
-	children []*child
+	own      *heldSpan // of this process
+	children []*child  // the other stages, in order
 }
 
 // A child is one member process.
@@ -95,19 +98,29 @@ func (p *place) openFamily(ctx context.Context, c placeConfig, n int) error {
 		f.close()
 		closeFile()
 	}
-	if err := f.start(ctx, c, spans, p.file.ref); err != nil {
-		return err
+	if err := f.start(ctx, c, spans, p.file); err != nil {
+		return p.explainLoad(err)
 	}
 	p.self, p.modelID = f.identity.ID(), f.modelID(p.file.ref)
+	p.route = append(p.route, pipeline.Stage{
+		Neighbour: hop.Neighbour{Peer: p.self, Name: childName(0), Addrs: []string{f.node.Addr().String()}}, Span: spans[0],
+	})
+	p.speeds = append(p.speeds, f.own.loaded.Speed)
 	for i, ch := range f.children {
 		p.route = append(p.route, pipeline.Stage{
-			Neighbour: hop.Neighbour{Peer: ch.peer, Name: ch.name, Addrs: []string{ch.ready.Addr}}, Span: spans[i],
+			Neighbour: hop.Neighbour{Peer: ch.peer, Name: ch.name, Addrs: []string{ch.ready.Addr}}, Span: spans[i+1],
 		})
 		p.speeds = append(p.speeds, ch.speed())
 		p.pids = append(p.pids, ch.cmd.Process.Pid)
 	}
 	evenSpeeds(p.speeds)
-	p.dial = transportDial(f.node)
+	remote := transportDial(f.node)
+	p.dial = func(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error) {
+		if to.Peer == p.self {
+			return f.own.node.Local(), nil
+		}
+		return remote(ctx, to)
+	}
 	p.kill = f.kill
 	link, err := parseLink(c.link)
 	if err != nil {
@@ -193,9 +206,10 @@ func childName(i int) string {
 // same file, so that nothing has to be hashed.
 func (f *family) modelID(ref string) shard.ModelID { return localModelID(f.key.ID(), ref) }
 
-// start starts a member for each span and waits until all can serve.
-func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, ref string) error {
-	membership, err := f.key.Issue(f.identity.Public(), transport.RoleClient, membershipLife)
+// start serves the first span here, starts a member for each other, and waits
+// until all can serve.
+func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, file *modelFile) error {
+	membership, err := f.key.Issue(f.identity.Public(), transport.RoleServe|transport.RoleClient, membershipLife)
 	if err != nil {
 		return err
 	}
@@ -213,8 +227,8 @@ func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, r
 	if err != nil {
 		return err
 	}
-	for i := range spans {
-		ch, err := startChild(childName(i))
+	for i := range spans[1:] {
+		ch, err := startChild(childName(i + 1))
 		if err != nil {
 			return err
 		}
@@ -222,8 +236,14 @@ func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, r
 	}
 	errs := make([]error, len(spans))
 	var wg sync.WaitGroup
+	wg.Go(func() {
+		f.own, errs[0] = serveSpan(ctx, f.node, childName(0), member.LoadConfig{
+			Source: file, Model: f.modelID(file.ref), Span: spans[0], Threads: c.threads,
+			MemoryBytes: c.memory, KVBytes: c.kvBytes, Logger: zerolog.Nop(),
+		})
+	})
 	for i, ch := range f.children {
-		wg.Go(func() { errs[i] = f.bringUp(ctx, c, ch, spans[i], ref) })
+		wg.Go(func() { errs[i+1] = f.bringUp(ctx, c, ch, spans[i+1], file.ref) })
 	}
 	wg.Wait()
 	if err := ctx.Err(); err != nil {
@@ -321,11 +341,19 @@ func (ch *child) read(into any) error {
 
 func (ch *child) lost() error { return fmt.Errorf("member %s ended while it was starting", ch.name) }
 
-// kill ends a member with SIGKILL.
-func (f *family) kill(stage int) error { return f.children[stage].cmd.Process.Kill() }
+// kill ends the member of a stage other than the first with SIGKILL.
+func (f *family) kill(stage int) error {
+	if stage < 1 || stage > len(f.children) {
+		return fmt.Errorf("stage %d is this process: it takes two members to kill one", stage)
+	}
+	return f.children[stage-1].cmd.Process.Kill()
+}
 
 // close ends every member and waits until all are gone.
 func (f *family) close() {
+	if f.own != nil {
+		f.own.close()
+	}
 	if f.node != nil {
 		_ = f.node.Close() // everything ends here
 	}

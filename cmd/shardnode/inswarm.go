@@ -103,6 +103,9 @@ func (a *app) stream(ctx context.Context, c *controlClient, req generateJSON, ou
 		res := *e.Answer
 		res.Logprobs = pr.logprobs
 		if e.Failed != nil {
+			if e.Failed.Usage || len(pieces) == 0 && !out.json {
+				return res, e.Failed.err() // there is no answer to end
+			}
 			res.Error, res.FinishReason = e.Failed.Error, "error"
 			return res, errors.Join(e.Failed.err(), pr.end(res))
 		}

@@ -382,7 +382,11 @@ func (s *server) whenReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return writeWhole(s.flags.readyFile, append(b, '\n'), 0o644)
+	if err := writeWhole(s.flags.readyFile, append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	s.log.Info().Msg("ready")
+	return nil
 }
 
 // dialable returns addr with loopback in place of "any address".
