@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,11 +18,39 @@ import (
 func (m *Member) follow(ctx context.Context) {
 	err := m.learn(ctx)
 	if err == nil {
+		m.meet(ctx)
 		err = m.keepUp(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
 		m.cfg.Logger.Error().Err(err).Msg("member can't serve")
 		m.set(func() { m.fatal, m.status = err, err.Error() })
+	}
+}
+
+// meetTime is how long a member that has others to meet waits for them before
+// it decides as if it were alone.
+const meetTime = 3 * time.Second
+
+// meet waits for the first sight of others: what they hold decides what this
+// member should.
+func (m *Member) meet(ctx context.Context) {
+	if len(m.cfg.Seeds) == 0 {
+		return
+	}
+	alone := func() bool {
+		return !slices.ContainsFunc(m.gossip.View(), func(g gossip.Member) bool { return g.Alive && g.Peer != m.cfg.Node.ID() })
+	}
+	late := time.NewTimer(meetTime)
+	defer late.Stop()
+	for alone() {
+		m.say("looking for other members")
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.gossip.Changed():
+		case <-late.C:
+			return
+		}
 	}
 }
 
