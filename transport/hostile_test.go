@@ -61,7 +61,8 @@ func (o *oneWay) ReadFrom(b []byte) (int, net.Addr, error) {
 
 func TestHostileConnectionsDoNotTouchASession(t *testing.T) {
 	key := NewSwarmKey()
-	a, b := member(t, key, nil), member(t, key, nil)
+	patient := func(c *Config) { c.SessionSilence = 10 * time.Second } // attackers and session share the processor
+	a, b := member(t, key, patient), member(t, key, patient)
 	introduce(a, b)
 	b.Handle(HopProtocol, echo)
 	other := member(t, NewSwarmKey(), nil)
