@@ -288,6 +288,7 @@ func TestPacketsArriveSealed(t *testing.T) {
 	}
 	// quic-go drops packets until somebody reads them, which begins with Listen.
 	var got Packet
+	ctx := testContext(t)
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for got.Data == nil {
@@ -297,7 +298,7 @@ func TestPacketsArriveSealed(t *testing.T) {
 		select {
 		case got = <-b.Packets():
 		case <-again.C:
-		case <-testContext(t).Done():
+		case <-ctx.Done():
 			t.Fatal("no packet arrives")
 		}
 	}
