@@ -238,7 +238,7 @@ func TestJoinAndItsRefusals(t *testing.T) {
 		{once.Invitation, "the swarm refused", exitFailed},
 		{void.Invitation, "revoked", exitFailed},
 		{late.Invitation, "expired", exitUsage},
-		{once.Invitation[:40], "damaged", exitUsage},
+		{once.Invitation[:40], "copy it again", exitUsage},
 		{"hello", "invitation", exitUsage},
 	} {
 		wantFailure(t, c.code, []string{"join", c.invitation, "--home", third, "--api", "127.0.0.1:0"}, c.text, "hint")

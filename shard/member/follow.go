@@ -1,7 +1,6 @@
 package member
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,13 +59,17 @@ type retryError struct{ err error }
 func (e *retryError) Error() string { return e.err.Error() }
 func (e *retryError) Unwrap() error { return e.err }
 
-// retryAfter is how long a member waits before it tries again what went wrong.
-const retryAfter = 5 * time.Second
+// What went wrong is tried again, each time after twice as long.
+const (
+	firstRetry = time.Second
+	lastRetry  = 30 * time.Second
+)
 
 // keepUp carries out one decision after the other.
 func (m *Member) keepUp(ctx context.Context) error {
 	var d mind
 	var notBefore time.Time
+	retry := firstRetry
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -78,21 +81,29 @@ func (m *Member) keepUp(ctx context.Context) error {
 		}
 		m.set(func() {}) // whoever waits looks again
 		wait := tick
-		if m.cfg.Client {
+		switch {
+		case m.cfg.Client:
 			m.say("using the swarm, holding no layers")
-		}
-		if !m.cfg.Client && !time.Now().Before(notBefore) {
+		case time.Now().Before(notBefore):
+			wait = time.Until(notBefore)
+		default:
 			var err error
 			wait, err = m.settle(ctx, &d)
 			if _, again := errors.AsType[*retryError](err); again && ctx.Err() == nil {
-				m.say("%v; trying again every %v", err, retryAfter)
-				notBefore, err = time.Now().Add(retryAfter), nil
+				m.say("%v; trying again in %v", err, retry)
+				notBefore, wait, err = time.Now().Add(retry), retry, nil
+				retry = min(2*retry, lastRetry)
+			} else if err == nil && wait == 0 {
+				retry = firstRetry
 			}
 			if err != nil {
 				return err
 			}
 		}
-		timer.Reset(min(cmp.Or(wait, tick), tick))
+		if wait <= 0 {
+			wait = tick
+		}
+		timer.Reset(min(wait, tick))
 	}
 }
 
