@@ -386,7 +386,10 @@ func TestCloseAtAnyMoment(t *testing.T) {
 	for i := range 6 {
 		b := s.start(fmt.Sprintf("b%d", i))
 		for range i { // one change further each time
-			<-b.Changed()
+			select {
+			case <-b.Changed():
+			case <-time.After(time.Second): // a moment as good as any
+			}
 		}
 		closed := make(chan struct{})
 		go func() {
