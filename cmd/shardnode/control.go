@@ -30,7 +30,7 @@ const maxControlBytes = 32 << 20
 func (s *server) openControl() error {
 	path := filepath.Join(s.app.home, controlFile)
 	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		conn.Close() //nolint:errcheck // it only asked whether somebody is there
+		_ = conn.Close() // it only asked whether somebody is there
 		return hint(fmt.Errorf("a member runs in the home %s already", s.app.home), "stop it with `shardnode drain`, or give another folder with --home")
 	}
 	_ = os.Remove(path) // left behind by a member that was killed
@@ -262,7 +262,7 @@ func (a *app) dialControl() (*controlClient, error) {
 	if err != nil {
 		return nil, hint(errNoMember, "start one with `shardnode serve MODEL`, or name its home with --home (this is %s)", a.home)
 	}
-	conn.Close() //nolint:errcheck // it only asked whether somebody is there
+	_ = conn.Close() // it only asked whether somebody is there
 	return &controlClient{&http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer

@@ -225,7 +225,7 @@ func writeWhole(path string, b []byte, mode os.FileMode) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		os.Remove(f.Name()) //nolint:errcheck // the first error counts
+		_ = os.Remove(f.Name()) // the first error counts
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

@@ -241,8 +241,13 @@ func TestTargetSettles(t *testing.T) {
 			{name: "c", memory: fitting(4)},
 		}},
 		{"a storm of joins", []one{
-			{name: "a", memory: big, holds: all()}, {name: "b", memory: big}, {name: "c", memory: big},
-			{name: "d", memory: big}, {name: "e", memory: big}, {name: "f", memory: big}, {name: "g", memory: big},
+			{name: "a", memory: big, holds: all()},
+			{name: "b", memory: big},
+			{name: "c", memory: big},
+			{name: "d", memory: big},
+			{name: "e", memory: big},
+			{name: "f", memory: big},
+			{name: "g", memory: big},
 		}},
 		{"holes on both sides", []one{{name: "a", memory: big, holds: span(2, 4)}, {name: "b", memory: big, holds: span(8, 9)}}},
 	} {

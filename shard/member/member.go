@@ -251,7 +251,7 @@ func (m *Member) Close() {
 		m.mu.Lock()
 		loaded := m.loaded
 		m.loaded = nil
-		m.fatal = cmp.Or(m.fatal, error(errClosed))
+		m.fatal = cmp.Or(m.fatal, errClosed)
 		close(m.changed) // whoever waits hears of it
 		m.changed = make(chan struct{})
 		m.mu.Unlock()

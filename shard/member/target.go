@@ -34,13 +34,7 @@ func (v *swarmView) target() (shard.Span, string) {
 	if mine.Len() > 0 && len(gaps) == 0 && !twice[v.self] {
 		return mine, "every layer has a holder"
 	}
-	v.relax()
-	res, err := scheduler.Plan(v.peers(func(m *gossip.Member) shard.Span {
-		if s := v.promised(m); m.Advert.Pinned || !twice[m.Peer] && s.Len() < v.model.Layers {
-			return s
-		}
-		return shard.Span{}
-	}), v.params())
+	res, err := v.planAround(twice)
 	if err == nil {
 		return v.share(mine, res.Layout)
 	}
@@ -57,6 +51,18 @@ func (v *swarmView) target() (shard.Span, string) {
 		return more, "as many of the missing layers as fit; " + err.Error()
 	}
 	return mine, "the members are too small for the model together: " + err.Error()
+}
+
+// planAround plans with everybody where they are, but for those who hold what
+// others hold too, and those who hold all.
+func (v *swarmView) planAround(twice map[shard.PeerID]bool) (scheduler.Result, error) {
+	v.relax()
+	return scheduler.Plan(v.peers(func(m *gossip.Member) shard.Span {
+		if s := v.promised(m); m.Advert.Pinned || !twice[m.Peer] && s.Len() < v.model.Layers {
+			return s
+		}
+		return shard.Span{}
+	}), v.params())
 }
 
 // me returns this member; one that holds nothing if the view lacks it.
