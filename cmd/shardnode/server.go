@@ -88,6 +88,10 @@ func (s *server) start(ctx context.Context, inv transport.Invitation) error {
 	if err != nil {
 		return err
 	}
+	if membership.Role&transport.RoleServe == 0 && !s.flags.client {
+		s.notify("this member was invited with the role %v: it uses the swarm and holds no layers", membership.Role)
+		s.flags.client = true
+	}
 	if err := s.openPorts(membership); err != nil {
 		return err
 	}

@@ -52,7 +52,8 @@ type Config struct {
 	KVBytes int64
 	Threads int
 
-	// Client members hold no layers.
+	// Client members hold no layers. One whose membership lacks
+	// [transport.RoleServe] is a client whatever is said here.
 	Client bool
 
 	// Notify tells a person what happens: loading, layers held, members that
@@ -67,8 +68,13 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("member: Node is not set")
 	case c.CacheDir == "":
 		return c, errors.New("member: CacheDir is not set")
-	case c.MemoryBytes <= 0 && !c.Client:
+	}
+	c.Client = c.Client || c.Node.Membership().Role&transport.RoleServe == 0
+	if c.MemoryBytes <= 0 && !c.Client {
 		return c, fmt.Errorf("member: MemoryBytes is %d, want more than 0", c.MemoryBytes)
+	}
+	if c.Client {
+		c.Pinned = shard.Span{} // it holds none
 	}
 	if c.Notify == nil {
 		c.Notify = func(string, ...any) {}

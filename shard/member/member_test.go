@@ -58,11 +58,12 @@ type swarm struct {
 	t     *testing.T
 	key   transport.SwarmKey
 	seeds []gossip.Seed
+	role  transport.Role // of members that start from now on
 }
 
 func newSwarm(t *testing.T) *swarm {
 	t.Helper()
-	return &swarm{t: t, key: transport.NewSwarmKey()}
+	return &swarm{t: t, key: transport.NewSwarmKey(), role: transport.RoleServe | transport.RoleClient}
 }
 
 func storyFile(t *testing.T) *weights.File {
@@ -88,7 +89,7 @@ func (s *swarm) start(name string, change ...func(*Config)) *peer {
 
 func (s *swarm) startAs(id transport.Identity, name string, change ...func(*Config)) *peer {
 	s.t.Helper()
-	membership, err := s.key.Issue(id.Public(), transport.RoleServe|transport.RoleClient, time.Hour)
+	membership, err := s.key.Issue(id.Public(), s.role, time.Hour)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -363,6 +364,31 @@ func TestClientHoldsNothing(t *testing.T) {
 	}
 	if got := spanOf(c.Status(), "c"); got.Len() > 0 {
 		t.Errorf("a client holds %v", got)
+	}
+}
+
+// TestAMemberInvitedAsClientHoldsNothing has a member whose membership lacks
+// the role to serve, and that has memory, the model and a pin.
+func TestAMemberInvitedAsClientHoldsNothing(t *testing.T) {
+	t.Parallel()
+	s := newSwarm(t)
+	a := s.start("a", withFile(t))
+	a.serves(t, "a")
+	s.role = transport.RoleClient
+	c := s.start("c", withFile(t), func(c *Config) { c.Pinned = shard.Span{End: 2} })
+	c.until(t, "it says what it does", func(st Status) bool { return strings.Contains(st.Doing, "holding no layers") })
+	c.serves(t, "a")
+	if ids, over := c.ids(t); len(ids) != 20 || !slices.Equal(over, []string{"a"}) {
+		t.Errorf("%d ids over %v, want 20 over a", len(ids), over)
+	}
+	for _, p := range []*peer{a, c} {
+		v, err := p.View()
+		if err != nil || len(v.Peers) != 1 || v.Peers[0].Name != "a" {
+			t.Errorf("%s plans with %+v, %v, want a alone", p.cfg.Name, v.Peers, err)
+		}
+		if got := spanOf(p.Status(), "c"); got.Len() > 0 {
+			t.Errorf("%s sees the client hold %v", p.cfg.Name, got)
+		}
 	}
 }
 
