@@ -60,8 +60,8 @@ func (pl *planner) splitPlan(sizes []int) (Result, error) {
 	for x, n := range sizes {
 		p := order[x]
 		if short := pl.needBytes(lo, lo+n) - p.MemoryBytes; short > 0 {
-			text := fmt.Sprintf("split %v: layers [%d,%d) take %d bytes more than the %d of peer %s: give it fewer layers",
-				sizes, lo, lo+n, short, p.MemoryBytes, p.ID)
+			text := fmt.Sprintf("split %v: layers [%d,%d) take %s more than the %s of peer %s: give it fewer layers",
+				sizes, lo, lo+n, bytesText(short), bytesText(p.MemoryBytes), p.ID)
 			return Result{}, &MemoryError{MissingBytes: short, Biggest: p.ID, Text: text}
 		}
 		if pl.throughput(p, lo, lo+n) == 0 {

@@ -103,7 +103,7 @@ func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order
 		MemoryBytes: order.Memory, KVBytes: order.KVBytes, Logger: zerolog.Nop(),
 	})
 	if err != nil {
-		return (&place{}).explainLoad(err)
+		return (&place{}).explainLoad(err, placeConfig{memory: order.Memory})
 	}
 	defer held.close()
 	loaded := held.loaded

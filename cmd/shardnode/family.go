@@ -99,7 +99,7 @@ func (p *place) openFamily(ctx context.Context, c placeConfig, n int) error {
 		closeFile()
 	}
 	if err := f.start(ctx, c, spans, p.file); err != nil {
-		return p.explainLoad(err)
+		return p.explainLoad(err, c)
 	}
 	p.self, p.modelID = f.identity.ID(), f.modelID(p.file.ref)
 	p.route = append(p.route, pipeline.Stage{
@@ -150,27 +150,9 @@ const loopbackHopMS = 0.175
 
 // planFamily decides who of n equal members holds which layers.
 func (p *place) planFamily(c placeConfig, n int) ([]shard.Span, error) {
-	v := scheduler.View{Model: member.PlanModel(p.name, p.file.Index, p.config)}
-	v.Links.Default.LatencyMS = loopbackHopMS
-	for i := range n {
-		v.Peers = append(v.Peers, scheduler.Peer{
-			ID: scheduler.ID(childName(i)), Name: childName(i), MemoryBytes: cmp.Or(c.memory, freeMemory()/int64(n)),
-			// All run on this machine. Only the ratios matter here; what is
-			// predicted comes from what the members measure.
-			DecodeMS: []scheduler.Timing{{Batch: 1, MS: 1}}, PrefillMSPerToken: 0.2,
-		})
-	}
-	params := scheduler.Params{Goal: scheduler.Spread, ContextTokens: min(p.config.Context, 2048)}
-	if c.split != "" && c.split != "auto" {
-		sizes, err := scheduler.ParseSplit(c.split, p.config.Layers)
-		if err != nil {
-			return nil, &usageError{err}
-		}
-		params.Split = sizes
-	}
-	res, err := scheduler.Plan(v, params)
+	res, params, err := p.familyLayout(c, n)
 	if err != nil {
-		return nil, err
+		return nil, p.explainFamily(err, c, n)
 	}
 	if len(res.Layout) != n {
 		return nil, fmt.Errorf("the planner uses %d of %d members: give --split to decide yourself", len(res.Layout), n)
@@ -181,6 +163,23 @@ func (p *place) planFamily(c placeConfig, n int) ([]shard.Span, error) {
 		spans[i] = a.Span
 	}
 	return spans, nil
+}
+
+// familyLayout plans for n equal members.
+func (p *place) familyLayout(c placeConfig, n int) (scheduler.Result, scheduler.Params, error) {
+	v := scheduler.View{Model: member.PlanModel(p.name, p.file.Index, p.config)}
+	v.Links.Default.LatencyMS = loopbackHopMS
+	for i := range n {
+		v.Peers = append(v.Peers, scheduler.Peer{
+			ID: scheduler.ID(childName(i)), Name: childName(i), MemoryBytes: cmp.Or(c.memory, freeMemory()/int64(n)),
+			// All run on this machine. Only the ratios matter here; what is
+			// predicted comes from what the members measure.
+			DecodeMS: []scheduler.Timing{{Batch: 1, MS: 1}}, PrefillMSPerToken: 0.2,
+		})
+	}
+	params := scheduler.Params{Goal: scheduler.Spread, ContextTokens: p.planTokens(), Split: c.sizes(p.config.Layers)}
+	res, err := scheduler.Plan(v, params)
+	return res, params, err
 }
 
 // familyReason says why the layers are shared as they are.

@@ -115,7 +115,7 @@ func (p *place) openAlone(ctx context.Context, c placeConfig) error {
 		Source: p.file, Threads: c.threads, MemoryBytes: c.memory, KVBytes: c.kvBytes, Logger: zerolog.Nop(),
 	})
 	if err != nil {
-		return p.explainLoad(err)
+		return p.explainLoad(err, c)
 	}
 	n, err := node.New(node.Config{Name: "this process"})
 	if err != nil {
@@ -134,15 +134,6 @@ func (p *place) openAlone(ctx context.Context, c placeConfig) error {
 	p.route = []pipeline.Stage{{Neighbour: hop.Neighbour{Name: "this process"}, Span: loaded.Span}}
 	p.predict(1)
 	return nil
-}
-
-// explainLoad adds to an error of loading what a person can do.
-func (p *place) explainLoad(err error) error {
-	if big, ok := member.IsTooBig(err); ok {
-		peers := (big.NeedBytes + big.LimitBytes - 1) / max(1, big.LimitBytes)
-		return hint(err, "raise --memory, or share the model: %d peers with as much memory would do (--peers %d tries it here)", peers, peers)
-	}
-	return err
 }
 
 // predict fills in what the layout should give for a prompt of so many tokens,

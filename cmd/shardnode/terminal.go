@@ -46,11 +46,11 @@ func (s *sizeFlag) Set(text string) error {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || !(n >= 0 && n*u.bytes < 1<<62) {
+		if err != nil || !(n*u.bytes >= 1 && n*u.bytes < 1<<62) {
 			break
 		}
 		*s = sizeFlag(n * u.bytes)
 		return nil
 	}
-	return fmt.Errorf("%q is no size: want for example 1073741824, 512MiB or 4GiB", text)
+	return fmt.Errorf("%q is no size: want more than 0, for example 1073741824, 512MiB or 4GiB", text)
 }
