@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/pipeline"
 )
 
@@ -107,7 +109,7 @@ func timings(load time.Duration, t generate.Times) timingsJSON {
 // answer puts together what `run --json` prints.
 func (p *place) answer(prompt []shard.Token, a generate.Answer, stats pipeline.Stats, seed uint64) answerJSON {
 	out := answerJSON{
-		Model: p.name, PromptIDs: prompt, IDs: nonNil(a.IDs), Text: a.Text, FinishReason: string(a.Finish), Seed: seed,
+		Model: p.name, PromptIDs: nonNil(prompt), IDs: nonNil(a.IDs), Text: a.Text, FinishReason: string(a.Finish), Seed: seed,
 		Timings:    timings(p.loaded, a.Times),
 		Predicted:  predictedJSON{TTFTms: p.predicted.TTFTms, DecodeTokS: p.predicted.TokSOne},
 		Recoveries: []recoveryJSON{}, Hops: []hopJSON{}, Route: []stageJSON{}, Stages: []stageTime{},
@@ -124,6 +126,35 @@ func (p *place) answer(prompt []shard.Token, a generate.Answer, stats pipeline.S
 		out.Stages = append(out.Stages, stageTime{Peer: peerText(s.Peer), ComputeMS: millis(s.Compute), QueueMS: millis(s.Queue)})
 	}
 	return out
+}
+
+// noAnswer is what `run --json` prints when there is no answer: seen is the
+// prompt, as far as it is known.
+func (p *place) noAnswer(seen []shard.Token, seed uint64) answerJSON {
+	return p.answer(seen, generate.Answer{Finish: generate.Failed}, pipeline.Stats{}, seed)
+}
+
+// explainAnswer adds to why an answer ended what a person can do.
+func explainAnswer(err error) error {
+	if _, ok := errors.AsType[*hintError](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*member.NoRouteError](err); ok {
+		return hint(err, "let a member with memory for these layers join: `shardnode invite` prints the line for it, `shardnode ps` shows who holds what")
+	}
+	stage, ok := errors.AsType[*shard.StageError](err)
+	if !ok {
+		return err
+	}
+	switch stage.Code {
+	case shard.Unreachable, shard.TimedOut, shard.NotServing, shard.WrongModel:
+		return hint(err, "the part of the answer that this member kept is lost with it: run it again; in a swarm, `shardnode ps` shows who is left")
+	case shard.NoCapacity:
+		return hint(err, "ask for fewer --max-tokens, wait for other sessions to end, or give that member more --memory or --kv")
+	case shard.TooLong:
+		return hint(err, "shorten the prompt or ask for fewer --max-tokens")
+	}
+	return err
 }
 
 // peerText returns a peer's id, "local" for this process when it has none.

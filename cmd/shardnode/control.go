@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -160,8 +161,10 @@ type generateJSON struct {
 	Stop      []string       `json:"stop,omitempty"`
 }
 
-// An eventJSON is one line of the answer: a token, an error, or the end.
+// An eventJSON is one line of the answer: what is waited for, a token, an
+// error, or the end.
 type eventJSON struct {
+	Waiting string          `json:"waiting,omitempty"`
 	Token  *generate.Token `json:"token,omitempty"`
 	Piece  string          `json:"piece,omitempty"`
 	Answer *answerJSON     `json:"answer,omitempty"`
@@ -189,16 +192,11 @@ func (s *server) controlGenerate(w http.ResponseWriter, r *http.Request) {
 	out := json.NewEncoder(w)
 	flush := http.NewResponseController(w)
 	p := s.place(about)
-	ans, err := s.generate(r.Context(), p, req, func(t generate.Token) error {
-		piece := ""
-		if t.ID >= 0 {
-			piece = p.text.Tokenizer.Piece(t.ID)
-		}
-		return errors.Join(out.Encode(eventJSON{Token: &t, Piece: piece}), flush.Flush())
-	})
+	emit := func(e eventJSON) error { return errors.Join(out.Encode(e), flush.Flush()) }
+	ans, err := s.generate(r.Context(), p, req, emit)
 	end := eventJSON{Answer: &ans}
 	if err != nil {
-		failed := toControlError(err)
+		failed := toControlError(explainAnswer(err))
 		end.Failed = &failed
 	}
 	_ = out.Encode(end) // the command may be gone
@@ -209,8 +207,9 @@ func (s *server) place(about *member.About) *place {
 	return &place{name: about.Name, text: about.Text, config: about.Config, self: s.identity.ID(), modelID: about.ID}
 }
 
-// generate answers req in a session of its own.
-func (s *server) generate(ctx context.Context, p *place, req generateJSON, emit func(generate.Token) error) (answerJSON, error) {
+// generate answers req in a session of its own. emit hears what is waited for
+// and every token.
+func (s *server) generate(ctx context.Context, p *place, req generateJSON, emit func(eventJSON) error) (answerJSON, error) {
 	ids := req.IDs
 	var err error
 	switch {
@@ -221,20 +220,28 @@ func (s *server) generate(ctx context.Context, p *place, req generateJSON, emit 
 	default:
 		ids, err = p.chatIDs(req.Messages)
 	}
-	if err != nil {
-		return answerJSON{}, err
+	room := 0
+	if err == nil {
+		room, err = p.room(len(ids), req.MaxTokens)
 	}
-	room, err := p.room(len(ids), req.MaxTokens)
 	if err != nil {
-		return answerJSON{}, err
+		return p.noAnswer(ids, req.Sampling.Seed), err
 	}
-	sess, route, err := s.openSession(ctx, p.name, room, nil)
+	sess, route, err := s.openSession(ctx, p.name, room, len(ids), func(what string) {
+		_ = emit(eventJSON{Waiting: fmt.Sprintf("waiting up to %v: %s", s.flags.peerTimeout, what)}) // the command may be gone
+	})
 	if err != nil {
-		return answerJSON{}, err
+		return p.noAnswer(ids, req.Sampling.Seed), err
 	}
 	ans, err := generate.NewTimeline(p.text, sess, room).Run(ctx, generate.Request{
 		Prompt: ids, MaxTokens: req.MaxTokens, Sampling: req.Sampling, Stop: req.Stop,
-	}, emit)
+	}, func(t generate.Token) error {
+		piece := ""
+		if t.ID >= 0 {
+			piece = p.text.Tokenizer.Piece(t.ID)
+		}
+		return emit(eventJSON{Token: &t, Piece: piece})
+	})
 	stats := sess.Close(background(ctx))
 	p.route, p.predicted = route.Stages, route.Predicted
 	return p.answer(ids, ans, stats, req.Sampling.Seed), err
@@ -293,7 +300,10 @@ func (c *controlClient) send(ctx context.Context, method, path string, req any) 
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("the member of this home does not answer: %w", err)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, memberGone("does not answer", err)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil
@@ -304,4 +314,14 @@ func (c *controlClient) send(ctx context.Context, method, path string, req any) 
 		return nil, fmt.Errorf("the member of this home answered %s: is it of another version?", resp.Status)
 	}
 	return nil, e.err()
+}
+
+// memberGone is the error for a member that did something to a command and is
+// gone, or nearly so.
+func memberGone(what string, err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	return hint(fmt.Errorf("the member of this home %s: %w", what, err),
+		"does it still run? `shardnode ps` says so; while none runs, `shardnode run` uses this machine alone")
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/chat"
+	"github.com/shardnode/shardnode/shard/generate"
 	"github.com/shardnode/shardnode/shard/sample"
 )
 
@@ -69,46 +70,57 @@ func routeText(route []stageJSON) string {
 	return text
 }
 
-// stream asks a member for an answer and prints it as it comes.
+// stream asks a member for an answer and prints it as it comes. An answer that
+// breaks off is returned as far as it came.
 func (a *app) stream(ctx context.Context, c *controlClient, req generateJSON, out outputFlags) (answerJSON, error) {
-	resp, err := c.send(ctx, "POST", "/generate", req)
-	if err != nil {
-		return answerJSON{}, err
-	}
-	defer resp.Body.Close()
 	pieces := map[shard.Token]string{}
 	pr := &printer{app: a, flags: out, tokens: func(t shard.Token) string { return pieces[t] }}
+	res := (&place{name: req.Model}).noAnswer(req.IDs, req.Sampling.Seed)
+	fail := func(err error) (answerJSON, error) {
+		res.Error, res.FinishReason, res.Logprobs = err.Error(), string(generate.Failed), pr.logprobs
+		if _, wrong := errors.AsType[*usageError](err); wrong || pr.n == 0 && !out.json {
+			return res, err // there is no answer to end
+		}
+		return res, errors.Join(err, pr.end(res))
+	}
+	resp, err := c.send(ctx, "POST", "/generate", req)
+	if err != nil {
+		return fail(err)
+	}
+	defer resp.Body.Close()
 	lines := json.NewDecoder(resp.Body)
+	waiting := ""
 	for {
 		var e eventJSON
 		if err := lines.Decode(&e); err != nil {
 			if ctx.Err() != nil {
-				return answerJSON{}, context.Cause(ctx)
+				return fail(context.Cause(ctx))
 			}
 			if errors.Is(err, io.EOF) {
 				err = errors.New("it ended")
 			}
-			return answerJSON{}, fmt.Errorf("the member of this home broke off: %w", err)
+			return fail(memberGone("broke off the answer", err))
 		}
-		if e.Token != nil {
+		switch {
+		case e.Token != nil:
 			pieces[e.Token.ID] = e.Piece
+			res.Text += e.Token.Text
+			if e.Token.ID >= 0 {
+				res.IDs = append(res.IDs, e.Token.ID)
+			}
 			if err := pr.token(*e.Token); err != nil {
-				return answerJSON{}, err
+				return res, err
 			}
-			continue
-		}
-		if e.Answer == nil {
-			continue
-		}
-		res := *e.Answer
-		res.Logprobs = pr.logprobs
-		if e.Failed != nil {
-			if e.Failed.Usage || len(pieces) == 0 && !out.json {
-				return res, e.Failed.err() // there is no answer to end
+		case e.Answer != nil:
+			res = *e.Answer
+			if e.Failed != nil {
+				return fail(e.Failed.err())
 			}
-			res.Error, res.FinishReason = e.Failed.Error, "error"
-			return res, errors.Join(e.Failed.err(), pr.end(res))
+			res.Logprobs = pr.logprobs
+			return res, pr.end(res)
+		case e.Waiting != "" && e.Waiting != waiting:
+			waiting = e.Waiting
+			a.notify("%s", waiting)
 		}
-		return res, pr.end(res)
 	}
 }

@@ -197,11 +197,18 @@ func (a *app) answerOnce(ctx context.Context, p *place, req generate.Request, ou
 		return answerJSON{}, err
 	}
 	p.predict(len(req.Prompt))
+	pr := &printer{app: a, flags: out, onToken: onToken, tokens: p.text.Tokenizer.Piece}
 	sess, err := p.session(ctx, room)
 	if err != nil {
-		return answerJSON{}, err
+		res := p.noAnswer(req.Prompt, req.Sampling.Seed)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if res.Error = err.Error(); out.json {
+			err = errors.Join(err, pr.end(res))
+		}
+		return res, explainAnswer(err)
 	}
-	pr := &printer{app: a, flags: out, onToken: onToken, tokens: p.text.Tokenizer.Piece}
 	ans, err := generate.NewTimeline(p.text, sess, room).Run(ctx, req, pr.token)
 	stats := sess.Close(context.WithoutCancel(ctx))
 	if ctx.Err() != nil && err != nil {
@@ -212,7 +219,7 @@ func (a *app) answerOnce(ctx context.Context, p *place, req generate.Request, ou
 	if err != nil {
 		res.Error = err.Error()
 	}
-	return res, errors.Join(err, pr.end(res))
+	return res, errors.Join(explainAnswer(err), pr.end(res))
 }
 
 // A printer prints tokens as they come.

@@ -76,14 +76,15 @@ func (d *drives) all() []sessionJSON {
 	return out
 }
 
-// openSession opens a session with room for tokens, waiting for a route up to
-// --peer-timeout. waiting, if set, hears what for.
-func (s *server) openSession(ctx context.Context, model string, tokens int, waiting func(string)) (session, member.Route, error) {
+// openSession opens a session with room for tokens, of which prompt are given
+// (0: not known), waiting for a route up to --peer-timeout. waiting, if set,
+// hears what for.
+func (s *server) openSession(ctx context.Context, model string, tokens, prompt int, waiting func(string)) (session, member.Route, error) {
 	ctx, stop := context.WithTimeout(ctx, s.flags.peerTimeout)
 	defer stop()
 	for {
 		changed := s.member.Changed()
-		sess, route, err := s.member.Open(ctx, tokens)
+		sess, route, err := s.member.Open(ctx, tokens, prompt)
 		if err == nil {
 			about := sessionJSON{ID: sess.ID().String(), Model: model, Tokens: tokens}
 			for _, st := range route.Stages {

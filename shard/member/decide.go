@@ -23,6 +23,7 @@ type swarmView struct {
 	pinned  shard.Span      // of self; empty: none
 	context int             // of the model, in tokens
 	tokens  int             // what is planned with; 0: see relax
+	prompt  int             // tokens of the prompt that is predicted for; 0: not known
 }
 
 // assumed are the speeds that a member is planned with before it has measured
@@ -157,7 +158,7 @@ func (v *swarmView) params() scheduler.Params {
 	if v.context > 0 {
 		tokens = min(tokens, max(v.context, minPlanTokens))
 	}
-	return scheduler.Params{Goal: scheduler.Spread, ContextTokens: tokens}
+	return scheduler.Params{Goal: scheduler.Spread, ContextTokens: tokens, PromptTokens: v.prompt}
 }
 
 // relax lowers the KV cache that is planned with as far as it takes for the
@@ -213,7 +214,7 @@ func (v *swarmView) route(tokens int, avoid []scheduler.ID) (scheduler.Layout, s
 			Spans: []shard.Span{none}, Text: fmt.Sprintf("no route: layers %v: no member serves any", none),
 		}
 	}
-	path, err := scheduler.Route(sv, scheduler.Request{Tokens: tokens, Avoid: avoid, Planned: planned.Layout})
+	path, err := scheduler.Route(sv, scheduler.Request{Tokens: tokens, PromptTokens: v.prompt, Avoid: avoid, Planned: planned.Layout})
 	if err != nil {
 		return nil, scheduler.Predicted{}, err
 	}

@@ -26,16 +26,17 @@ type NoRouteError struct{ Text string }
 // Error says what is missing.
 func (e *NoRouteError) Error() string { return e.Text }
 
-// Open opens a session over the swarm with room for tokens positions. When a
-// peer refuses or is not there any more, the next best route is tried.
-func (m *Member) Open(ctx context.Context, tokens int) (*pipeline.Session, Route, error) {
+// Open opens a session over the swarm with room for tokens positions, of which
+// prompt are given (0: not known). When a peer refuses or is not there any
+// more, the next best route is tried.
+func (m *Member) Open(ctx context.Context, tokens, prompt int) (*pipeline.Session, Route, error) {
 	about, err := m.WaitAbout(ctx)
 	if err != nil {
 		return nil, Route{}, &NoRouteError{Text: err.Error()}
 	}
 	var avoid []scheduler.ID
 	for {
-		route, err := m.route(tokens, avoid)
+		route, err := m.route(tokens, prompt, avoid)
 		if err != nil {
 			return nil, route, err
 		}
@@ -51,7 +52,7 @@ func (m *Member) Open(ctx context.Context, tokens int) (*pipeline.Session, Route
 		}
 		m.cfg.Logger.Warn().Stringer("peer", stage.Peer).Err(err).Msg("peer refused a session, routing anew")
 		next := append(avoid, scheduler.ID(stage.Peer.String()))
-		if _, again := m.route(tokens, next); again != nil {
+		if _, again := m.route(tokens, prompt, next); again != nil {
 			return nil, route, err // the peer's own reason says more than "no route"
 		}
 		avoid = next
@@ -59,8 +60,9 @@ func (m *Member) Open(ctx context.Context, tokens int) (*pipeline.Session, Route
 }
 
 // route chooses the stages of a session.
-func (m *Member) route(tokens int, avoid []scheduler.ID) (Route, error) {
+func (m *Member) route(tokens, prompt int, avoid []scheduler.ID) (Route, error) {
 	v := m.view()
+	v.prompt = prompt
 	layout, predicted, err := v.route(tokens, avoid)
 	if err != nil {
 		return Route{}, &NoRouteError{Text: err.Error()}
