@@ -165,10 +165,10 @@ type generateJSON struct {
 // error, or the end.
 type eventJSON struct {
 	Waiting string          `json:"waiting,omitempty"`
-	Token  *generate.Token `json:"token,omitempty"`
-	Piece  string          `json:"piece,omitempty"`
-	Answer *answerJSON     `json:"answer,omitempty"`
-	Failed *controlError   `json:"failed,omitempty"`
+	Token   *generate.Token `json:"token,omitempty"`
+	Piece   string          `json:"piece,omitempty"`
+	Answer  *answerJSON     `json:"answer,omitempty"`
+	Failed  *controlError   `json:"failed,omitempty"`
 }
 
 // controlGenerate answers a prompt over the swarm, a line a token.

@@ -31,11 +31,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	defer stop()
 	root := a.rootCommand()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
-	a.report(err)
+	a.report(withHint(err, cmd))
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}

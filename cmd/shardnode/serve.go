@@ -92,8 +92,11 @@ from the other members; every piece is checked against the model's hashes.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			inv, err := transport.ParseInvitation(args[0])
+			if _, real := errors.AsType[*transport.RefusedError](err); err != nil && !real {
+				err = &usageError{err}
+			}
 			if err != nil {
-				return hint(&usageError{err}, "ask for a new line: `shardnode invite` prints one where a member runs")
+				return hint(err, "ask for a new line: `shardnode invite` prints one where a member runs")
 			}
 			return a.serve(cmd, f, inv)
 		},

@@ -237,7 +237,7 @@ func TestJoinAndItsRefusals(t *testing.T) {
 	}{
 		{once.Invitation, "the swarm refused", exitFailed},
 		{void.Invitation, "revoked", exitFailed},
-		{late.Invitation, "expired", exitUsage},
+		{late.Invitation, "expired", exitFailed},
 		{once.Invitation[:40], "copy it again", exitUsage},
 		{"hello", "invitation", exitUsage},
 	} {

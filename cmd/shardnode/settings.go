@@ -107,7 +107,7 @@ func (g given) set(a *app, f *pflag.Flag) error {
 			if g.from == fromConfig {
 				where = a.configPath() + ": " + g.name
 			}
-			return usage("%s: %q: %v", where, value, err)
+			return usage("%s: %w", where, valueError(f, value, err))
 		}
 	}
 	return nil

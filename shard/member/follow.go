@@ -21,7 +21,7 @@ func (m *Member) follow(ctx context.Context) {
 		err = m.keepUp(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		m.cfg.Logger.Error().Err(err).Msg("member can't serve")
+		m.cfg.Logger.Info().Err(err).Msg("member can't serve") // Failed returns it
 		m.set(func() { m.fatal, m.status = err, err.Error() })
 	}
 }
