@@ -43,9 +43,11 @@ func TestInspectSaysWhatTheStoryModelIs(t *testing.T) {
 	}
 }
 
-func TestInspectNamesAModelThatCannotRun(t *testing.T) {
+// oddModel writes a model that can't run, and returns its path.
+func oddModel(t *testing.T, keys map[string]any, tensors ...tensorio.Tensor) string {
+	t.Helper()
 	meta := gguf.NewMeta()
-	for key, value := range map[string]any{"general.architecture": "lama", "lama.context_length": uint32(99), "lama.block_count": uint32(1)} {
+	for key, value := range keys {
 		if err := meta.Set(key, value); err != nil {
 			t.Fatal(err)
 		}
@@ -55,16 +57,47 @@ func TestInspectNamesAModelThatCannotRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = gguf.Write(file, meta, []tensorio.Tensor{
+	err = gguf.Write(file, meta, append([]tensorio.Tensor{
 		{Name: "token_embd.weight", Type: tensorio.F32, Shape: []int{3, 2}, Data: make([]byte, 24)},
 		{Name: "blk.0.attn_norm.weight", Type: tensorio.F32, Shape: []int{2}, Data: make([]byte, 8)},
-	})
+	}, tensors...))
 	if err == nil {
 		err = file.Close()
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// oddKeys are the metadata of a model that would run but for its tensors.
+func oddKeys(arch string) map[string]any {
+	return map[string]any{
+		"general.architecture": arch, arch + ".context_length": uint32(99), arch + ".block_count": uint32(1),
+		arch + ".embedding_length": uint32(2), arch + ".feed_forward_length": uint32(2),
+		arch + ".attention.head_count": uint32(1), arch + ".vocab_size": uint32(3),
+	}
+}
+
+func TestInspectNamesWhatIsNotSupportedYet(t *testing.T) {
+	mixtral := oddKeys("llama")
+	mixtral["llama.expert_count"] = uint32(8)
+	for why, path := range map[string]string{
+		"mixture of experts is not supported yet": oddModel(t, mixtral),
+		"ffn_gate_exps.weight":                    oddModel(t, oddKeys("llama"), tensorio.Tensor{Name: "blk.0.ffn_gate_exps.weight", Type: tensorio.F32, Shape: []int{2}, Data: make([]byte, 8)}),
+		"longrope":                                oddModel(t, oddKeys("phi3"), tensorio.Tensor{Name: "rope_factors_long.weight", Type: tensorio.F32, Shape: []int{1}, Data: make([]byte, 4)}),
+	} {
+		got := answerOf[inspectJSON](t, "", "inspect", path, "--json")
+		if got.Runs || !strings.Contains(got.Why, why) {
+			t.Errorf("inspect says it runs: %v, %q, want it to name %q", got.Runs, got.Why, why)
+		}
+		home := newHome(t)
+		wantFailure(t, exitFailed, []string{"serve", path, "--home", home, "--api", "127.0.0.1:0"}, why)
+	}
+}
+
+func TestInspectNamesAModelThatCannotRun(t *testing.T) {
+	path := oddModel(t, map[string]any{"general.architecture": "lama", "lama.context_length": uint32(99), "lama.block_count": uint32(1)})
 	var got inspectJSON
 	if err := json.Unmarshal([]byte(mustCommand(t, "inspect", path, "--json")), &got); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/generate"
 	"github.com/shardnode/shardnode/shard/member"
+	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/openai"
 	"github.com/shardnode/shardnode/transport"
 )
@@ -68,7 +70,12 @@ func (s *server) start(ctx context.Context, inv transport.Invitation) error {
 		return err
 	}
 	if f := s.flags.readyFile; f != "" {
-		_ = os.Remove(f) // of an earlier member; writing it says what is wrong
+		_ = os.Remove(f) // of an earlier member
+		probe := f + ".new"
+		if err := writeWhole(probe, nil, 0o600); err != nil {
+			return hint(err, "--ready-file names a file in a folder that is there and can be written")
+		}
+		_ = os.Remove(probe) // it only asked
 	}
 	// The control socket first: it says whether a member runs here already.
 	if err := s.openControl(); err != nil {
@@ -83,6 +90,9 @@ func (s *server) start(ctx context.Context, inv transport.Invitation) error {
 			return err
 		}
 		s.onClose(func() { _ = s.file.Close() })
+		if err := s.checkModel(); inv.Uses == 0 && err != nil {
+			return err // one who joins can do without
+		}
 	}
 	membership, err := s.belong(ctx, inv)
 	if err != nil {
@@ -96,6 +106,23 @@ func (s *server) start(ctx context.Context, inv transport.Invitation) error {
 		return err
 	}
 	return s.startMember(ctx, inv)
+}
+
+// checkModel reports a model of one's own that can't be served as asked, before
+// anybody is invited to it.
+func (s *server) checkModel() error {
+	cfg, err := model.ReadConfig(s.file.Meta())
+	if err != nil {
+		return err
+	}
+	if span := s.pinned; int(span.End) > cfg.Layers {
+		return usage("--layers %d:%d: the model has %d layers", span.Start, span.End, cfg.Layers)
+	}
+	if _, err := model.MemoryBytes(cfg, s.file, shard.Span{End: shard.Layer(cfg.Layers)}); err != nil {
+		return err
+	}
+	_, err = generate.ReadText(s.file.Meta())
+	return err
 }
 
 // belong returns this peer's membership: from the invitation, from the home,

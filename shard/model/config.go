@@ -56,6 +56,9 @@ func ReadConfig(meta Metadata) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	if n, _ := meta.Uint(name + ".expert_count"); n > 0 {
+		return Config{}, fmt.Errorf("model metadata: %q is %d: a mixture of experts is not supported yet: use a model without experts", name+".expert_count", n)
+	}
 	c := Config{Arch: name, arch: a}
 	r := keys{meta: meta, arch: name}
 	c.Layers = r.count("block_count", 0, maxLayers)

@@ -79,6 +79,9 @@ func MemoryBytes(cfg Config, src Source, span shard.Span) (int64, error) {
 	if span.Start < 0 || span.Len() < 1 || int(span.End) > cfg.Layers {
 		return 0, fmt.Errorf("load layers %v: the model has [0,%d)", span, cfg.Layers)
 	}
+	if err := computable(src); err != nil {
+		return 0, err
+	}
 	l := loader{cfg: cfg, src: src}
 	total := int64(0)
 	for i := span.Start; i < span.End; i++ {
@@ -89,6 +92,27 @@ func MemoryBytes(cfg Config, src Source, span shard.Span) (int64, error) {
 		total += l.headPlan().bytes
 	}
 	return total, l.err
+}
+
+// What tensors say that cannot be computed yet, by gguf-py's names of them.
+const (
+	longRope = "longrope, whose frequencies change with the length of a session, is not supported: use a model without it (of Phi 3 the 4k variants)"
+	experts  = "a mixture of experts is not supported yet: use a model without experts"
+)
+
+// computable reports tensors that Forward would not heed.
+func computable(src Source) error {
+	for _, t := range []struct{ name, why string }{
+		{"rope_factors_long.weight", longRope},
+		{"rope_factors_short.weight", longRope},
+		{"blk.0.ffn_gate_exps.weight", experts},
+		{"blk.0.ffn_gate.0.weight", experts},
+	} {
+		if src.Has(t.name) {
+			return fmt.Errorf("tensor %q: %s", t.name, t.why)
+		}
+	}
+	return nil
 }
 
 // Load reads and packs the layers of span, with the embedding if it begins

@@ -51,6 +51,8 @@ func TestAModelThatCannotBeIsRefusedWithTheReason(t *testing.T) {
 		{"rotation wider than a head", func(m *modeltest.Model) { m.Numbers["llama.rope.dimension_count"] = 10 }, "rope.dimension_count"},
 		{"yarn", func(m *modeltest.Model) { m.Text["llama.rope.scaling.type"] = "yarn" }, `"yarn", which is not supported`},
 		{"longrope", func(m *modeltest.Model) { m.Tensors["rope_factors_long.weight"] = tensorio.Tensor{} }, "longrope"},
+		{"experts", func(m *modeltest.Model) { m.Numbers["llama.expert_count"] = 8 }, "mixture of experts is not supported yet"},
+		{"tensors of experts", func(m *modeltest.Model) { m.Tensors["blk.0.ffn_gate_exps.weight"] = tensorio.Tensor{} }, "mixture of experts"},
 		{"no vocabulary", func(m *modeltest.Model) { delete(m.Numbers, "llama.vocab_size") }, "vocabulary"},
 		{"negative epsilon", func(m *modeltest.Model) { m.Reals["llama.attention.layer_norm_rms_epsilon"] = -1 }, "epsilon"},
 		{"missing tensor", func(m *modeltest.Model) { delete(m.Tensors, "blk.1.ffn_up.weight") }, `"blk.1.ffn_up.weight"`},

@@ -7,18 +7,9 @@ import (
 	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
-// longRopeNames are the tensors of longrope (gguf-py's ROPE_FACTORS_LONG and
-// ROPE_FACTORS_SHORT).
-var longRopeNames = []string{"rope_factors_long.weight", "rope_factors_short.weight"}
-
 // loadRope makes the frequencies of the rotary embedding. Files of Llama 3.1
 // and later divide them by a tensor, rope_freqs.weight.
 func (m *Model) loadRope(l *loader) error {
-	for _, name := range longRopeNames {
-		if l.src.Has(name) {
-			return fmt.Errorf("tensor %q: longrope, whose frequencies change with the length of a session, is not supported: use a model without it (of Phi 3 the 4k variants)", name)
-		}
-	}
 	factors := l.optional(ropeName, m.cfg.RopeDim/2)
 	for i, f := range factors {
 		if !(f > 0 && f < 1e9) {
