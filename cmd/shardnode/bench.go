@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/shardnode/shardnode/shard/member"
 )
 
 type benchFlags struct {
@@ -185,7 +186,7 @@ func (a *app) benchPlace(ctx context.Context, plan benchPlan, ref string, c plac
 	defer p.close()
 	base := benchJSON{Model: p.name, Threads: c.threads, Peers: max(1, c.peers), Sessions: 1}
 	if base.Threads == 0 {
-		base.Threads = runtime.GOMAXPROCS(0)
+		base.Threads = member.Processors()
 	}
 	if plan.prompt > 0 {
 		a.notify("pp%d, %s ...", plan.prompt, count(plan.rounds, "round"))

@@ -11,6 +11,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+
+	"github.com/shardnode/shardnode/shard/member"
 )
 
 // The exit codes of every verb.
@@ -20,7 +23,13 @@ const (
 	exitUsage  = 2
 )
 
+// spareProcs is how many goroutines may run beside those that compute. A worker
+// that sleeps between two steps keeps its place among the running goroutines
+// for a while, and streams must not wait for it (tensorio/par/DESIGN.md).
+const spareProcs = 2
+
 func main() {
+	runtime.GOMAXPROCS(member.Processors() + spareProcs)
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

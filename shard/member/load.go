@@ -60,6 +60,14 @@ type Loaded struct {
 // minKVTokens is the least KV cache that a span is loaded with, in tokens.
 const minKVTokens = 256
 
+// processors is how many processors the process could use when it started. A
+// program may raise GOMAXPROCS above it later, so that goroutines that wait for
+// the network need not wait for those that compute.
+var processors = runtime.GOMAXPROCS(0)
+
+// Processors returns the default of [LoadConfig.Threads].
+func Processors() int { return processors }
+
 // Load reads a span into memory, starts its engine and measures its speed.
 // Close frees it.
 func Load(ctx context.Context, c LoadConfig) (*Loaded, error) {
@@ -72,7 +80,7 @@ func Load(ctx context.Context, c LoadConfig) (*Loaded, error) {
 		c.Span = shard.Span{End: shard.Layer(cfg.Layers)}
 	}
 	l := &Loaded{Config: cfg, Span: c.Span, id: c.Model}
-	l.pool = par.New(cmp.Or(c.Threads, runtime.GOMAXPROCS(0)))
+	l.pool = par.New(cmp.Or(c.Threads, processors))
 	if err := l.load(ctx, c); err != nil {
 		l.Close()
 		return nil, err

@@ -50,6 +50,7 @@ type cacheLine [64]byte
 type Pool struct {
 	threads int
 	workers []worker // [threads-1], workers 1 and up
+	harbour harbour
 	ended   sync.WaitGroup
 
 	// task and tiles belong to the current Run. They are written while no tile
@@ -78,7 +79,7 @@ type sleeper struct {
 }
 
 type worker struct {
-	sleeper
+	berth
 	_ cacheLine
 }
 
@@ -86,10 +87,10 @@ type worker struct {
 // of them.
 func New(threads int) *Pool {
 	p := &Pool{threads: max(threads, 1)}
+	p.harbour = newHarbour(p.threads)
 	p.caller.wake = make(chan struct{}, 1)
 	p.workers = make([]worker, p.threads-1)
 	for i := range p.workers {
-		p.workers[i].wake = make(chan struct{}, 1)
 		p.ended.Go(func() { p.work(i + 1) })
 	}
 	return p
@@ -177,12 +178,13 @@ func (p *Pool) await(tiles int64) {
 
 // work is the life of a worker: it ends with Close.
 func (p *Pool) work(id int) {
-	s := &p.workers[id-1].sleeper
+	s := &p.workers[id-1].berth
+	s.settle()
 	ready := func() bool { return p.left.Load() > 0 || p.closed.Load() }
 	for !p.closed.Load() {
 		for p.runTile(id) {
 		}
-		if p.spin() {
+		if p.spin(s) {
 			continue
 		}
 		p.sleepers.Add(1)
@@ -195,7 +197,7 @@ func (p *Pool) work(id int) {
 }
 
 // spin looks for work for a while and reports whether there is some.
-func (p *Pool) spin() bool {
+func (p *Pool) spin(s *berth) bool {
 	var since time.Time
 	for i := 1; ; i++ {
 		if p.left.Load() > 0 || p.closed.Load() {
@@ -208,7 +210,7 @@ func (p *Pool) spin() bool {
 		if i%looks != 0 {
 			continue
 		}
-		runtime.Gosched()
+		s.yield()
 		if since.IsZero() {
 			since = time.Now()
 		} else if time.Since(since) > spinTime {
@@ -226,7 +228,7 @@ func (p *Pool) wakeSome(n int) {
 		if n == 0 {
 			return
 		}
-		if p.workers[i].rouse() {
+		if p.workers[i].rouse(&p.harbour) {
 			n--
 		}
 	}
