@@ -40,7 +40,7 @@ func (pl *planner) tooSmall() error {
 	if most == 0 {
 		e.MissingBytes = max(1, layer-p.MemoryBytes)
 		e.Text = fmt.Sprintf("no peer has room for one layer with its KV cache of %d tokens (%s): the biggest, %s, has %s; give one at least %d bytes more",
-			pl.p.ContextTokens, bytesText(layer), p.ID, bytesText(p.MemoryBytes), e.MissingBytes)
+			pl.p.ContextTokens, bytesText(layer), p.called(), bytesText(p.MemoryBytes), e.MissingBytes)
 		return e
 	}
 	missing := pl.layers - held
@@ -51,10 +51,33 @@ func (pl *planner) tooSmall() error {
 	}
 	e.MorePeers = max(1, (missing+most-1)/most)
 	all := pl.needBytes(0, pl.layers)
-	e.Text = fmt.Sprintf("the model with its KV cache of %d tokens takes %s; the %d peers are short of %d bytes (%s): %d more like %s would do",
-		pl.p.ContextTokens, bytesText(all), len(pl.peers), e.MissingBytes, bytesText(e.MissingBytes), e.MorePeers, p.ID)
+	e.Text = fmt.Sprintf("the model with its KV cache of %d tokens takes %s; %s short of %d bytes (%s): %d more like %s would do",
+		pl.p.ContextTokens, bytesText(all), peersAre(len(pl.peers)), e.MissingBytes, bytesText(e.MissingBytes), e.MorePeers, p.called())
 	if len(pl.pins) > 0 {
 		e.Text += "; pinned spans may also stand in the way"
 	}
 	return e
+}
+
+// peersAre begins a sentence about n peers.
+func peersAre(n int) string {
+	if n == 1 {
+		return "the one peer is"
+	}
+	return fmt.Sprintf("the %d peers are", n)
+}
+
+// shownID is how much of a long id people are shown.
+const shownID = 8
+
+// called returns what people call p in an error.
+func (p Peer) called() string {
+	id := string(p.ID)
+	if len(id) > 3*shownID {
+		id = id[:shownID]
+	}
+	if p.Name == "" || p.Name == id {
+		return id
+	}
+	return p.Name + " (" + id + ")"
 }

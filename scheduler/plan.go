@@ -66,7 +66,7 @@ func (pl *planner) sortPins() error {
 		lo, hi := int(p.Pinned.Start), int(p.Pinned.End)
 		if short := pl.needBytes(lo, hi) - p.MemoryBytes; short > 0 {
 			return fmt.Errorf("peer %s is pinned to layers %v, which take %d bytes more than its memory of %d: pin fewer or give it more",
-				p.ID, p.Pinned, short, p.MemoryBytes)
+				p.called(), p.Pinned, short, p.MemoryBytes)
 		}
 		pins = append(pins, pin{i, lo, hi})
 	}

@@ -61,11 +61,11 @@ func (pl *planner) splitPlan(sizes []int) (Result, error) {
 		p := order[x]
 		if short := pl.needBytes(lo, lo+n) - p.MemoryBytes; short > 0 {
 			text := fmt.Sprintf("split %v: layers [%d,%d) take %s more than the %s of peer %s: give it fewer layers",
-				sizes, lo, lo+n, bytesText(short), bytesText(p.MemoryBytes), p.ID)
+				sizes, lo, lo+n, bytesText(short), bytesText(p.MemoryBytes), p.called())
 			return Result{}, &MemoryError{MissingBytes: short, Biggest: p.ID, Text: text}
 		}
 		if pl.throughput(p, lo, lo+n) == 0 {
-			return Result{}, fmt.Errorf("split %v: peer %s has a throughput for %d layers, not for %d", sizes, p.ID, len(p.Throughput), n)
+			return Result{}, fmt.Errorf("split %v: peer %s has a throughput for %d layers, not for %d", sizes, p.called(), len(p.Throughput), n)
 		}
 		c.layout = append(c.layout, pl.assign(pl.indexOf(p.ID), lo, lo+n))
 		lo += n

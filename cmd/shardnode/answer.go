@@ -187,9 +187,11 @@ func (a *app) printJSON(v any) error {
 // package json does with the other ends of lines, because many readers end a
 // line there.
 func jsonLine(v any) ([]byte, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // no browser reads it as a page
+	if err := enc.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode the answer: %w", err)
 	}
-	return append(bytes.ReplaceAll(b, []byte("\u0085"), []byte(`\u0085`)), '\n'), nil
+	return bytes.ReplaceAll(b.Bytes(), []byte("\u0085"), []byte(`\u0085`)), nil
 }

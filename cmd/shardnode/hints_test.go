@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -30,6 +31,38 @@ func TestEveryWrongUseHasAHint(t *testing.T) {
 	}
 	t.Setenv("SHARDNODE_TEMPERATURE", "warm")
 	wantFailure(t, exitUsage, []string{"run", "story", "x"}, `SHARDNODE_TEMPERATURE: "warm" is no number`, "hint: ")
+}
+
+func TestAModelByNameIsForLater(t *testing.T) {
+	for _, ref := range []string{"smollm2:135m", "hf:a/b", "qwen2.5:7b-q4_K_M"} {
+		wantFailure(t, exitFailed, []string{"inspect", ref}, "can't be fetched by their names yet", "hint: give the path of a .gguf file")
+	}
+	wantFailure(t, exitFailed, []string{"inspect", "stori"}, `did you mean "story"?`)
+	wantFailure(t, exitFailed, []string{"inspect", "/none/a:b.gguf"}, "no such file")
+}
+
+// full is standard output on a disk without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestAnErrorOfPrintingIsSaidOnce(t *testing.T) {
+	for _, args := range [][]string{{}, {"--json"}, {"--json", "--stream"}} {
+		var errs strings.Builder
+		args = append([]string{"run", "story", "Once", "--raw", "-n", "3", "--threads", "1"}, args...)
+		code := run(t.Context(), args, strings.NewReader(""), full{}, &errs)
+		lines := strings.Split(strings.TrimSpace(errs.String()), "\n")
+		if code != exitFailed || len(lines) != 2 || !strings.HasPrefix(lines[0], "shardnode: ") || !strings.HasPrefix(lines[1], "shardnode: hint: ") {
+			t.Errorf("%v: exit status %d, %q, want an error and a hint", args, code, lines)
+		}
+	}
+}
+
+func TestJSONKeepsAngleBrackets(t *testing.T) {
+	b, err := jsonLine(map[string]string{"text": "<|im_end|> & \u0085\u2028"})
+	if want := "{\"text\":\"<|im_end|> & \\u0085\\u2028\"}\n"; err != nil || string(b) != want {
+		t.Errorf("got %s, %v, want %s", b, err, want)
+	}
 }
 
 func TestAHomeThatCannotBeReadHasAHint(t *testing.T) {

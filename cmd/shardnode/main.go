@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/shardnode/shardnode/shard/member"
 )
@@ -85,9 +86,15 @@ func hint(err error, format string, args ...any) error {
 	return &hintError{err: err, hint: fmt.Sprintf(format, args...)}
 }
 
-// report prints err as every verb does.
+// report prints err as every verb does. Of errors joined each has its line.
 func (a *app) report(err error) {
-	fmt.Fprintf(a.stderr, "shardnode: %v\n", err)
+	said := map[string]bool{}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line != "" && !said[line] {
+			said[line] = true
+			fmt.Fprintf(a.stderr, "shardnode: %s\n", line)
+		}
+	}
 	if h, ok := errors.AsType[*hintError](err); ok {
 		fmt.Fprintf(a.stderr, "shardnode: hint: %s\n", h.hint)
 	}

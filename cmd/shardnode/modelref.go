@@ -28,6 +28,9 @@ func openModel(ref string) (*modelFile, error) {
 	}
 	info, err := os.Stat(ref)
 	switch {
+	case err != nil && namesModel(ref):
+		return nil, hint(fmt.Errorf("model %s: models can't be fetched by their names yet", ref),
+			"give the path of a .gguf file that is here, or `story` for the embedded model")
 	case err != nil && !looksLikePath(ref):
 		return nil, unknownModel(ref)
 	case err != nil:
@@ -52,6 +55,13 @@ func (m *modelFile) name() string {
 		return story.Name
 	}
 	return strings.TrimSuffix(filepath.Base(m.ref), ".gguf")
+}
+
+// namesModel reports whether ref is a name to fetch a model by: of a catalogue,
+// smollm2:135m, or of Hugging Face, hf:org/repo.
+func namesModel(ref string) bool {
+	name, rest, ok := strings.Cut(ref, ":")
+	return ok && rest != "" && (name == "hf" || !looksLikePath(ref))
 }
 
 func looksLikePath(ref string) bool {

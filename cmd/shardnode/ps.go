@@ -70,6 +70,7 @@ func (s *server) status() statusJSON {
 			if m.Left {
 				p.State = "left"
 			}
+			p.Sessions = 0 // they ended with it
 		}
 		for _, addr := range a.Addrs {
 			p.Addrs = append(p.Addrs, addr.String())
@@ -202,7 +203,7 @@ func (a *app) invite(ctx context.Context, req inviteJSON, asJSON bool) error {
 		a.notify("invitation %s is void", got.ID)
 		return nil
 	}
-	a.notify("invitation %s, for %d members, until %s, role %s:", got.ID, got.Uses, got.Expires.Local().Format(time.DateTime), got.Role)
+	a.notify("invitation %s, for %s, until %s, role %s:", got.ID, count(got.Uses, "member"), got.Expires.Local().Format(time.DateTime), got.Role)
 	_, err = fmt.Fprintln(a.stdout, got.Invitation)
 	return err
 }

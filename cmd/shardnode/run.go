@@ -230,6 +230,7 @@ type printer struct {
 	tokens   func(shard.Token) string
 	n        int
 	logprobs []logprobJSON
+	broken   bool // nothing more can be printed
 }
 
 // token prints one token.
@@ -249,6 +250,7 @@ func (p *printer) token(t generate.Token) error {
 		_, err = io.WriteString(p.app.stdout, t.Text)
 	}
 	if err != nil {
+		p.broken = true
 		return fmt.Errorf("print the answer: %w", err)
 	}
 	if p.onToken != nil && t.ID >= 0 {
@@ -270,7 +272,10 @@ func (p *printer) keepLogprobs(t generate.Token) {
 
 // end prints what follows the last token.
 func (p *printer) end(res answerJSON) error {
-	if p.flags.json {
+	switch {
+	case p.broken:
+		return nil // that is said already
+	case p.flags.json:
 		return p.app.printJSON(res)
 	}
 	_, err := io.WriteString(p.app.stdout, "\n")

@@ -209,9 +209,17 @@ func (a *app) makeHome() error {
 	if err := os.MkdirAll(a.home, 0o700); err != nil {
 		return hint(fmt.Errorf("home %s: %w", a.home, unwrapPath(err)), "give a folder that can be written with --home or SHARDNODE_HOME")
 	}
-	probe, err := os.CreateTemp(a.home, ".probe-*")
-	if err != nil {
+	if err := canWrite(a.home); err != nil {
 		return hint(fmt.Errorf("home %s can't be written: %w", a.home, unwrapPath(err)), "give a folder that can be written with --home or SHARDNODE_HOME")
+	}
+	return nil
+}
+
+// canWrite reports why no file can be made in a folder.
+func canWrite(dir string) error {
+	probe, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return err
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }

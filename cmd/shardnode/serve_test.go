@@ -287,7 +287,7 @@ func TestServeRefusals(t *testing.T) {
 		{"not a directory", exitFailed, []string{"story", "--home", filepath.Join(file, "x")}},
 		{"hint: a home needs a path", exitFailed, []string{"story", "--home", filepath.Join(home, strings.Repeat("x", 120))}},
 		{"--layers 4:9: the model has 6 layers", exitUsage, []string{"story", "--home", home, "--layers", "4:9"}},
-		{"hint: --ready-file", exitFailed, []string{"story", "--home", home, "--ready-file", filepath.Join(home, "none", "ready")}},
+		{"hint: name a file in a folder", exitFailed, []string{"story", "--home", home, "--ready-file", filepath.Join(home, "none", "ready")}},
 		{"--log-format", exitUsage, []string{"story", "--home", home, "--log-format", "xml"}},
 		{"--layers", exitUsage, []string{"story", "--home", home, "--layers", "3"}},
 		{"--threads", exitUsage, []string{"story", "--home", home, "--threads", "-1"}},

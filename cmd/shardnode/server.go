@@ -71,11 +71,9 @@ func (s *server) start(ctx context.Context, inv transport.Invitation) error {
 	}
 	if f := s.flags.readyFile; f != "" {
 		_ = os.Remove(f) // of an earlier member
-		probe := f + ".new"
-		if err := writeWhole(probe, nil, 0o600); err != nil {
-			return hint(err, "--ready-file names a file in a folder that is there and can be written")
+		if err := canWrite(filepath.Dir(f)); err != nil {
+			return hint(fmt.Errorf("--ready-file %s: %w", f, unwrapPath(err)), "name a file in a folder that is there and can be written")
 		}
-		_ = os.Remove(probe) // it only asked
 	}
 	// The control socket first: it says whether a member runs here already.
 	if err := s.openControl(); err != nil {

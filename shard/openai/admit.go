@@ -46,7 +46,7 @@ func (h *Handler) turn(ctx context.Context) (release func(), err error) {
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (body []byte, done func(), _ *apiError) {
 	if t := r.Header.Get("Content-Type"); t != "" {
 		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
-			e := invalid("", "unsupported_media_type", "Content-Type is %q, want application/json", short([]byte(t)))
+			e := invalid("", "unsupported_media_type", "Content-Type is %q, want application/json: with curl add -H 'Content-Type: application/json'", short([]byte(t)))
 			e.status = http.StatusUnsupportedMediaType
 			return nil, nil, e
 		}
