@@ -89,7 +89,7 @@ var doors = []door{
 	}},
 	{module: "github.com/rs/zerolog", floor: logFloor},
 	{module: "golang.org/x/sys", packages: []string{
-		"cmd/shardnode", "shard/kvcache/offheap", "shard/weights", "tensorio/quant", "tensorio/vec",
+		"cmd/shardnode", "shard/kvcache/offheap", "shard/weights", "tensorio/par", "tensorio/quant", "tensorio/vec",
 	}, closed: true},
 	{module: "golang.org/x/text", packages: []string{"shard/tokenizer"}, closed: true},
 	{module: "go.yaml.in/yaml/v3", packages: []string{"scheduler"}, closed: true},
