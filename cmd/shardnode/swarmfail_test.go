@@ -2,8 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/shardnode/shardnode/shard"
 )
 
 // wantNoAnswer checks the JSON of an answer that failed before it began: every
@@ -51,4 +55,16 @@ func TestRunWithoutRoomForTheSession(t *testing.T) {
 		t.Errorf("exit status %d, %s", code, stderr)
 	}
 	wantNoAnswer(t, stdout, "no capacity")
+}
+
+func TestALostMemberHasAHint(t *testing.T) {
+	for _, code := range []shard.Code{shard.Unreachable, shard.TimedOut, shard.NotServing, shard.NoCapacity, shard.TooLong} {
+		err := explainAnswer(fmt.Errorf("answer: %w", &shard.StageError{Name: "nuc", Code: code}))
+		if h, ok := errors.AsType[*hintError](err); !ok || h.hint == "" || !strings.Contains(err.Error(), "nuc") {
+			t.Errorf("%v: %v has no hint", code, err)
+		}
+	}
+	if err := explainAnswer(nil); err != nil {
+		t.Errorf("no error becomes %v", err)
+	}
 }
