@@ -91,15 +91,9 @@ func (a *app) stream(ctx context.Context, c *controlClient, req generateJSON, ou
 	lines := json.NewDecoder(resp.Body)
 	waiting := ""
 	for {
-		var e eventJSON
-		if err := lines.Decode(&e); err != nil {
-			if ctx.Err() != nil {
-				return fail(context.Cause(ctx))
-			}
-			if errors.Is(err, io.EOF) {
-				err = errors.New("it ended")
-			}
-			return fail(memberGone("broke off the answer", err))
+		e, err := nextEvent(ctx, lines)
+		if err != nil {
+			return fail(err)
 		}
 		switch {
 		case e.Token != nil:
@@ -123,4 +117,19 @@ func (a *app) stream(ctx context.Context, c *controlClient, req generateJSON, ou
 			a.notify("%s", waiting)
 		}
 	}
+}
+
+// nextEvent reads the next line of an answer.
+func nextEvent(ctx context.Context, lines *json.Decoder) (eventJSON, error) {
+	var e eventJSON
+	err := lines.Decode(&e)
+	switch {
+	case err == nil:
+		return e, nil
+	case ctx.Err() != nil:
+		return e, context.Cause(ctx)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("it ended")
+	}
+	return e, memberGone("broke off the answer", err)
 }

@@ -306,6 +306,3 @@ func (a *app) notify(format string, args ...any) { fmt.Fprintf(a.stderr, format+
 
 // stdinIsTerminal reports whether a person types at standard input.
 func (a *app) stdinIsTerminal() bool { return isTerminal(a.stdin) && isTerminal(a.stdout) }
-
-// interrupted reports whether ctx was ended by Ctrl-C.
-func interrupted(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errInterrupted) }
