@@ -405,6 +405,10 @@ func (p *Peer) check(layers int) error {
 	if p.Sessions < 0 || p.KVFreeBytes < 0 || p.KVFreeBytes > maxBytes || p.Role < Serve || p.Role > Draining {
 		return fmt.Errorf("role %d, sessions %d, free KV bytes %d: out of range", p.Role, p.Sessions, p.KVFreeBytes)
 	}
+	return p.checkSpans(layers)
+}
+
+func (p *Peer) checkSpans(layers int) error {
 	for _, s := range []shard.Span{p.Pinned, p.Held} {
 		if s != (shard.Span{}) && (s.Start < 0 || s.Len() == 0 || int(s.End) > layers) {
 			return fmt.Errorf("layers %v, want some of [0,%d)", s, layers)

@@ -99,7 +99,7 @@ func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order
 	}
 	defer file.Close() //nolint:errcheck // the process ends
 	held, err := serveSpan(ctx, tn, order.Name, member.LoadConfig{
-		Source: file, Model: shard.ModelID(order.ModelID), Span: order.Span, Threads: order.Threads,
+		Source: file, Model: shard.ModelID(order.ModelID), Span: order.Span, Threads: order.Threads, Linger: familyLinger,
 		MemoryBytes: order.Memory, KVBytes: order.KVBytes, Logger: zerolog.Nop(),
 	})
 	if err != nil {

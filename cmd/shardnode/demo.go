@@ -52,6 +52,23 @@ answer through all three. Then it says where the time went. Nothing is left behi
 // killAtToken is the token after which `demo --kill` kills.
 const killAtToken = 12
 
+// place returns where the demo runs.
+func (f *demoFlags) place(notify func(string, ...any)) (placeConfig, error) {
+	c, err := f.placeFlags.config(notify)
+	if err != nil {
+		return c, err
+	}
+	if c.split != "" && c.split != "auto" {
+		c.peers = 0 // the split says how many
+	} else if c.peers < 1 {
+		return c, usage("--peers is %d, want 1 or more", c.peers)
+	}
+	if f.kill && (c.peers == 1 || c.peers == 0 && !strings.Contains(c.split, ",")) {
+		return c, usage("--kill needs two members: give --peers 2 or more")
+	}
+	return c, nil
+}
+
 func (a *app) demo(ctx context.Context, f *demoFlags, args []string) error {
 	if f.stream && !f.json {
 		return usage("--stream goes with --json")
@@ -60,17 +77,9 @@ func (a *app) demo(ctx context.Context, f *demoFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := f.placeFlags.config(a.notify)
+	c, err := f.place(a.notify)
 	if err != nil {
 		return err
-	}
-	if c.split != "" && c.split != "auto" {
-		c.peers = 0 // the split says how many
-	} else if c.peers < 1 {
-		return usage("--peers is %d, want 1 or more", c.peers)
-	}
-	if f.kill && (c.peers == 1 || c.peers == 0 && !strings.Contains(c.split, ",")) {
-		return usage("--kill needs two members: give --peers 2 or more")
 	}
 	prompt := demoPrompt
 	if len(args) > 0 {
@@ -176,7 +185,7 @@ func (a *app) showTimes(p *place, res answerJSON) {
 	t := res.Timings
 	fmt.Fprintf(a.stderr, "decode %.1f tok/s (predicted %.1f), first token after %.0f ms (predicted %.0f); %.1f s in all\n",
 		t.DecodeTokS, res.Predicted.DecodeTokS, t.TTFTms, res.Predicted.TTFTms,
-		(time.Duration((t.LoadMS + t.TTFTms + t.DecodeMS) * float64(time.Millisecond))).Seconds())
+		time.Duration((t.LoadMS+t.TTFTms+t.DecodeMS)*float64(time.Millisecond)).Seconds())
 }
 
 func (s stageTime) name(names map[string]string) string { return names[s.Peer] }

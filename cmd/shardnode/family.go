@@ -83,6 +83,10 @@ type (
 // membershipLife is how long the members of one command are members.
 const membershipLife = 24 * time.Hour
 
+// familyLinger is how long the workers of a member stay awake for their next
+// turn: longer than a token takes on the models that such members are tried with.
+const familyLinger = 10 * time.Millisecond
+
 // childNames are what the members of one command are called.
 var childNames = []string{"ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "willow"}
 
@@ -237,7 +241,7 @@ func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, f
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		f.own, errs[0] = serveSpan(ctx, f.node, childName(0), member.LoadConfig{
-			Source: file, Model: f.modelID(file.ref), Span: spans[0], Threads: c.threads,
+			Source: file, Model: f.modelID(file.ref), Span: spans[0], Threads: c.threads, Linger: familyLinger,
 			MemoryBytes: c.memory, KVBytes: c.kvBytes, Logger: zerolog.Nop(),
 		})
 	})

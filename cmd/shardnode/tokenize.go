@@ -62,7 +62,8 @@ type (
 	}
 )
 
-func (a *app) tokenize(f *tokenizeFlags, ref string, given func(string) bool) error {
+// check returns a usage error for flags that make no sense together.
+func (f *tokenizeFlags) check(given func(string) bool) error { //nolint:gocyclo // one flat case a pair of flags
 	switch {
 	case given("text") && given("file"):
 		return usage("--text and --file are both given: give one of them")
@@ -76,6 +77,13 @@ func (a *app) tokenize(f *tokenizeFlags, ref string, given func(string) bool) er
 		return hint(usage("--ids is given without --decode"), "give --text for tokens, --decode --ids for text")
 	case f.decode && !f.lines && !given("ids"):
 		return usage("--decode needs --ids 1,2,3, or --lines")
+	}
+	return nil
+}
+
+func (a *app) tokenize(f *tokenizeFlags, ref string, given func(string) bool) error {
+	if err := f.check(given); err != nil {
+		return err
 	}
 	tok, err := openTokenizer(ref)
 	if err != nil {
@@ -154,7 +162,7 @@ func (a *app) tokenizeLines(f *tokenizeFlags, tok *tokenizer.Tokenizer) error {
 		if err != nil {
 			return err
 		}
-		defer file.Close() //nolint:errcheck // it was only read
+		defer file.Close()
 		in = file
 	}
 	lines, out := bufio.NewReaderSize(in, 1<<16), bufio.NewWriter(a.stdout)
@@ -248,7 +256,7 @@ func readBounded(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err

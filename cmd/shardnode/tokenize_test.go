@@ -89,8 +89,15 @@ func TestTokenizeAnswersEveryLine(t *testing.T) {
 
 func TestTokenizeRefusesWhatMakesNoSense(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"--decode"}, {"--ids", "1"}, {"--text", "x", "--file", "y"}, {"--decode", "--ids", "x"}, {"--decode", "--ids", "1,99999"},
-		{"--decode", "--text", "x"}, {"--lines", "--text", "x"}, {"--decode", "--ids", "1", "--special"},
+		{},
+		{"--decode"},
+		{"--ids", "1"},
+		{"--text", "x", "--file", "y"},
+		{"--decode", "--ids", "x"},
+		{"--decode", "--ids", "1,99999"},
+		{"--decode", "--text", "x"},
+		{"--lines", "--text", "x"},
+		{"--decode", "--ids", "1", "--special"},
 	} {
 		model := []string{"story"}
 		if len(args) == 0 {
@@ -98,7 +105,7 @@ func TestTokenizeRefusesWhatMakesNoSense(t *testing.T) {
 		}
 		wantFailure(t, exitUsage, slices.Concat([]string{"tokenize"}, model, args))
 	}
-	wantFailure(t, exitFailed, []string{"tokenize", "stroy", "--text", "x"}, `"story"`)
+	wantFailure(t, exitFailed, []string{"tokenize", "storyy", "--text", "x"}, `"story"`)
 	wantFailure(t, exitFailed, []string{"tokenize", t.TempDir(), "--text", "x"}, "tokenizer.json")
 	wantFailure(t, exitFailed, []string{"tokenize", "story", "--file", "/nonexistent"}, "/nonexistent")
 }

@@ -289,7 +289,7 @@ func (g *Gossip) join(ctx context.Context) {
 		joined := len(missing) == 0
 		if !joined {
 			_, err := g.list.Join([]string{memberAddr(missing[rand.IntN(len(missing))])}) //nolint:gosec // which one is no secret
-			joined = err == nil && !g.alone() // a join that shows nobody is none
+			joined = err == nil && !g.alone()                                             // a join that shows nobody is none
 		}
 		wait := rejoinEvery
 		if !joined && g.alone() {

@@ -193,7 +193,7 @@ func TestRealModelsKeepUsersTextsPlain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer b.Close() //nolint:errcheck // it was only read
+		defer b.Close()
 		info, err := b.Stat()
 		if err != nil {
 			t.Fatal(err)

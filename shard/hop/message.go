@@ -101,20 +101,22 @@ func ParseOpen(m *wirepb.Open) (Open, error) {
 		}
 		copy(o.Prev[:], m.GetPrev())
 	}
-	switch m.GetCodec() {
-	case "", wire.CodecNone.String(), wire.Raw.String():
-		o.Codec = wire.Raw
-	case wire.Planes.String():
-		o.Codec = wire.Planes
-	default:
-		return o, refuse(shard.Invalid, "codec %.32q: want raw or planes", m.GetCodec())
+	var err error
+	if o.Codec, err = parseCodec(m.GetCodec()); err != nil || m.GetNext() == nil {
+		return o, err
 	}
-	if m.GetNext() == nil {
-		return o, nil
-	}
-	next, err := parsePeer(m.GetNext())
-	o.Next = next
+	o.Next, err = parsePeer(m.GetNext())
 	return o, err
+}
+
+func parseCodec(name string) (wire.Codec, error) {
+	switch name {
+	case "", wire.CodecNone.String(), wire.Raw.String():
+		return wire.Raw, nil
+	case wire.Planes.String():
+		return wire.Planes, nil
+	}
+	return wire.Raw, refuse(shard.Invalid, "codec %.32q: want raw or planes", name)
 }
 
 func parsePeer(m *wirepb.Peer) (*Neighbour, error) {

@@ -31,6 +31,10 @@ type LoadConfig struct {
 	Span shard.Span
 	// Threads compute. Default: one for each processor that the process may use.
 	Threads int
+	// Linger is how long workers stay awake after a step (package par,
+	// NewLingering). Default: not at all. Set it for members that take turns
+	// on one machine.
+	Linger time.Duration
 	// MemoryBytes bounds weights and KV cache together. Default: no bound.
 	MemoryBytes int64
 	// KVBytes is the memory for KV cache. Default: the engine's, within what
@@ -80,7 +84,7 @@ func Load(ctx context.Context, c LoadConfig) (*Loaded, error) {
 		c.Span = shard.Span{End: shard.Layer(cfg.Layers)}
 	}
 	l := &Loaded{Config: cfg, Span: c.Span, id: c.Model}
-	l.pool = par.New(cmp.Or(c.Threads, processors))
+	l.pool = par.NewLingering(cmp.Or(c.Threads, processors), c.Linger)
 	if err := l.load(ctx, c); err != nil {
 		l.Close()
 		return nil, err

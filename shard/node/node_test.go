@@ -220,7 +220,7 @@ func TestFirstFramesThatAreNoneAreRefused(t *testing.T) {
 		} {
 			conn := hop.NewConn(b.stream(stranger), self, 0)
 			b.send(conn, c.kind, c.m, nil)
-			b.refused(what, conn, c.code)
+			_ = b.refused(what, conn, c.code)
 		}
 		b.idle()
 	})
@@ -304,8 +304,8 @@ func TestAHopIsForTheUpstreamPeerAndHiddenStates(t *testing.T) {
 				if _, err := up.Expect(wire.KindLinked, &wirepb.Linked{}); err != nil {
 					t.Fatal(err)
 				}
-				b.refused("a stranger's link", b.link(stranger), shard.Invalid)
-				b.refused("a second link", b.link(prev), shard.Invalid)
+				_ = b.refused("a stranger's link", b.link(stranger), shard.Invalid)
+				_ = b.refused("a second link", b.link(prev), shard.Invalid)
 				b.send(up, wire.KindStep, &wirepb.Step{Epoch: 2, Count: 1, Codec: 9}, nil) // of an older route: dropped
 				b.send(up, wire.KindStep, &wirepb.Step{Epoch: 3, Count: 1, Codec: 1, Want: 1}, make([]byte, 2*dim))
 				if _, err := d.Expect(wire.KindResult, &wirepb.Result{}); err != nil {
@@ -326,11 +326,11 @@ func TestADriverMaySendStepsToTheFirstStageOnly(t *testing.T) {
 		b := newBench(t, shard.Span{Start: 2, End: 4})
 		c := b.driver()
 		b.send(c, wire.KindStep, &wirepb.Step{Epoch: 3, Count: 1, Codec: 1}, make([]byte, 2*dim))
-		b.refused("a step", c, shard.Invalid)
+		_ = b.refused("a step", c, shard.Invalid)
 		b.idle()
 		c = b.driver()
 		b.send(c, wire.KindMore, &wirepb.More{Epoch: 3}, nil)
-		b.refused("more logits", c, shard.Invalid)
+		_ = b.refused("more logits", c, shard.Invalid)
 		b.idle()
 	})
 }
@@ -341,7 +341,7 @@ func TestASessionIsOpenOnce(t *testing.T) {
 		c := b.driver()
 		again := hop.NewConn(b.stream(stranger), self, 0)
 		b.send(again, wire.KindOpen, b.open().Message(), nil)
-		b.refused("a second open", again, shard.Invalid)
+		_ = b.refused("a second open", again, shard.Invalid)
 		b.send(c, wire.KindStep, &wirepb.Step{Epoch: 3, Count: 1, Want: 1}, ids(1))
 		if _, err := c.Expect(wire.KindResult, &wirepb.Result{}); err != nil {
 			t.Errorf("the first session: %v", err)
@@ -364,7 +364,7 @@ func TestSessionsAreBounded(t *testing.T) {
 		o.Session[0]++
 		c := hop.NewConn(b.stream(driver), self, 0)
 		b.send(c, wire.KindOpen, o.Message(), nil)
-		b.refused("one session too many", c, shard.NoCapacity)
+		_ = b.refused("one session too many", c, shard.NoCapacity)
 	})
 }
 
@@ -391,7 +391,7 @@ func TestCloseTellsDriversAndWaits(t *testing.T) {
 			b.node.Close()
 			close(closed)
 		}()
-		b.refused("a session on a node that closes", c, shard.NotServing)
+		_ = b.refused("a session on a node that closes", c, shard.NotServing)
 		<-closed
 		b.idle()
 		if _, err := io.ReadAll(b.node.Local()); err != nil {

@@ -19,7 +19,7 @@ import (
 // ends. peer is who opened the stream. It closes the stream.
 func (n *Node) Serve(ctx context.Context, stream io.ReadWriteCloser, peer shard.PeerID) {
 	conn := hop.NewConn(stream, peer, 0)
-	defer conn.Close() //nolint:errcheck // nobody is left to tell
+	defer conn.Close()
 	if !n.enter() {
 		return
 	}

@@ -4,9 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/shardnode/shardnode/shard/generate"
-
 	"github.com/shardnode/shardnode/shard/chat"
+	"github.com/shardnode/shardnode/shard/generate"
 )
 
 const tale = "Once upon a time there was a little fox. He lived in a forest."

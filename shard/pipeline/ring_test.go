@@ -61,16 +61,16 @@ func TestAStepThatCannotBeLeavesTheSessionAlone(t *testing.T) {
 		s, tokens := r.session(), toyTokens(20)
 		defer s.Close(t.Context())
 		for what, st := range map[string]pipeline.Step{
-			"no tokens":           {},
-			"gap":                 {Pos: 1, Tokens: tokens[:1]},
-			"negative position":   {Pos: -1, Tokens: tokens[:1]},
-			"too long":            {Tokens: make([]shard.Token, 401)},
-			"unknown token":       {Tokens: []shard.Token{toyVocab}},
-			"negative token":      {Tokens: []shard.Token{-1}},
-			"too many named":      {Tokens: tokens[:1], Summary: sample.Request{Named: make([]shard.Token, 5000)}},
-			"too many highest":    {Tokens: tokens[:1], Summary: sample.Request{K: 5000}},
-			"no temperature":      {Tokens: tokens[:1], Summary: sample.Request{Temperature: nan()}},
-			"infinite temperatue": {Tokens: tokens[:1], Summary: sample.Request{Temperature: 1 / zero()}},
+			"no tokens":            {},
+			"gap":                  {Pos: 1, Tokens: tokens[:1]},
+			"negative position":    {Pos: -1, Tokens: tokens[:1]},
+			"too long":             {Tokens: make([]shard.Token, 401)},
+			"unknown token":        {Tokens: []shard.Token{toyVocab}},
+			"negative token":       {Tokens: []shard.Token{-1}},
+			"too many named":       {Tokens: tokens[:1], Summary: sample.Request{Named: make([]shard.Token, 5000)}},
+			"too many highest":     {Tokens: tokens[:1], Summary: sample.Request{K: 5000}},
+			"no temperature":       {Tokens: tokens[:1], Summary: sample.Request{Temperature: nan()}},
+			"infinite temperature": {Tokens: tokens[:1], Summary: sample.Request{Temperature: 1 / zero()}},
 		} {
 			if _, err := s.Step(t.Context(), st); err == nil {
 				t.Errorf("%s: no error", what)

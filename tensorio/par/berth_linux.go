@@ -48,6 +48,9 @@ func (b *berth) settle() {
 // handing it to another thread and back takes longer than the work.
 func (b *berth) yield() {}
 
+// offer lets another thread have the processor, if one wants it.
+func (b *berth) offer() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+
 // sleep blocks until somebody rouses b, unless ready says true.
 func (b *berth) sleep(ready func() bool) {
 	b.word.Store(1)

@@ -18,5 +18,8 @@ func (b *berth) settle() { b.wake = make(chan struct{}, 1) }
 // yield lets other goroutines run.
 func (b *berth) yield() { runtime.Gosched() }
 
+// offer lets another goroutine have the processor, if one wants it.
+func (b *berth) offer() { runtime.Gosched() }
+
 // rouse ends the sleep of b and reports whether it slept.
 func (b *berth) rouse(*harbour) bool { return b.sleeper.rouse() }

@@ -49,7 +49,8 @@ type cacheLine [64]byte
 // at a time.
 type Pool struct {
 	threads int
-	workers []worker // [threads-1], workers 1 and up
+	linger  time.Duration // see NewLingering
+	workers []worker      // [threads-1], workers 1 and up
 	harbour harbour
 	ended   sync.WaitGroup
 
@@ -85,8 +86,14 @@ type worker struct {
 
 // New returns a pool of so many threads, 1 at least. The caller of Run is one
 // of them.
-func New(threads int) *Pool {
-	p := &Pool{threads: max(threads, 1)}
+func New(threads int) *Pool { return NewLingering(threads, 0) }
+
+// NewLingering is [New] for processes that take turns on the processors of one
+// machine: after Rest a worker stays awake for up to linger, offering its
+// processor to any other thread all the while (sched_yield(2)), so that the
+// next turn finds it awake. It costs power, and nobody's time.
+func NewLingering(threads int, linger time.Duration) *Pool {
+	p := &Pool{threads: max(threads, 1), linger: linger}
 	p.harbour = newHarbour(p.threads)
 	p.caller.wake = make(chan struct{}, 1)
 	p.workers = make([]worker, p.threads-1)
@@ -204,7 +211,7 @@ func (p *Pool) spin(s *berth) bool {
 			return true
 		}
 		if p.resting.Load() {
-			return false
+			return p.lingers(s)
 		}
 		pause(pauses)
 		if i%looks != 0 {
@@ -218,6 +225,27 @@ func (p *Pool) spin(s *berth) bool {
 		}
 	}
 }
+
+// lingers offers the processor to others until there is work or p.linger is
+// over, and reports whether there is work.
+func (p *Pool) lingers(s *berth) bool {
+	if p.linger == 0 {
+		return false
+	}
+	for until := time.Now().Add(p.linger); time.Now().Before(until); {
+		for range offers {
+			if p.left.Load() > 0 || p.closed.Load() {
+				return true
+			}
+			s.offer()
+		}
+	}
+	return false
+}
+
+// offers is how often a lingering worker offers its processor between two
+// looks at the clock.
+const offers = 4
 
 // wakeSome wakes up to n sleeping workers.
 func (p *Pool) wakeSome(n int) {

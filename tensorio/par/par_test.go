@@ -245,3 +245,14 @@ func BenchmarkForkJoin(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "median-ns/op")
 }
+
+func TestLingeringWorkersDoTheirWorkAndEnd(t *testing.T) {
+	p := NewLingering(3, time.Hour) // far longer than the test: Close must end it
+	for range 50 {
+		c := newCount(p.Threads(), 40)
+		p.Run(len(c.tiles), c)
+		c.check(t)
+		p.Rest()
+	}
+	p.Close()
+}

@@ -15,10 +15,10 @@ type tileFuncs [maxTile + 1]tileFunc
 
 // tileTokens returns how many of the tokens left the next tile takes.
 func tileTokens(left int) int {
-	switch {
-	case left == 5, left == 9: // 3+2, 3+6
+	switch left {
+	case 5, 9: // 3+2, 3+6
 		return 3
-	case left == 7, left == 8: // 4+3, 4+4
+	case 7, 8: // 4+3, 4+4
 		return 4
 	}
 	return min(left, maxTile)
