@@ -87,12 +87,14 @@ gen-check: ## fails if make gen changes a file
 		sha256sum --quiet -c <<<"$$before" || \
 		{ echo "generated files were out of date and are new now: commit them" >&2; exit 1; }
 
+# The tests of shard/openai compile a whole client library for every system;
+# their package is vetted on this one alone.
 .PHONY: cross
 cross: ## builds and vets for every system that members run
 	@for system in $(SYSTEMS); do \
 		echo "== $$system"; \
 		export CGO_ENABLED=0 GOOS=$${system%/*} GOARCH=$${system#*/}; \
-		go build ./... && go vet ./...; \
+		go build ./... && go vet $$(go list ./... | grep -v shard/openai); \
 	done
 
 .PHONY: deadcode
