@@ -65,7 +65,7 @@ fuzz: ## runs every fuzz target for FUZZTIME, those of PKG only if given
 	@go list -f '{{.Dir}}' $(PKG) | while read -r dir; do \
 		{ grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null || true; } | while read -r _ name; do \
 			echo "== $${dir#$(CURDIR)/} $$name"; \
-			(cd "$$dir" && go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) . </dev/null) || exit 1; \
+			(cd "$$dir" && go test -tags fuzzing -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) . </dev/null) || exit 1; \
 		done; \
 	done
 
