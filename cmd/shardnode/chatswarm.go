@@ -12,19 +12,8 @@ import (
 // swarm serves the model. It reports false when not. Every answer is a session
 // of its own there.
 func (a *app) chatInSwarm(ctx context.Context, f *runFlags, ch *chatter, ref string) (bool, error) {
-	if f.peers != 0 || f.split != "auto" {
-		return false, nil // the user says where
-	}
-	c, err := a.dialControl()
-	if err != nil {
-		return false, nil // no member: this machine alone
-	}
-	var st statusJSON
-	if err := c.call(ctx, "GET", "/ps", nil, &st); err != nil {
-		return false, nil // it is just starting or ending
-	}
-	name := (&modelFile{ref: ref}).name()
-	if len(st.Models) == 0 || st.Models[0].Model != name {
+	c, name := a.swarmFor(ctx, f, ref)
+	if c == nil {
 		return false, nil
 	}
 	ch.name = name

@@ -13,22 +13,33 @@ import (
 	"github.com/shardnode/shardnode/shard/sample"
 )
 
-// runInSwarm answers with the member of this home, if one runs and its swarm
-// serves the model. It reports false when not: this machine does it then.
-func (a *app) runInSwarm(ctx context.Context, f *runFlags, params sample.Params, ref, prompt string) (bool, error) {
+// swarmFor returns a client of the member of this home and the model's name
+// there, or nil: when none runs, its swarm serves another model, or the user
+// says where to run.
+func (a *app) swarmFor(ctx context.Context, f *runFlags, ref string) (*controlClient, string) {
 	if f.peers != 0 || f.split != "auto" {
-		return false, nil // the user says where
+		return nil, ""
 	}
 	c, err := a.dialControl()
 	if err != nil {
-		return false, nil // no member: this machine alone
+		return nil, ""
 	}
 	var st statusJSON
 	if err := c.call(ctx, "GET", "/ps", nil, &st); err != nil {
-		return false, nil // it is just starting or ending
+		return nil, "" // it is just starting or ending
 	}
 	name := (&modelFile{ref: ref}).name()
 	if len(st.Models) == 0 || st.Models[0].Model != name {
+		return nil, ""
+	}
+	return c, name
+}
+
+// runInSwarm answers with the member of this home, if one runs and its swarm
+// serves the model. It reports false when not: this machine does it then.
+func (a *app) runInSwarm(ctx context.Context, f *runFlags, params sample.Params, ref, prompt string) (bool, error) {
+	c, name := a.swarmFor(ctx, f, ref)
+	if c == nil {
 		return false, nil
 	}
 	req := generateJSON{Model: name, MaxTokens: f.maxTokens, Sampling: params, Stop: f.stop}
