@@ -138,6 +138,9 @@ func (n *Node) unreachable(peer shard.PeerID, err error) error {
 	if _, ok := errors.AsType[*shard.StageError](err); ok {
 		return err
 	}
+	if app, ok := errors.AsType[*quic.ApplicationError](err); ok && !app.Remote {
+		peer = n.ID() // we closed it: nobody else is to blame
+	}
 	return &shard.StageError{Peer: peer, Code: shard.Unreachable, Text: explain(err).Error()}
 }
 
