@@ -78,17 +78,7 @@ func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order
 	if err != nil {
 		return err
 	}
-	link, err := parseLink(order.Link)
-	if err != nil {
-		return err
-	}
-	pc, err := link.listen()
-	if err != nil {
-		return err
-	}
-	tn, err := transport.Listen(transport.Config{
-		Identity: identity, Membership: membership, PacketConn: pc, Logger: zerolog.Nop(),
-	})
+	tn, err := listenFamily(identity, membership, order.Link)
 	if err != nil {
 		return err
 	}

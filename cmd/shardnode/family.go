@@ -216,18 +216,7 @@ func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, f
 	if err != nil {
 		return err
 	}
-	link, err := parseLink(c.link)
-	if err != nil {
-		return err
-	}
-	pc, err := link.listen()
-	if err != nil {
-		return err
-	}
-	f.node, err = transport.Listen(transport.Config{
-		Identity: f.identity, Membership: membership, PacketConn: pc, Logger: zerolog.Nop(),
-	})
-	if err != nil {
+	if f.node, err = listenFamily(f.identity, membership, c.link); err != nil {
 		return err
 	}
 	for i := range spans[1:] {
@@ -255,6 +244,22 @@ func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, f
 	return errors.Join(errs...)
 }
 
+// listenFamily opens the UDP port of one member, behind the emulated link if
+// one is given.
+func listenFamily(identity transport.Identity, membership transport.Membership, linkText string) (*transport.Node, error) {
+	link, err := parseLink(linkText)
+	if err != nil {
+		return nil, err
+	}
+	pc, err := link.listen()
+	if err != nil {
+		return nil, err
+	}
+	return transport.Listen(transport.Config{
+		Identity: identity, Membership: membership, PacketConn: pc, Logger: zerolog.Nop(),
+	})
+}
+
 // startChild starts a member process.
 func startChild(name string) (*child, error) {
 	exe, err := os.Executable()
@@ -263,7 +268,6 @@ func startChild(name string) (*child, error) {
 	}
 	ch := &child{name: name, cmd: exec.Command(exe, memberVerb), exited: make(chan struct{})}
 	ch.cmd.Stderr = os.Stderr
-	ch.cmd.Env = append(os.Environ(), "SHARDNODE_MEMBER_NAME="+name)
 	if ch.stdin, err = ch.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start member %s: %w", name, err)
 	}
