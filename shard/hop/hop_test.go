@@ -139,6 +139,9 @@ func fuzzMessage(f *testing.F, m proto.Message) {
 
 func FuzzParseOpen(f *testing.F) {
 	fuzzMessage(f, sampleOpen.Message())
+	nobody := sampleOpen.Message()
+	nobody.Prev = make([]byte, len(shard.PeerID{}))
+	fuzzMessage(f, nobody)
 	fuzzMessage(f, &wirepb.Open{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m wirepb.Open

@@ -100,6 +100,9 @@ func ParseOpen(m *wirepb.Open) (Open, error) {
 			return o, refuse(shard.Invalid, "peer id of %d bytes, want %d", len(m.GetPrev()), len(o.Prev))
 		}
 		copy(o.Prev[:], m.GetPrev())
+		if o.Prev.IsZero() {
+			return o, refuse(shard.Invalid, "the upstream peer's id is all zeros")
+		}
 	}
 	var err error
 	if o.Codec, err = parseCodec(m.GetCodec()); err != nil || m.GetNext() == nil {
