@@ -99,6 +99,13 @@ func appendEntry(b []byte, e entry) []byte {
 // aligned as general.alignment says, to 32 bytes if it is not set. Every
 // tensor's Data must have the length that its type and shape give.
 func Write(w io.Writer, m *Meta, tensors []tensorio.Tensor) error {
+	return WriteEach(w, m, tensors, func(i int) ([]byte, error) { return tensors[i].Data, nil })
+}
+
+// WriteEach is [Write] for files larger than memory: it asks data for the bytes
+// of each tensor, in order, when it writes them, and not for Data. What data
+// returned may be changed at its next call.
+func WriteEach(w io.Writer, m *Meta, tensors []tensorio.Tensor, data func(i int) ([]byte, error)) error {
 	align, err := m.alignment()
 	if err != nil {
 		return err
@@ -110,12 +117,12 @@ func Write(w io.Writer, m *Meta, tensors []tensorio.Tensor) error {
 	for _, e := range m.entries {
 		b = appendEntry(b, e)
 	}
-	at := int64(0)
-	for _, t := range tensors {
-		if b, err = appendTensorInfo(b, t, at); err != nil {
+	sizes, at := make([]int64, len(tensors)), int64(0)
+	for i, t := range tensors {
+		if b, sizes[i], err = appendTensorInfo(b, t, at); err != nil {
 			return fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
-		at += padded(int64(len(t.Data)), align)
+		at += padded(sizes[i], align)
 	}
 	out := bufio.NewWriterSize(w, 1<<20)
 	write := func(data []byte) {
@@ -125,16 +132,24 @@ func Write(w io.Writer, m *Meta, tensors []tensorio.Tensor) error {
 		}
 	}
 	write(b)
-	for _, t := range tensors {
-		write(t.Data)
+	for i, t := range tensors {
+		raw, err := data(i)
+		if err != nil {
+			return fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		if int64(len(raw)) != sizes[i] {
+			return fmt.Errorf("tensor %q: %v of shape %v takes %d bytes, its data has %d", t.Name, t.Type, t.Shape, sizes[i], len(raw))
+		}
+		write(raw)
 	}
 	return out.Flush()
 }
 
-// appendTensorInfo checks t and appends its info; at is its offset in the data.
-func appendTensorInfo(b []byte, t tensorio.Tensor, at int64) ([]byte, error) {
+// appendTensorInfo checks t, appends its info and returns the length of its
+// data; at is its offset in the data of the file.
+func appendTensorInfo(b []byte, t tensorio.Tensor, at int64) ([]byte, int64, error) {
 	if len(t.Name) == 0 || len(t.Name) > maxName || len(t.Shape) > maxDims {
-		return nil, fmt.Errorf("name of %d bytes and %d dimensions, want 1 to %d and at most %d", len(t.Name), len(t.Shape), maxName, maxDims)
+		return nil, 0, fmt.Errorf("name of %d bytes and %d dimensions, want 1 to %d and at most %d", len(t.Name), len(t.Shape), maxName, maxDims)
 	}
 	raw := rawTensor{rank: uint32(len(t.Shape)), typ: t.Type}
 	for i, n := range t.Shape {
@@ -142,10 +157,10 @@ func appendTensorInfo(b []byte, t tensorio.Tensor, at int64) ([]byte, error) {
 	}
 	size, err := raw.size(make([]int, len(t.Shape)))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if size != int64(len(t.Data)) || at > math.MaxInt64-size {
-		return nil, fmt.Errorf("%v of shape %v takes %d bytes, its data has %d", t.Type, t.Shape, size, len(t.Data))
+	if at > math.MaxInt64-size {
+		return nil, 0, fmt.Errorf("its %d bytes begin at %d: too much for one file", size, at)
 	}
 	b = appendString(b, t.Name)
 	b = binary.LittleEndian.AppendUint32(b, raw.rank)
@@ -153,7 +168,7 @@ func appendTensorInfo(b []byte, t tensorio.Tensor, at int64) ([]byte, error) {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
 	b = binary.LittleEndian.AppendUint32(b, uint32(t.Type))
-	return binary.LittleEndian.AppendUint64(b, uint64(at)), nil
+	return binary.LittleEndian.AppendUint64(b, uint64(at)), size, nil
 }
 
 // padded returns n rounded up to a multiple of align.
