@@ -3,41 +3,46 @@ package vec
 import (
 	"fmt"
 	"os"
+	"slices"
 )
 
 // form names one implementation of the kernels.
 type form string
 
 const (
-	ref  form = "ref"
-	avx2 form = "avx2"
+	ref     form = "ref"
+	avx2    form = "avx2"
+	neon    form = "neon"
+	neondot form = "neondot" // neon, and the dot-product extension: it differs in package quant
 )
+
+// known are the forms that there are, on any processor.
+var known = []form{ref, avx2, neon, neondot}
 
 // chosen is the form that runs, picked once when the program starts. This is
 // the only place that chooses; package quant asks [Form].
-var chosen, errForm = choose(os.Getenv("SHARDNODE_SIMD"), hasAVX2)
+var chosen, errForm = choose(os.Getenv("SHARDNODE_SIMD"), machineForms())
 
-// choose returns the form that the processor and the user's wish allow. A
-// wish that cannot be met gives the plain form and an error.
-func choose(wish string, canAVX2 bool) (form, error) {
+// choose returns the form that the processor and the user's wish allow: the
+// wish, or the first of the fast forms that the processor has. A wish that
+// cannot be met gives the plain form and an error.
+func choose(wish string, have []form) (form, error) {
+	have = append(slices.Clip(have), ref)
 	switch {
-	case wish == string(ref):
-		return ref, nil
-	case wish == "" || wish == string(avx2):
-		if canAVX2 {
-			return avx2, nil
-		}
-		if wish != "" {
-			return ref, fmt.Errorf("SHARDNODE_SIMD is %q, which this processor lacks: unset it or set it to %q", wish, ref)
-		}
-		return ref, nil
+	case wish == "":
+		return have[0], nil
+	case slices.Contains(have, form(wish)):
+		return form(wish), nil
+	case slices.Contains(known, form(wish)):
+		return ref, fmt.Errorf("SHARDNODE_SIMD is %q, which this processor lacks: unset it or set it to one of %q", wish, have)
 	}
-	return ref, fmt.Errorf("SHARDNODE_SIMD is %q, want %q or %q", wish, ref, avx2)
+	return ref, fmt.Errorf("SHARDNODE_SIMD is %q: unset it or set it to one of %q", wish, have)
 }
 
-// Form returns the name of the form that runs: "ref" for plain Go, or "avx2"
-// (which takes FMA and F16C with it). The error says that SHARDNODE_SIMD asked
-// for something else that cannot be had; the name is right all the same.
+// Form returns the name of the form that runs: "ref" for plain Go, "avx2"
+// (which takes FMA and F16C with it), "neon", or "neondot" (with the
+// dot-product extension). The error says that SHARDNODE_SIMD asked for
+// something else that cannot be had; the name is right all the same.
 func Form() (string, error) {
 	return string(chosen), errForm
 }

@@ -2,4 +2,5 @@
 
 package vec
 
-const hasAVX2 = false
+// machineForms returns the fast forms of this machine, best first.
+func machineForms() []form { return nil }

@@ -22,20 +22,24 @@ func TestWantedFormRuns(t *testing.T) {
 func TestChooseObeysOrSaysWhyNot(t *testing.T) {
 	for _, c := range []struct {
 		wish string
-		can  bool
+		have []form
 		want form
 		fail bool
 	}{
-		{"", true, avx2, false},
-		{"", false, ref, false},
-		{"ref", true, ref, false},
-		{"avx2", true, avx2, false},
-		{"avx2", false, ref, true},
-		{"neon", true, ref, true},
+		{"", []form{avx2}, avx2, false},
+		{"", []form{neondot, neon}, neondot, false},
+		{"", nil, ref, false},
+		{"ref", []form{avx2}, ref, false},
+		{"avx2", []form{avx2}, avx2, false},
+		{"neon", []form{neondot, neon}, neon, false},
+		{"avx2", nil, ref, true},
+		{"neondot", []form{neon}, ref, true},
+		{"neon", []form{avx2}, ref, true},
+		{"sse", []form{avx2}, ref, true},
 	} {
-		got, err := choose(c.wish, c.can)
+		got, err := choose(c.wish, c.have)
 		if got != c.want || (err != nil) != c.fail {
-			t.Errorf("choose(%q, %v) = %q, %v, want %q and an error: %v", c.wish, c.can, got, err, c.want, c.fail)
+			t.Errorf("choose(%q, %q) = %q, %v, want %q and an error: %v", c.wish, c.have, got, err, c.want, c.fail)
 		}
 	}
 }
