@@ -45,7 +45,8 @@ var floors = map[string]int{
 	"transport":         4,
 	"transport/emulate": 4,
 
-	"shard/weights": 3,
+	"shard/weights":      3,
+	"shard/weights/dice": 3,
 
 	"tensorio/gguf": 2,
 	"tensorio/wire": 2,

@@ -14,13 +14,15 @@ import (
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/tokenizer"
 	"github.com/shardnode/shardnode/shard/weights"
+	"github.com/shardnode/shardnode/shard/weights/dice"
 	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/quant"
 	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 type inspectFlags struct {
-	json, metadata bool
+	json, metadata     bool
+	writeRandom, types string
 }
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -29,15 +31,27 @@ func (a *app) inspectCommand() *cobra.Command {
 		Use:   "inspect MODEL",
 		Short: "architecture, layers, bytes a layer, element types, metadata",
 		Long: `inspect says what a model file holds, also of a model that this version can't
-run, and what it takes to run it here. Nothing is loaded.`,
+run, and what it takes to run it here. Nothing is loaded.
+
+With --write-random it writes a file of the same shape and tokenizer with random
+weights of the types asked for: something to measure with. MODEL may then also
+be the name of a shape: ` + strings.Join(dice.Names(), ", ") + `.`,
 		Example: `  shardnode inspect story
   shardnode inspect model.gguf --metadata
-  shardnode inspect model.gguf --json`,
+  shardnode inspect model.gguf --json
+  shardnode inspect llama-3.2-1b --write-random 1b.gguf --types Q4_K_M`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.inspect(f, args[0]) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			if f.writeRandom != "" {
+				return a.writeRandom(f, args[0])
+			}
+			return a.inspect(f, args[0])
+		},
 	}
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object")
 	cmd.Flags().BoolVar(&f.metadata, "metadata", false, "add every key of the file's metadata")
+	cmd.Flags().StringVar(&f.writeRandom, "write-random", "", "write a file like MODEL with random weights")
+	cmd.Flags().StringVar(&f.types, "types", "Q4_0", "element types of --write-random: "+strings.Join(dice.Types(), ", "))
 	return cmd
 }
 

@@ -119,3 +119,15 @@ func TestInspectRefusesADamagedFile(t *testing.T) {
 	wantFailure(t, exitFailed, []string{"inspect", filepath.Join(t.TempDir(), "none.gguf")}, "none.gguf", "hint: ")
 	wantFailure(t, exitUsage, []string{"inspect"}, "hint: ")
 }
+
+func TestWriteRandom(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "random.gguf")
+	write := []string{"inspect", "story", "--write-random", file, "--types", "q8_0"}
+	mustCommand(t, write...)
+	if got := mustCommand(t, "run", file, "--raw", "Once", "--max-tokens", "4", "--json"); !strings.Contains(got, `"finish_reason"`) {
+		t.Errorf("run says %s", got)
+	}
+	wantFailure(t, 1, write, "there already")
+	wantFailure(t, 2, []string{"inspect", "story", "--write-random", file + "2", "--types", "q9_0"}, "nearest is")
+	wantFailure(t, 2, []string{"inspect", "llama-3.2", "--write-random", file + "2"}, "llama-3.2-1b")
+}
