@@ -10,6 +10,12 @@
 // a page each key/value head of each layer is contiguous, which is what
 // attention reads. Page boundaries lie at absolute positions.
 //
+// Whole pages can be shared (prefix.go): [Session.Publish] names what a session
+// holds, and [Store.ReserveShared] begins a session with what has the names
+// that it asks for. A shared page is written by nobody; who wants to gets a copy.
+// When the last session that holds it is closed it stays, idle, until its memory
+// is wanted: the one that was held least recently goes first.
+//
 // The package leaves to others which sessions to close and when. A Store is
 // safe for concurrent use; a Session is used by one goroutine at a time,
 // except that [Session.Put] may run concurrently for different positions.

@@ -30,7 +30,8 @@ func (s *Session) MaxTokens() int { return s.maxTokens }
 
 // Extend forgets the positions at and after at, and makes room for n positions
 // from there on. It returns an error if positions before at are missing, and
-// one that wraps [ErrTooLong] beyond the reservation; s is unchanged then.
+// one that wraps [ErrTooLong] beyond the reservation; s is unchanged then. When
+// the system has no memory, s ends at at.
 func (s *Session) Extend(at shard.Pos, n int) error {
 	if at < 0 || int(at) > s.length || n < 0 {
 		return fmt.Errorf("kvcache: %d positions at %d: the session holds %d", n, at, s.length)
@@ -39,6 +40,10 @@ func (s *Session) Extend(at shard.Pos, n int) error {
 	if end > s.maxTokens {
 		return fmt.Errorf("%w: %d positions, reserved %d", ErrTooLong, end, s.maxTokens)
 	}
+	s.Truncate(at)
+	if err := s.own(int(at)); err != nil {
+		return err
+	}
 	for want := s.store.pagesFor(end); len(s.pages) < want; {
 		p, err := s.store.take()
 		if err != nil {
@@ -46,7 +51,23 @@ func (s *Session) Extend(at shard.Pos, n int) error {
 		}
 		s.pages = append(s.pages, p)
 	}
-	s.length, s.room = int(at), end
+	s.room = end
+	return nil
+}
+
+// own makes the page that holds the positions before and after at one of s
+// alone: what others share is not written.
+func (s *Session) own(at int) error {
+	i := at / s.store.cfg.PageTokens
+	if at%s.store.cfg.PageTokens == 0 || s.pages[i].shared == nil {
+		return nil
+	}
+	p, err := s.store.copyOf(s.pages[i])
+	if err != nil {
+		s.Truncate(shard.Pos(at - at%s.store.cfg.PageTokens))
+		return err
+	}
+	s.pages[i] = p
 	return nil
 }
 

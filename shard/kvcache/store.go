@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -90,9 +91,10 @@ var ErrOverflow = errors.New("a key or value is beyond the range of float16")
 // the span the keys [kvHeads, pageTokens, keyDim], then the values
 // [kvHeads, pageTokens, valDim].
 type page struct {
-	mem  []byte
-	half []uint16  // mem as float16 bits
-	full []float32 // mem as float32
+	mem    []byte
+	half   []uint16  // mem as float16 bits
+	full   []float32 // mem as float32
+	shared *shared   // nil if one session alone holds the page, and may write it
 }
 
 // A Store holds the pages of the sessions of one span.
@@ -103,8 +105,9 @@ type Store struct {
 
 	mu       sync.Mutex // guards what follows
 	reserved int        // pages promised to sessions; <= maxPages
-	taken    int        // pages in the hands of sessions; <= reserved
-	free     []page     // at most keptPages
+	taken    int        // pages in the hands of sessions, a shared one once; <= reserved
+	free     []page     // at most keptPages; taken + idle + free <= maxPages
+	prefixes prefixes
 	sessions int
 	closed   bool
 }
@@ -127,8 +130,14 @@ func (s *Store) pagesFor(tokens int) int {
 
 // Reserve returns an empty session that may grow to maxTokens positions. If
 // that does not fit what is left of the budget it takes nothing and returns an
-// error that wraps [ErrNoCapacity].
-func (s *Store) Reserve(maxTokens int) (*Session, error) {
+// error that wraps [ErrNoCapacity]. Idle prefixes count as free: they go when
+// their memory is wanted.
+func (s *Store) Reserve(maxTokens int) (*Session, error) { return s.ReserveShared(maxTokens, nil) }
+
+// ReserveShared is [Store.Reserve] of a session that begins with the longest
+// prefix that the store has of the positions that keys name, one key for each
+// [KeyTokens] of them. [Session.Len] says how long that is.
+func (s *Store) ReserveShared(maxTokens int, keys []Key) (*Session, error) {
 	if maxTokens < 1 {
 		return nil, fmt.Errorf("kvcache: reserve %d positions: want 1 or more", maxTokens)
 	}
@@ -144,16 +153,28 @@ func (s *Store) Reserve(maxTokens int) (*Session, error) {
 	}
 	s.reserved += want
 	s.sessions++
-	return &Session{store: s, maxTokens: maxTokens, reserved: want, pages: make([]page, 0, want)}, nil
+	c := &Session{store: s, maxTokens: maxTokens, reserved: want, pages: make([]page, 0, want)}
+	s.adoptLocked(c, keys)
+	return c, nil
 }
 
 // take hands out one page that was reserved before.
 func (s *Store) take() (page, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.takeLocked()
+}
+
+func (s *Store) takeLocked() (page, error) {
 	if n := len(s.free); n > 0 {
 		p := s.free[n-1]
 		s.free = s.free[:n-1]
+		s.taken++
+		return p, nil
+	}
+	if s.taken+s.prefixes.idle.Len() >= s.maxPages {
+		// What is reserved fits the budget, so some page is idle.
+		p := s.prefixes.evict()
 		s.taken++
 		return p, nil
 	}
@@ -185,14 +206,23 @@ func (s *Store) give(pages []page) {
 	s.giveLocked(pages)
 }
 
+// giveLocked takes pages of one session back, the last first: the end of a
+// prefix becomes idle before its beginning, and goes before it.
 func (s *Store) giveLocked(pages []page) {
-	s.taken -= len(pages)
-	for _, p := range pages {
-		if len(s.free) < keptPages && !s.closed {
-			s.free = append(s.free, p)
-			continue
+	for _, p := range slices.Backward(pages) {
+		if p.shared != nil && !s.prefixes.release(p.shared) {
+			continue // others hold it
 		}
-		s.unmap(p)
+		s.taken--
+		switch {
+		case p.shared != nil && s.closed:
+			s.unmap(s.prefixes.evict())
+		case p.shared != nil: // idle
+		case len(s.free) < keptPages && !s.closed:
+			s.free = append(s.free, p)
+		default:
+			s.unmap(p)
+		}
 	}
 }
 
@@ -209,7 +239,9 @@ type Stats struct {
 	Sessions      int
 	BudgetBytes   int64 // whole pages that the budget allows
 	ReservedBytes int64 // promised to sessions
-	UsedBytes     int64 // in the hands of sessions; <= ReservedBytes
+	UsedBytes     int64 // in the hands of sessions, what they share once; <= ReservedBytes
+	IdleBytes     int64 // kept for sessions to come that begin alike; used and idle fit the budget
+	SharedTokens  int64 // positions that sessions did not compute because others had
 	TokenBytes    int64 // what one position costs
 	PageTokens    int
 }
@@ -221,16 +253,20 @@ func (s *Store) Stats() Stats {
 	return Stats{
 		Sessions: s.sessions, BudgetBytes: int64(s.maxPages) * s.pageBytes,
 		ReservedBytes: int64(s.reserved) * s.pageBytes, UsedBytes: int64(s.taken) * s.pageBytes,
+		IdleBytes: int64(s.prefixes.idle.Len()) * s.pageBytes, SharedTokens: s.prefixes.adopted,
 		TokenBytes: s.cfg.TokenBytes(), PageTokens: s.cfg.PageTokens,
 	}
 }
 
-// Close gives the kept pages back and refuses new sessions. Pages that
-// sessions still hold are given back when those are closed.
+// Close gives kept pages and idle prefixes back and refuses new sessions.
+// Pages that sessions still hold are given back when those are closed.
 func (s *Store) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	for s.prefixes.idle.Len() > 0 {
+		s.unmap(s.prefixes.evict())
+	}
 	for _, p := range s.free {
 		s.unmap(p)
 	}
