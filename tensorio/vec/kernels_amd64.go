@@ -118,3 +118,88 @@ func accumF16x1AVX2(dst *float32, p *float32, pStride int, v *uint16, stride int
 //
 //go:noescape
 func accumF16x2AVX2(dst *float32, p *float32, pStride int, v *uint16, stride int, dim int, n int)
+
+// fromI8AVX2 is fromI8Ref for a multiple of 8 elements.
+//
+//go:noescape
+func fromI8AVX2(dst *float32, x *int8, n int)
+
+// panelsF32x1x1AVX2 is panelsF32Ref for 1 rows and a multiple of 1 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF32x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+
+// panelsF32x1x2AVX2 is panelsF32Ref for 1 rows and a multiple of 2 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF32x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+
+// panelsF32x2x2AVX2 is panelsF32Ref for 2 rows and a multiple of 2 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF32x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+
+// panelsF32x3x2AVX2 is panelsF32Ref for 3 rows and a multiple of 2 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF32x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+
+// panelsF32x4x1AVX2 is panelsF32Ref for 4 rows and a multiple of 1 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF32x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+
+// panelsF16x1x1AVX2 is panelsF16Ref for 1 rows and a multiple of 1 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF16x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+
+// panelsF16x1x2AVX2 is panelsF16Ref for 1 rows and a multiple of 2 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF16x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+
+// panelsF16x2x2AVX2 is panelsF16Ref for 2 rows and a multiple of 2 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF16x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+
+// panelsF16x3x2AVX2 is panelsF16Ref for 3 rows and a multiple of 2 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF16x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+
+// panelsF16x4x1AVX2 is panelsF16Ref for 4 rows and a multiple of 1 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF16x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+
+// panelsI8x1x1AVX2 is panelsI8Ref for 1 rows and a multiple of 1 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsI8x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+
+// panelsI8x1x2AVX2 is panelsI8Ref for 1 rows and a multiple of 2 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsI8x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+
+// panelsI8x2x2AVX2 is panelsI8Ref for 2 rows and a multiple of 2 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsI8x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+
+// panelsI8x3x2AVX2 is panelsI8Ref for 3 rows and a multiple of 2 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsI8x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+
+// panelsI8x4x1AVX2 is panelsI8Ref for 4 rows and a multiple of 1 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsI8x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+
+// panelsF32x6x1AVX2 is panelsF32Ref for 6 rows and a multiple of 1 panels, above 0; add is 0 or 1.
+//
+//go:noescape
+func panelsF32x6x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)

@@ -194,3 +194,11 @@ func accumF16(dst []float32, heads int, p []float32, pStride int, v []uint16, st
 		accumF16x1AVX2(&dst[h*dim], &p[h*pStride], pStride, &v[0], stride, dim, n)
 	}
 }
+
+func fromI8(dst []float32, x []int8) {
+	n := whole(len(x))
+	if n > 0 {
+		fromI8AVX2(&dst[0], &x[0], n)
+	}
+	fromI8Ref(dst[n:], x[n:])
+}

@@ -45,3 +45,11 @@ func dotsF16(dst []float32, dstStride int, q []float32, heads int, k []uint16, s
 func accumF16(dst []float32, heads int, p []float32, pStride int, v []uint16, stride, n int) {
 	accumF16Ref(dst, heads, p, pStride, v, stride, n)
 }
+
+func fromI8(dst []float32, x []int8) { fromI8Ref(dst, x) }
+
+func panelsF32(p *Product, b []float32) { panelsF32Ref(p, b) }
+
+func panelsF16(p *Product, b []uint16) { panelsF16Ref(p, b) }
+
+func panelsI8(p *Product, b []int8) { panelsI8Ref(p, b) }

@@ -26,6 +26,13 @@ func main() {
 	genDots(4, 1)
 	genAccum(1)
 	genAccum(2)
+	genFromI8()
+	for _, e := range elements {
+		for _, shape := range [][2]int{{1, 1}, {1, 2}, {2, 2}, {3, 2}, {4, 1}} {
+			genPanels(e, shape[0], shape[1])
+		}
+	}
+	genPanels(elements[0], 6, 1)
 	Generate()
 }
 

@@ -1,0 +1,139 @@
+package vec
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// bytes8 returns n whole numbers of all 256.
+func (s source) bytes8(n int) []int8 {
+	x := make([]int8, n+8)[s.rng.IntN(8):][:n:n]
+	for i := range x {
+		x[i] = int8(s.rng.Uint32())
+	}
+	return x
+}
+
+// product makes one with strides of its own.
+func (s source) product(rows, depth, panels int) (p Product, b int) {
+	p = Product{Rows: rows, Depth: depth, Panels: panels, Add: s.rng.IntN(2) == 0}
+	p.CStride = panels*PanelWidth + s.rng.IntN(5)
+	p.AStride = depth + s.rng.IntN(5)
+	p.BStride = depth*PanelWidth + s.rng.IntN(40)
+	p.A = s.floats(max(0, (rows-1)*p.AStride+depth))
+	p.C = s.floats(max(0, (rows-1)*p.CStride+panels*PanelWidth))
+	return p, max(0, (panels-1)*p.BStride+depth*PanelWidth)
+}
+
+// comparePanels compares the chosen form of a product with its definition for
+// each type of elements. The gaps between rows show stores beyond them.
+func comparePanels(t *testing.T, s source, rows, depth, panels int) {
+	p, n := s.product(rows, depth, panels)
+	c := p.C
+	full, half, whole := s.floats(n), s.halfs(n), s.bytes8(n)
+	for _, k := range []struct {
+		name      string
+		fast, def func(p *Product)
+	}{
+		{"F32", func(p *Product) { p.F32(full) }, func(p *Product) { panelsF32Ref(p, full) }},
+		{"F16", func(p *Product) { p.F16(half) }, func(p *Product) { panelsF16Ref(p, half) }},
+		{"I8", func(p *Product) { p.I8(whole) }, func(p *Product) { panelsI8Ref(p, whole) }},
+	} {
+		got, want := p, p
+		got.C, want.C = clone(c), clone(c)
+		k.fast(&got)
+		k.def(&want)
+		same(t, "product "+k.name, got.C, want.C)
+	}
+	x, y := make([]float32, n), make([]float32, n)
+	fromI8(x, whole)
+	fromI8Ref(y, whole)
+	same(t, "fromI8", x, y)
+}
+
+func TestProductsGiveTheBitsOfTheDefinition(t *testing.T) {
+	needFast(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	for kind := range uint8(4) {
+		s := source{rand.New(rand.NewPCG(seed, uint64(kind))), kind}
+		for rows := range 20 {
+			for depth := range 9 {
+				comparePanels(t, s, rows, depth, 1+s.rng.IntN(4))
+			}
+			comparePanels(t, s, rows, 64, 2)
+			comparePanels(t, s, rows, 10+s.rng.IntN(100), s.rng.IntN(6))
+		}
+	}
+}
+
+func FuzzProduct(f *testing.F) {
+	f.Add(uint64(1), uint8(0), uint8(4), uint8(64), uint8(2))
+	f.Add(uint64(2), uint8(3), uint8(13), uint8(7), uint8(5))
+	f.Fuzz(func(t *testing.T, seed uint64, kind, rows, depth, panels uint8) {
+		needFast(t)
+		comparePanels(t, source{rand.New(rand.NewPCG(seed, 5)), kind}, int(rows%24), int(depth), int(panels%7))
+	})
+}
+
+// TestSumsCanBeTakenInParts is what attention over pages rests on.
+func TestSumsCanBeTakenInParts(t *testing.T) {
+	s := source{rand.New(rand.NewPCG(1, 1)), 0}
+	const rows, depth, panels = 7, 45, 3
+	p, n := s.product(rows, depth, panels)
+	b := s.floats(n)
+	p.Add = false
+	p.F32(b)
+	want := clone(p.C)
+	for at := 0; at < depth; {
+		part := p
+		part.Depth, part.Add = min(1+s.rng.IntN(9), depth-at), at > 0
+		part.A = p.A[at:]
+		part.F32(b[at*PanelWidth:])
+		at += part.Depth
+	}
+	same(t, "product in parts", p.C, want)
+}
+
+func TestAProductOfShortSlicesPanics(t *testing.T) {
+	for _, p := range []Product{
+		{C: make([]float32, 31), A: make([]float32, 4), Rows: 1, Depth: 4, Panels: 2, BStride: 64},
+		{C: make([]float32, 32), A: make([]float32, 3), Rows: 1, Depth: 4, Panels: 2, BStride: 64},
+		{C: make([]float32, 32), A: make([]float32, 4), Rows: 1, Depth: 4, Panels: 2, BStride: 65},
+		{C: make([]float32, 32), A: make([]float32, 4), Rows: 1, Depth: 4, Panels: 2, BStride: -64},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%+v was computed", p)
+				}
+			}()
+			p.F16(make([]uint16, 128))
+		}()
+	}
+}
+
+// BenchmarkProduct counts the bytes of b once: 4 and 64 rows are what decoding
+// and a prompt give heads that share keys in fours.
+func BenchmarkProduct(b *testing.B) {
+	s := source{rand.New(rand.NewPCG(1, 1)), 0}
+	const depth, panels = 64, 2
+	full, half, whole := s.floats(1024*panels), s.halfs(1024*panels), s.bytes8(1024*panels)
+	for _, rows := range []int{1, 2, 3, 4, 64} {
+		p := Product{Rows: rows, Depth: depth, Panels: panels, CStride: 32, AStride: depth, BStride: 1024}
+		p.C, p.A = s.floats(rows*32), s.floats(rows*depth)
+		for _, k := range []struct {
+			name string
+			run  func()
+		}{
+			{"F32", func() { p.F32(full) }}, {"F16", func() { p.F16(half) }}, {"I8", func() { p.I8(whole) }},
+		} {
+			b.Run(k.name+"/rows="+string(rune('0'+rows/10))+string(rune('0'+rows%10)), func(b *testing.B) {
+				for b.Loop() {
+					k.run()
+				}
+				b.ReportMetric(float64(b.N)*float64(rows*depth*panels*16)/b.Elapsed().Seconds()/1e9, "Gmac/s")
+			})
+		}
+	}
+}
