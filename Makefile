@@ -69,6 +69,24 @@ fuzz: ## runs every fuzz target for FUZZTIME, those of PKG only if given
 		done; \
 	done
 
+COMPARE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/shardnode/compare
+
+# The models that `make compare` measures: those of MODELS, and random ones in
+# the shape of Llama-3.2-1B.
+RANDOM_TYPES := Q8_0 Q4_0 Q4_K_M Q6_K F16
+RANDOM_MODELS := $(RANDOM_TYPES:%=$(COMPARE)/llama-3.2-1b-%.gguf)
+
+$(COMPARE)/llama-3.2-1b-%.gguf:
+	@mkdir -p $(COMPARE)
+	go run ./cmd/shardnode inspect llama-3.2-1b --write-random $@ --types $*
+
+.PHONY: compare
+compare: $(RANDOM_MODELS) ## measures beside llama.cpp and ik_llama.cpp: MODELS="a.gguf b.gguf" adds some, FLAGS="-rounds 3"
+	tools/compare/build.sh $(COMPARE)
+	go build -o $(COMPARE)/shardnode ./cmd/shardnode
+	go run ./tools/compare -cache $(COMPARE) -shardnode $(COMPARE)/shardnode $(FLAGS) \
+		-models $$(echo $(MODELS) $(RANDOM_MODELS) | tr ' ' ,)
+
 .PHONY: bench
 bench: ## runs the benchmarks of PKG six times into bench.txt
 	go test -run '^$$' -bench . -benchmem -count 6 $(PKG) | tee bench.txt

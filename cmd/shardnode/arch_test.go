@@ -27,6 +27,7 @@ const ours = "github.com/shardnode/shardnode/"
 // 4 and up may log or touch the network.
 var floors = map[string]int{
 	"cmd/shardnode": 9,
+	"tools/compare": 9,
 
 	"shard/member": 8,
 	"shard/openai": 8,

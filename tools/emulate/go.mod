@@ -1,0 +1,3 @@
+module github.com/shardnode/shardnode/tools/emulate
+
+go 1.26.0

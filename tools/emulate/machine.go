@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// settings is what Bochs is told. ips sets how its clock goes: many
+// instructions a second mean few interrupts for each.
+const settings = `plugin_ctrl: unmapped=0, biosdev=0, speaker=0, extfpuirq=0, parallel=0, gameport=0, iodebug=0
+config_interface: textconfig
+display_library: rfb, options="timeout=0"
+cpu: model=%[2]s, count=1, ips=500000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+memory: guest=%[3]d, host=%[3]d
+romimage: file=%[1]s/rom.img, address=0xffff0000
+optramimage1: file=%[1]s/ram.img, address=0
+vga: extension=none, update_freq=1
+pci: enabled=0
+ata0: enabled=0
+floppya: type=none
+boot: disk
+clock: sync=none
+com1: enabled=1, mode=file, dev=%[1]s/serial
+log: %[1]s/bochs.log
+panic: action=fatal
+error: action=report
+info: action=ignore
+debug: action=ignore
+`
+
+// lastWords is what the guest says when all tests have ended.
+var lastWords = regexp.MustCompile(`(?m)^emulate: exit (\d+)\r?\n`)
+
+// boot runs the machine whose images lie in dir, copies what its serial port
+// says to out, and returns the exit status that the guest tells.
+func boot(ctx context.Context, k *kit, dir, cpu string, out io.Writer) (int, error) {
+	conf := fmt.Sprintf(settings, dir, cpu, memoryMiB)
+	if err := os.WriteFile(filepath.Join(dir, "bochsrc"), []byte(conf), 0o600); err != nil {
+		return 0, err
+	}
+	// Debian's build stops in its debugger at first.
+	if err := os.WriteFile(filepath.Join(dir, "commands"), []byte("continue\n"), 0o600); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, k.bochs, "-q", "-f", filepath.Join(dir, "bochsrc"),
+		"-rc", filepath.Join(dir, "commands"))
+	cmd.Env = append(os.Environ(), "TERM=xterm", "LTDL_LIBRARY_PATH="+k.plugins)
+	cmd.Stdout = nil
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	var seen bytes.Buffer
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for alive := true; alive; {
+		var err error
+		select {
+		case <-tick.C:
+		case err = <-ended:
+			alive = false
+		}
+		text, _ := os.ReadFile(filepath.Join(dir, "serial"))
+		fresh := text[min(seen.Len(), len(text)):]
+		seen.Write(fresh)
+		if m := lastWords.FindSubmatch(seen.Bytes()); m != nil {
+			_, _ = out.Write(lastWords.ReplaceAll(fresh, nil))
+			return strconv.Atoi(string(m[1]))
+		}
+		_, _ = out.Write(bytes.ReplaceAll(fresh, []byte("\r\n"), []byte("\n")))
+		if !alive {
+			log, _ := os.ReadFile(filepath.Join(dir, "bochs.log"))
+			return 0, errors.Join(fmt.Errorf("bochs ended before the tests: %w", err), ctx.Err(),
+				errors.New(said.String()), errors.New(string(log[max(0, len(log)-2000):])))
+		}
+	}
+	return 0, nil
+}
