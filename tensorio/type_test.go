@@ -83,8 +83,8 @@ func TestUnsupportedTypesNameWhatWouldWork(t *testing.T) {
 			t.Errorf("%v: %q says not what to do", typ, err)
 		}
 	}
-	if got := IQ2_XS.Supported().Error(); !strings.Contains(got, "IQ2_XS") || !strings.Contains(got, "in Q2_K") {
-		t.Errorf("IQ2_XS: %q", got)
+	if got := NVFP4.Supported().Error(); !strings.Contains(got, "NVFP4") || !strings.Contains(got, "in MXFP4") {
+		t.Errorf("NVFP4: %q", got)
 	}
 }
 

@@ -26,6 +26,11 @@ func decoderOf(t tensorio.Type) blockDecoder {
 		return decodeQ8_0
 	case tensorio.Q4_0, tensorio.Q4_1, tensorio.Q5_0, tensorio.Q5_1:
 		return func(dst []float32, src []byte) { decodeNibbles(dst, t, src) }
+	case tensorio.IQ4_NL, tensorio.MXFP4:
+		return func(dst []float32, src []byte) { decodeValues(dst, t, src) }
+	case tensorio.IQ4_XS, tensorio.IQ3_XXS, tensorio.IQ3_S, tensorio.IQ2_XXS, tensorio.IQ2_XS, tensorio.IQ2_S,
+		tensorio.IQ1_S, tensorio.IQ1_M, tensorio.TQ1_0, tensorio.TQ2_0:
+		return func(dst []float32, src []byte) { decodeIndexed(dst, t, src) }
 	case tensorio.Q2_K:
 		return decodeQ2_K
 	case tensorio.Q3_K:
@@ -90,6 +95,19 @@ func decodeNibbles(dst []float32, t tensorio.Type, src []byte) {
 	}
 }
 
+// decodeValues decodes IQ4_NL and MXFP4.
+func decodeValues(dst []float32, t tensorio.Type, src []byte) {
+	var u [32]uint8
+	unpackNibbles(&u, t, src)
+	d, values := f16At(src), valuesOf(t)
+	if t == tensorio.MXFP4 {
+		d = math.Float32frombits(e8m0Half(src[0]))
+	}
+	for k, c := range u {
+		dst[k] = float32(values[c]) * d
+	}
+}
+
 // offsetOf returns what is subtracted from the unsigned codes of t.
 func offsetOf(t tensorio.Type) int32 {
 	switch t {
@@ -101,8 +119,8 @@ func offsetOf(t tensorio.Type) int32 {
 	return 0
 }
 
-// unpackNibbles writes the unsigned codes of a block of Q4_0, Q4_1, Q5_0 or
-// Q5_1 (ggml-common.h: [d] [m] [32 high bits] [16 bytes: low nibbles are the
+// unpackNibbles writes the unsigned codes of a block of Q4_0, Q4_1, Q5_0, Q5_1,
+// IQ4_NL or MXFP4 (ggml-common.h: [d] [m] [32 high bits] [16 bytes: low nibbles are the
 // first half of the block, high nibbles the second]).
 func unpackNibbles(u *[32]uint8, t tensorio.Type, src []byte) {
 	qs := src[len(src)-16:]

@@ -27,11 +27,9 @@ func avx2Kernels() kernels {
 	k.mul[tensorio.Q4_1] = tiled(&tileFuncs{1: mulAVX2Q4_1x1, 2: mulAVX2Q4_1x2, 3: mulAVX2Q4_1x3, 4: mulAVX2Q4_1x4, 6: mulAVX2Q4_1x6})
 	k.mul[tensorio.Q5_0] = tiled(&tileFuncs{1: mulAVX2Q5_0x1, 2: mulAVX2Q5_0x2, 3: mulAVX2Q5_0x3, 4: mulAVX2Q5_0x4, 6: mulAVX2Q5_0x6})
 	k.mul[tensorio.Q5_1] = tiled(&tileFuncs{1: mulAVX2Q5_1x1, 2: mulAVX2Q5_1x2, 3: mulAVX2Q5_1x3, 4: mulAVX2Q5_1x4, 6: mulAVX2Q5_1x6})
-	k.mul[tensorio.Q2_K] = tiled(&tileFuncs{1: mulAVX2Q2_Kx1, 2: mulAVX2Q2_Kx2, 3: mulAVX2Q2_Kx3, 4: mulAVX2Q2_Kx4, 6: mulAVX2Q2_Kx6})
 	k.mul[tensorio.Q4_K] = tiled(&tileFuncs{1: mulAVX2Q4_Kx1, 2: mulAVX2Q4_Kx2, 3: mulAVX2Q4_Kx3, 4: mulAVX2Q4_Kx4, 6: mulAVX2Q4_Kx6})
 	k.mul[tensorio.Q5_K] = tiled(&tileFuncs{1: mulAVX2Q5_Kx1, 2: mulAVX2Q5_Kx2, 3: mulAVX2Q5_Kx3, 4: mulAVX2Q5_Kx4, 6: mulAVX2Q5_Kx6})
 	k.mul[tensorio.Q6_K] = tiled(&tileFuncs{1: mulAVX2Q6_Kx1, 2: mulAVX2Q6_Kx2, 3: mulAVX2Q6_Kx3, 4: mulAVX2Q6_Kx4, 6: mulAVX2Q6_Kx6})
-	k.mul[tensorio.Q3_K] = k.mul[tensorio.Q6_K] // packed alike
 	return k
 }
 

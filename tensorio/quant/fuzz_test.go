@@ -167,25 +167,44 @@ func tame(typ tensorio.Type, src []byte) {
 			src[3] &= 0xbf
 			continue
 		}
-		for _, at := range scalesAt(typ) {
-			src[at+1] &= 0xbf
+		switch typ {
+		case tensorio.MXFP4:
+			src[0] &= 0x7f
+		case tensorio.IQ1_M:
+			src[55] &= 0xbf
+		default:
+			for _, at := range scalesAt(typ) {
+				src[at+1] &= 0xbf
+			}
 		}
 	}
 }
 
 // pinned has the CRC-32 of the little-endian results by type.
 var pinned = map[tensorio.Type]uint32{
-	tensorio.F32:  0x9855d9c7,
-	tensorio.F16:  0x671186b8,
-	tensorio.Q4_0: 0xef5e64fa,
-	tensorio.Q4_1: 0xb7f6adfa,
-	tensorio.Q5_0: 0x81ad79e3,
-	tensorio.Q5_1: 0x32e3a934,
-	tensorio.Q8_0: 0x3cf96a4b,
-	tensorio.Q2_K: 0xd85c5754,
-	tensorio.Q3_K: 0x5c3372a3,
-	tensorio.Q4_K: 0x9c29692a,
-	tensorio.Q5_K: 0x9a30b364,
-	tensorio.Q6_K: 0x6679fe14,
-	tensorio.BF16: 0x0f8fc7c6,
+	tensorio.F32:     0x9855d9c7,
+	tensorio.F16:     0x671186b8,
+	tensorio.Q4_0:    0xef5e64fa,
+	tensorio.Q4_1:    0xb7f6adfa,
+	tensorio.Q5_0:    0x81ad79e3,
+	tensorio.Q5_1:    0x32e3a934,
+	tensorio.Q8_0:    0x3cf96a4b,
+	tensorio.Q2_K:    0xd85c5754,
+	tensorio.Q3_K:    0x5c3372a3,
+	tensorio.Q4_K:    0x9c29692a,
+	tensorio.Q5_K:    0x9a30b364,
+	tensorio.Q6_K:    0x6679fe14,
+	tensorio.BF16:    0x0f8fc7c6,
+	tensorio.IQ2_XXS: 0x7553d74f,
+	tensorio.IQ2_XS:  0x00bfbad0,
+	tensorio.IQ3_XXS: 0x8118f193,
+	tensorio.IQ1_S:   0xbef7ecab,
+	tensorio.IQ4_NL:  0xfba6ed10,
+	tensorio.IQ3_S:   0x26f9fbf3,
+	tensorio.IQ2_S:   0xb37f7656,
+	tensorio.IQ4_XS:  0x2c6613d1,
+	tensorio.IQ1_M:   0xb554fd94,
+	tensorio.TQ1_0:   0x2f2c7737,
+	tensorio.TQ2_0:   0x5bf9b71b,
+	tensorio.MXFP4:   0xb13080d0,
 }

@@ -20,6 +20,15 @@ func f16(h uint16) float32 {
 // bf16 returns the value of a bfloat16 number. It is exact.
 func bf16(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
 
+// e8m0Half returns the bits of 2^(e-128), a float32: half the scale of MXFP4, of
+// which e is the exponent. The smallest two are subnormal.
+func e8m0Half(e uint8) uint32 {
+	if e < 2 {
+		return 0x00200000 << e
+	}
+	return uint32(e-1) << 23
+}
+
 // le16 returns the little-endian number at b[0:2].
 func le16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
 

@@ -1,6 +1,9 @@
 package quant
 
 import (
+	"encoding/binary"
+	"math"
+
 	"github.com/shardnode/shardnode/tensorio"
 )
 
@@ -17,16 +20,45 @@ const (
 	kindSuper             // blocks of 256 weights
 )
 
+// A factor says how the scale d of a block is stored.
+type factor uint8
+
+const (
+	factorF16  factor = iota // half precision
+	factorBF16               // bfloat16: an exponent of MXFP4, exactly
+	factorF32                // float32: d of an IQ type, and the power of two that is in its formula
+)
+
+// A scaling says how the integer scales of the sub-blocks of 256 weights are
+// stored, from superScales in a unit.
+type scaling uint8
+
+const (
+	scalesNone    scaling = iota // all are 1
+	scales32                     // a byte for 32 columns: [8, 16]
+	scalesPairs32                // a signed byte for 32 columns: [4, 16, 2]
+	scalesPairs16                // a signed byte for 16 columns: [8, 16, 2]
+	scalesNibbles                // the same, the scale in the low nibble, the minimum in the high one
+)
+
+// bytes returns the length of the scales of a unit.
+func (s scaling) bytes() int {
+	return [...]int{scalesNone: 0, scales32: 128, scalesPairs32: 128, scalesPairs16: 256, scalesNibbles: 256}[s]
+}
+
 // A layout describes how a panel of 16 rows is stored: one unit after another,
 // each of unitCols columns of the 16 rows. DESIGN.md draws the units.
 type layout struct {
 	kind      kind
 	unitCols  int
 	unitBytes int
-	head      int   // kindBlock: bytes before the codes of a unit: scales, minima
-	codeBytes int   // bytes of codes for 32 columns
-	offset    int32 // what is subtracted from the unsigned codes
-	minimum   bool  // there is a second term
+	head      int       // bytes before the codes of a unit: scales, minima
+	codeBytes int       // bytes of codes for 32 columns: 64 a bit
+	offset    int32     // what is subtracted from the unsigned codes
+	values    *[16]int8 // what the codes stand for, nil for numbers
+	factor    factor
+	scaling   scaling // kindSuper
+	minimum   bool    // there is a second term
 }
 
 // layoutOf returns the layout of a type that Supported accepts.
@@ -37,36 +69,102 @@ func layoutOf(t tensorio.Type) (layout, error) {
 	case tensorio.F16, tensorio.BF16:
 		return layout{kind: kindFloat, unitCols: 1, unitBytes: 32}, nil
 	case tensorio.Q8_0:
-		return layout{kind: kindByte, unitCols: 64, head: 64, codeBytes: 512, unitBytes: 64 + 2*512}, nil
+		return blockLayout(8, layout{kind: kindByte}), nil
 	case tensorio.Q4_0:
-		return layout{kind: kindBlock, unitCols: 64, head: 64, codeBytes: 256, unitBytes: 64 + 2*256, offset: 8}, nil
+		return blockLayout(4, layout{offset: 8}), nil
 	case tensorio.Q5_0:
-		return layout{kind: kindBlock, unitCols: 64, head: 64, codeBytes: 320, unitBytes: 64 + 2*320, offset: 16}, nil
+		return blockLayout(5, layout{offset: 16}), nil
 	case tensorio.Q4_1:
-		return layout{kind: kindBlock, unitCols: 64, head: 128, codeBytes: 256, unitBytes: 128 + 2*256, minimum: true}, nil
+		return blockLayout(4, layout{minimum: true}), nil
 	case tensorio.Q5_1:
-		return layout{kind: kindBlock, unitCols: 64, head: 128, codeBytes: 320, unitBytes: 128 + 2*320, minimum: true}, nil
-	case tensorio.Q4_K:
-		return layout{kind: kindSuper, unitCols: 256, codeBytes: 256, unitBytes: superHead + 8*256, minimum: true}, nil
-	case tensorio.Q5_K:
-		return layout{kind: kindSuper, unitCols: 256, codeBytes: 320, unitBytes: superHead + 8*320, minimum: true}, nil
-	case tensorio.Q3_K, tensorio.Q6_K:
-		return layout{kind: kindSuper, unitCols: 256, codeBytes: 384, unitBytes: superHead + 8*384, offset: 32}, nil
+		return blockLayout(5, layout{minimum: true}), nil
+	case tensorio.IQ4_NL:
+		return blockLayout(4, layout{values: &valuesIQ4}), nil
+	case tensorio.MXFP4:
+		return blockLayout(4, layout{values: &valuesMXFP4, factor: factorBF16}), nil
 	case tensorio.Q2_K:
-		return layout{kind: kindSuper, unitCols: 256, codeBytes: 256, unitBytes: superHead2 + 8*256, minimum: true}, nil
+		return superLayout(2, layout{scaling: scalesNibbles, minimum: true}), nil
+	case tensorio.Q3_K:
+		return superLayout(3, layout{scaling: scalesPairs16, offset: 4}), nil
+	case tensorio.Q4_K:
+		return superLayout(4, layout{scaling: scales32, minimum: true}), nil
+	case tensorio.Q5_K:
+		return superLayout(5, layout{scaling: scales32, minimum: true}), nil
+	case tensorio.Q6_K:
+		return superLayout(6, layout{scaling: scalesPairs16, offset: 32}), nil
+	case tensorio.IQ4_XS, tensorio.IQ3_XXS, tensorio.IQ3_S:
+		return superLayout(4, layout{scaling: scalesPairs32, values: valuesOf(t), factor: factorF32}), nil
+	case tensorio.IQ2_XXS, tensorio.IQ1_S:
+		return superLayout(3, layout{scaling: scalesPairs32, values: valuesOf(t), factor: factorF32}), nil
+	case tensorio.IQ2_XS, tensorio.IQ2_S, tensorio.IQ1_M:
+		return superLayout(3, layout{scaling: scalesPairs16, values: valuesOf(t), factor: factorF32}), nil
+	case tensorio.TQ1_0, tensorio.TQ2_0:
+		return superLayout(2, layout{offset: 1, factor: factorF32}), nil
 	}
 	return layout{}, &tensorio.UnsupportedError{Type: t}
 }
 
-// The head of a unit of a K-quant: 16 d, 16 dmin (half precision), then scales
-// and minima as bytes.
+// blockLayout completes the layout of a type of 32-blocks: a unit is two.
+func blockLayout(bits int, l layout) layout {
+	if l.kind == kindFloat {
+		l.kind = kindBlock
+	}
+	l.unitCols, l.codeBytes, l.head = 64, 64*bits, 64
+	if l.minimum {
+		l.head = 128
+	}
+	l.unitBytes = l.head + 2*l.codeBytes
+	return l
+}
+
+// The head of a unit of 256-blocks: 16 d and 16 dmin in half precision, or 16 d
+// in float32, then scales and minima as bytes.
 const (
-	superScales = 64                // 8 x 16 bytes (Q4_K, Q5_K), or 8 x 16 x 2 (Q2_K, Q3_K, Q6_K)
-	superMins   = superScales + 128 // 4 x 16 x 2 bytes (Q4_K, Q5_K)
-	superHead   = superScales + 256
-	superMins2  = superScales + 256 // 8 x 16 x 2 bytes (Q2_K)
-	superHead2  = superScales + 512
+	superScales = 64
+	superMins   = superScales + 128 // [4, 16, 2] (Q4_K, Q5_K)
 )
+
+// superLayout completes the layout of a type of 256-blocks.
+func superLayout(bits int, l layout) layout {
+	l.kind, l.unitCols, l.codeBytes = kindSuper, 256, 64*bits
+	l.head = superScales + l.scaling.bytes()
+	if l.scaling == scales32 {
+		l.head = superMins + 128
+	}
+	l.unitBytes = l.head + 8*l.codeBytes
+	return l
+}
 
 // units returns the number of units in a row of cols columns.
 func (l *layout) units(cols int) int { return (cols + l.unitCols - 1) / l.unitCols }
+
+// d returns the scale of row r, stored from b.
+func (l *layout) d(b []byte, r int) float32 {
+	switch l.factor {
+	case factorBF16:
+		return bf16(le16(b[2*r:]))
+	case factorF32:
+		return math.Float32frombits(binary.LittleEndian.Uint32(b[4*r:]))
+	}
+	return f16At(b[2*r:])
+}
+
+// scales returns the scales of row r for columns 32j to 32j+15 and 32j+16 to
+// 32j+31 of a unit.
+func (l *layout) scales(unit []byte, j, r int) (first, second int32) {
+	switch l.scaling {
+	case scales32:
+		s := int32(unit[superScales+16*j+r])
+		return s, s
+	case scalesPairs32:
+		s := int32(int8(unit[superScales+j/2*32+2*r+j%2]))
+		return s, s
+	case scalesPairs16:
+		at := superScales + 32*j + 2*r
+		return int32(int8(unit[at])), int32(int8(unit[at+1]))
+	case scalesNibbles:
+		at := superScales + 32*j + 2*r
+		return int32(unit[at] & 15), int32(unit[at+1] & 15)
+	}
+	return 1, 1
+}

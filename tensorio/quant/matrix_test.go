@@ -59,7 +59,7 @@ func TestMatrixRefusesWhatItCannotHold(t *testing.T) {
 		{"half a K block", tensorio.Q6_K, 4, 128},
 		{"too large", tensorio.F32, math.MaxInt / 2, 64},
 		{"huge in both", tensorio.Q8_0, math.MaxInt, math.MaxInt - 31},
-		{"no kernels", tensorio.IQ2_XS, 16, 256},
+		{"no kernels", tensorio.NVFP4, 16, 256},
 		{"unknown", tensorio.Type(77), 16, 256},
 	} {
 		if n, err := PackedBytes(c.typ, c.rows, c.cols); err == nil {
@@ -69,9 +69,9 @@ func TestMatrixRefusesWhatItCannotHold(t *testing.T) {
 			t.Errorf("%s: NewMatrix gives no error", c.name)
 		}
 	}
-	_, err := PackedBytes(tensorio.IQ4_NL, 16, 256)
-	if e, ok := errors.AsType[*tensorio.UnsupportedError](err); !ok || e.Type != tensorio.IQ4_NL {
-		t.Errorf("IQ4_NL: %v, want an UnsupportedError", err)
+	_, err := PackedBytes(tensorio.NVFP4, 16, 256)
+	if e, ok := errors.AsType[*tensorio.UnsupportedError](err); !ok || e.Type != tensorio.NVFP4 {
+		t.Errorf("NVFP4: %v, want an UnsupportedError", err)
 	}
 }
 

@@ -41,6 +41,14 @@ func randomBlocks(rng *rand.Rand, t tensorio.Type, n int, wild bool) []byte {
 			binary.LittleEndian.PutUint16(block, uint16(math.Float32bits(float32(rng.NormFloat64()))>>16))
 		case tensorio.F16:
 			moderate(rng, block)
+		case tensorio.MXFP4:
+			block[0] = byte(121 + rng.IntN(8))
+		case tensorio.IQ1_M: // d is in the upper four bits of four words
+			var d [2]byte
+			moderate(rng, d[:])
+			for j := range 4 {
+				block[49+2*j] = block[49+2*j]&15 | byte(binary.LittleEndian.Uint16(d[:])>>(4*j))<<4
+			}
 		default:
 			for _, at := range scalesAt(t) {
 				moderate(rng, block[at:])
@@ -59,6 +67,10 @@ func scalesAt(t tensorio.Type) []int {
 		return []int{108}
 	case tensorio.Q6_K:
 		return []int{208}
+	case tensorio.TQ1_0:
+		return []int{52}
+	case tensorio.TQ2_0:
+		return []int{64}
 	case tensorio.Q4_1, tensorio.Q5_1, tensorio.Q4_K, tensorio.Q5_K:
 		return []int{0, 2}
 	}

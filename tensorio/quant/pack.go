@@ -2,6 +2,7 @@ package quant
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/shardnode/shardnode/tensorio"
 )
@@ -36,7 +37,11 @@ func word(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i:]) }
 
 // packBlock brings one 32-block of row r into half h of a unit.
 func packBlock(dst []byte, t tensorio.Type, l *layout, r, h int, src []byte) {
-	copy(dst[h*32+r*2:][:2], src)
+	if t == tensorio.MXFP4 {
+		binary.LittleEndian.PutUint16(dst[h*32+r*2:], uint16(e8m0Half(src[0])>>16))
+	} else {
+		copy(dst[h*32+r*2:][:2], src)
+	}
 	if l.minimum {
 		copy(dst[64+h*32+r*2:][:2], src[2:])
 	}
@@ -62,7 +67,10 @@ func packBlock(dst []byte, t tensorio.Type, l *layout, r, h int, src []byte) {
 
 // packSuper brings one 256-block of row r into a unit.
 func packSuper(dst []byte, t tensorio.Type, l *layout, r int, src []byte) {
-	head := superHead
+	if l.factor == factorF32 {
+		packIndexed(dst, t, l, r, src)
+		return
+	}
 	switch t {
 	case tensorio.Q4_K, tensorio.Q5_K:
 		copy(dst[r*2:][:2], src)
@@ -83,18 +91,40 @@ func packSuper(dst []byte, t tensorio.Type, l *layout, r int, src []byte) {
 			dst[superScales+j/2*32+r*2+j%2] = byte(scaleQ3_K(j, src[96:108]))
 		}
 	case tensorio.Q2_K:
-		head = superHead2
 		copy(dst[r*2:][:2], src[80:])
 		copy(dst[32+r*2:][:2], src[82:])
-		for j, v := range src[:16] {
-			dst[superScales+j/2*32+r*2+j%2] = v & 15
-			dst[superMins2+j/2*32+r*2+j%2] = v >> 4
+		for j := range 8 {
+			copy(dst[superScales+j*32+r*2:][:2], src[2*j:])
 		}
 	}
 	var words [8]uint32
 	for b := range 8 {
 		superWords(&words, t, src, b)
-		packWords(dst[head+b*l.codeBytes+r*4:], l.codeBytes, &words)
+		packWords(dst[l.head+b*l.codeBytes+r*4:], l.codeBytes, &words)
+	}
+}
+
+// packIndexed is packSuper for the IQ and TQ types.
+func packIndexed(dst []byte, t tensorio.Type, l *layout, r int, src []byte) {
+	var s indexed
+	unpackIndexed(&s, t, src)
+	binary.LittleEndian.PutUint32(dst[4*r:], math.Float32bits(s.d))
+	switch l.scaling {
+	case scalesPairs32:
+		for j := range 8 {
+			dst[superScales+j/2*32+2*r+j%2] = byte(s.scale[2*j])
+		}
+	case scalesPairs16:
+		for j, v := range s.scale {
+			dst[superScales+j/2*32+2*r+j%2] = byte(v)
+		}
+	}
+	var words [8]uint32
+	for b := range 8 {
+		for j := range words {
+			words[j] = word(s.code[:], 32*b+4*j)
+		}
+		packWords(dst[l.head+b*l.codeBytes+r*4:], l.codeBytes, &words)
 	}
 }
 
@@ -118,10 +148,10 @@ func superWords(words *[8]uint32, t tensorio.Type, src []byte, b int) {
 		for j := range words {
 			words[j] = word(ql, 4*j)>>(g/2*4)&0x0f0f0f0f | word(qh, 4*j)>>(2*g)&0x03030303<<4
 		}
-	case tensorio.Q3_K: // -4 to 3, and the offset 32
+	case tensorio.Q3_K:
 		qs := src[32+half*32:]
 		for j := range words {
-			words[j] = (word(qs, 4*j)>>(2*g)&0x03030303 | word(src, 4*j)>>b&0x01010101<<2) + 0x1c1c1c1c
+			words[j] = word(qs, 4*j)>>(2*g)&0x03030303 | word(src, 4*j)>>b&0x01010101<<2
 		}
 	case tensorio.Q2_K:
 		qs := src[16+half*32:]
@@ -132,25 +162,35 @@ func superWords(words *[8]uint32, t tensorio.Type, src []byte, b int) {
 }
 
 // packWords writes the codes of 32 columns of a row: nibbles, then what is
-// above them.
+// above them; or two bits of each, then what is above these.
 func packWords(codes []byte, codeBytes int, words *[8]uint32) {
-	for j := range 4 {
-		binary.LittleEndian.PutUint32(codes[j*64:], words[j]&0x0f0f0f0f|words[4+j]&0x0f0f0f0f<<4)
+	low, high := 4, [2]uint32{}
+	if codeBytes < 256 {
+		low = 2
+		var pair [2]uint32
+		for j := range 4 {
+			pair[0] |= words[j] & 0x03030303 << (2 * j)
+			pair[1] |= words[4+j] & 0x03030303 << (2 * j)
+		}
+		binary.LittleEndian.PutUint32(codes, pair[0])
+		binary.LittleEndian.PutUint32(codes[64:], pair[1])
+	} else {
+		for j := range 4 {
+			binary.LittleEndian.PutUint32(codes[j*64:], words[j]&0x0f0f0f0f|words[4+j]&0x0f0f0f0f<<4)
+		}
 	}
 	switch codeBytes {
-	case 320:
-		var bits uint32
+	case 192, 320:
 		for j, w := range words {
-			bits |= w >> 4 & 0x01010101 << j
+			high[0] |= w >> low & 0x01010101 << j
 		}
-		binary.LittleEndian.PutUint32(codes[256:], bits)
+		binary.LittleEndian.PutUint32(codes[64*low:], high[0])
 	case 384:
-		var first, second uint32
 		for j := range 4 {
-			first |= words[j] >> 4 & 0x03030303 << (2 * j)
-			second |= words[4+j] >> 4 & 0x03030303 << (2 * j)
+			high[0] |= words[j] >> 4 & 0x03030303 << (2 * j)
+			high[1] |= words[4+j] >> 4 & 0x03030303 << (2 * j)
 		}
-		binary.LittleEndian.PutUint32(codes[256:], first)
-		binary.LittleEndian.PutUint32(codes[320:], second)
+		binary.LittleEndian.PutUint32(codes[256:], high[0])
+		binary.LittleEndian.PutUint32(codes[320:], high[1])
 	}
 }

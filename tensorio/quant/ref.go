@@ -85,7 +85,8 @@ func refFloatPanel(acc *[PanelRows]float32, m *Matrix, p int, x []float32) {
 //	acc = fma(idot, dw*da, acc)
 //	acc = fma(m, da*sum q, acc)      types with a minimum
 //
-// where idot is the exact sum of the products of the codes, less the offset.
+// where idot is the exact sum of the products of the codes, less the offset, or
+// of what the codes stand for.
 func refBlockPanel(acc *[PanelRows]float32, m *Matrix, p int, x []actBlock) {
 	l := &m.layout
 	panel := m.panel(p)
@@ -95,7 +96,11 @@ func refBlockPanel(acc *[PanelRows]float32, m *Matrix, p int, x []actBlock) {
 		unit := panel[i/2*l.unitBytes:][:l.unitBytes]
 		scales := unit[i%2*32:][:32]
 		codes := unit[l.head+i%2*l.codeBytes:][:l.codeBytes]
-		dotNibbles(&idot, codes, &b.q)
+		if l.values != nil {
+			dotValues(&idot, l.values, codes, &b.q)
+		} else {
+			dotNibbles(&idot, codes, &b.q)
+		}
 		if l.codeBytes == 320 {
 			dotHighBits(&idot, codes[256:], &b.q)
 		}
@@ -107,7 +112,7 @@ func refBlockPanel(acc *[PanelRows]float32, m *Matrix, p int, x []actBlock) {
 			correction = b.sum16
 		}
 		for r := range acc {
-			acc[r] = fma(float32(idot[r]+correction), f16At(scales[2*r:])*b.d, acc[r])
+			acc[r] = fma(float32(idot[r]+correction), l.d(scales, r)*b.d, acc[r])
 			if l.minimum {
 				acc[r] = fma(f16At(unit[64+i%2*32+2*r:]), b.dsum, acc[r])
 			}
@@ -159,6 +164,18 @@ func dotNibbles(dot *[PanelRows]int32, codes []byte, q *[32]int8) {
 				int32(w>>16&15)*q2 + int32(w>>20&15)*h2 +
 				int32(w>>24&15)*q3 + int32(w>>28)*h3
 		}
+	}
+}
+
+// dotValues is dotNibbles for codes that stand for numbers of a table.
+func dotValues(dot *[PanelRows]int32, values *[16]int8, codes []byte, q *[32]int8) {
+	for r := range dot {
+		var sum int32
+		for i := range 4 {
+			w := word(codes, 64*i+4*r)
+			sum += dot4(lookup(values, w&0x0f0f0f0f), q, 4*i) + dot4(lookup(values, w>>4&0x0f0f0f0f), q, 16+4*i)
+		}
+		dot[r] = sum
 	}
 }
 
