@@ -3,6 +3,7 @@ package quant
 import (
 	"encoding/binary"
 	"encoding/json"
+	"hash/crc32"
 	"math"
 	"os"
 	"testing"
@@ -100,6 +101,72 @@ func TestDequantizeRefusesWrongLengths(t *testing.T) {
 		}
 		if err := Dequantize(nil, typ, nil); err != nil {
 			t.Errorf("%v: nothing: %v", typ, err)
+		}
+	}
+}
+
+// pinnedValues has, by type, the CRC-32 of the little-endian values that
+// gguf-py's dequantize gives for the 128 blocks of pseudoBlocks, a zero's sign
+// taken off.
+var pinnedValues = map[tensorio.Type]uint32{
+	tensorio.Q8_0:    0x8dff7b91,
+	tensorio.Q4_0:    0xa2b1cecc,
+	tensorio.Q4_1:    0x889f510b,
+	tensorio.Q5_0:    0xc675bbc9,
+	tensorio.Q5_1:    0xd5e7a283,
+	tensorio.Q2_K:    0x3c836ab4,
+	tensorio.Q3_K:    0xb82f8d6e,
+	tensorio.Q4_K:    0x2adb0f4e,
+	tensorio.Q5_K:    0xa82ddbac,
+	tensorio.Q6_K:    0x902d9167,
+	tensorio.IQ4_NL:  0x9477801a,
+	tensorio.IQ4_XS:  0x83137f5a,
+	tensorio.MXFP4:   0xa5cb3125,
+	tensorio.IQ3_XXS: 0xb01efa00,
+	tensorio.IQ3_S:   0x07690102,
+	tensorio.IQ2_XXS: 0x05861605,
+	tensorio.IQ2_XS:  0xb39e6c07,
+	tensorio.IQ2_S:   0x6f5a49d5,
+	tensorio.IQ1_S:   0xe5317fa3,
+	tensorio.IQ1_M:   0x8e7c3b37,
+	tensorio.TQ1_0:   0x41ee40b7,
+	tensorio.TQ2_0:   0xddeed328,
+}
+
+// pseudoBlocks returns n blocks of bytes from Marsaglia's xorshift32, the second
+// byte of each word, with finite scales.
+func pseudoBlocks(typ tensorio.Type, n int) []byte {
+	b := make([]byte, n*typ.BlockBytes())
+	x := 2463534242 + uint32(typ)
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		b[i] = byte(x >> 8)
+	}
+	tame(typ, b)
+	return b
+}
+
+func TestDequantizeGivesTheValuesOfAnyBlock(t *testing.T) {
+	for _, typ := range computed() {
+		want, ok := pinnedValues[typ]
+		if !ok {
+			if typ.BlockLen() > 1 {
+				t.Errorf("%v has no pinned values", typ)
+			}
+			continue
+		}
+		values := make([]float32, 128*typ.BlockLen())
+		if err := Dequantize(values, typ, pseudoBlocks(typ, 128)); err != nil {
+			t.Fatal(err)
+		}
+		var b []byte
+		for _, v := range values {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v+0)) // -0 becomes 0
+		}
+		if got := crc32.ChecksumIEEE(b); got != want {
+			t.Errorf("%v: CRC-32 of the values is %#08x, want %#08x", typ, got, want)
 		}
 	}
 }
