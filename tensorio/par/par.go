@@ -1,10 +1,12 @@
-// Package par runs the tiles of one operation on a fixed set of workers.
+// Package par runs the tiles of operations on a fixed set of workers.
 //
-// Start with [New] and [Pool.Run]. The caller of Run is worker 0; the other
-// workers are goroutines that end in [Pool.Close]. Between the Runs of one
-// step they spin for some tens of microseconds, because a wake-up costs as
-// much as a small operation; after that, and at once after [Pool.Rest], they
-// sleep and use no processor. See DESIGN.md for why late workers do no harm.
+// Start with [New]. [Pool.Run] does the tiles of one operation, [Pool.Steps]
+// those of a sequence of them, which any worker carries on. The caller is
+// worker 0; the other workers are goroutines that end in [Pool.Close]. Between
+// two operations they spin for some tens of microseconds, because a wake-up
+// costs as much as a small operation; after that, and at once after
+// [Pool.Rest], they sleep and use no processor. See DESIGN.md for why late
+// workers do no harm.
 //
 // What a tile is, and how large, is left to the callers.
 package par
@@ -27,16 +29,17 @@ const (
 	// spinTime is how long a worker looks for work before it sleeps. It covers
 	// the gaps between the operations of a step, a few microseconds each.
 	spinTime = 50 * time.Microsecond
-	// waitTime is how long the caller of Run looks for the end of the last
-	// tiles before it sleeps: a tile takes tens of microseconds, so longer
-	// means that its worker has lost its core.
+	// waitTime is how long the caller looks for the end of the last tiles
+	// before it offers its processor to others: a tile takes tens of
+	// microseconds, so longer means that its worker has lost its core.
 	waitTime = 200 * time.Microsecond
 	// pauses is the number of PAUSE instructions between two looks, about
 	// 0.1 us together.
 	pauses = 4
-	// looks is the number of looks between two that read the clock and let
-	// other goroutines run.
-	looks = 64
+	// looks is the number of looks between two that read the clock.
+	looks = 16
+	// yields is the number of looks between two that let other goroutines run.
+	yields = 64
 	// fanOut is how many sleepers whoever has found work wakes itself; those
 	// wake the next.
 	fanOut = 2
@@ -45,43 +48,56 @@ const (
 // cacheLine separates words that different workers write.
 type cacheLine [64]byte
 
-// A Pool runs tasks on its workers. Run, Rest and Close are for one goroutine
-// at a time.
+// A Pool runs operations on its workers. Run, Steps, Rest, Settle and Close are
+// for one goroutine at a time.
 type Pool struct {
 	threads int
 	linger  time.Duration // see NewLingering
-	workers []worker      // [threads-1], workers 1 and up
+	workers []worker      // [threads]; worker 0 is the caller
 	harbour harbour
 	ended   sync.WaitGroup
+	born    time.Time // the clock of now
 
-	// task and tiles belong to the current Run. They are written while no tile
-	// is left and all are done, and read only by who holds a tile.
-	task  Task
-	tiles int
+	// These belong to whoever opens the next operation: see Pool.open.
+	program Program
+	next    int    // operation of program to open next
+	seq     uint64 // of the operation that was opened last
+	single  Op     // the operation of Run, task
+	task    sized
 
 	_ cacheLine
-	// left is the number of tiles of the current Run that nobody has taken; it
-	// may be below zero. Whoever lowers it to n >= 0 holds tile tiles-1-n.
-	left atomic.Int64
+	// cursor is what is left of the operation that was opened last: its number
+	// and its tiles that nobody has taken. See cursorOf.
+	cursor atomic.Uint64
+	_      cacheLine
+	// done is the number of finished tiles of the open operation.
+	done atomic.Int64
 	_    cacheLine
-	// done is the number of finished tiles of the current Run.
-	done     atomic.Int64
+	over atomic.Bool // the program has ended
+	// ops and tiles are of the operation that was opened last and of the one
+	// before, by their numbers modulo 2.
+	ops   [2]atomic.Pointer[Op]
+	tiles [2]atomic.Int64
+
 	_        cacheLine
-	sleepers atomic.Int32 // workers with asleep set
+	sleepers atomic.Int32 // workers that sleep
 	resting  atomic.Bool  // no spinning until the next Run
 	closed   atomic.Bool
-	caller   sleeper
-}
 
-// A sleeper is a place to sleep for one goroutine.
-type sleeper struct {
-	asleep atomic.Bool
-	wake   chan struct{} // capacity 1; one value for each time another clears asleep
+	// won[i] is the number of the last repeatable operation whose tile i is
+	// finished.
+	won [MaxTiles]struct {
+		seq atomic.Uint64
+		_   [8]byte
+	}
 }
 
 type worker struct {
 	berth
-	_ cacheLine
+	busy  atomic.Bool   // it may be in a tile
+	begun uint64        // the operation that it has called Begin for
+	pace  time.Duration // of a tile, in the last operation that it took part in
+	_     cacheLine
 }
 
 // New returns a pool of so many threads, 1 at least. The caller of Run is one
@@ -93,17 +109,17 @@ func New(threads int) *Pool { return NewLingering(threads, 0) }
 // processor to any other thread all the while (sched_yield(2)), so that the
 // next turn finds it awake. It costs power, and nobody's time.
 func NewLingering(threads int, linger time.Duration) *Pool {
-	p := &Pool{threads: max(threads, 1), linger: linger}
+	p := &Pool{threads: max(threads, 1), linger: linger, born: time.Now()}
 	p.harbour = newHarbour(p.threads)
-	p.caller.wake = make(chan struct{}, 1)
-	p.workers = make([]worker, p.threads-1)
-	for i := range p.workers {
+	p.single.once = &p.task
+	p.workers = make([]worker, p.threads)
+	for i := range p.threads - 1 {
 		p.ended.Go(func() { p.work(i + 1) })
 	}
 	return p
 }
 
-// Threads returns the number of workers, the caller of Run included.
+// Threads returns the number of workers, the caller included.
 func (p *Pool) Threads() int { return p.threads }
 
 // Run does tiles 0 to tiles-1 of t and returns when all are done. It takes
@@ -116,17 +132,9 @@ func (p *Pool) Run(tiles int, t Task) {
 		}
 		return
 	}
-	if p.resting.Load() {
-		p.resting.Store(false)
-	}
-	p.task, p.tiles = t, tiles
-	p.done.Store(0)
-	p.left.Store(int64(tiles)) // the run is open
-	p.wakeSome(min(fanOut, tiles-1))
-	for p.runTile(0) {
-	}
-	p.await(int64(tiles))
-	p.task = nil
+	p.task = sized{task: t, tiles: tiles}
+	p.run((*onlyOne)(p))
+	p.task = sized{}
 }
 
 // Rest lets the workers sleep at once; the next Run wakes them. Call it when a
@@ -146,82 +154,102 @@ func (p *Pool) Close() {
 	p.ended.Wait()
 }
 
-// runTile takes a tile and does it, and reports false if none was left.
-func (p *Pool) runTile(worker int) bool {
-	if p.left.Load() <= 0 {
-		return false
-	}
-	n := p.left.Add(-1)
-	if n < 0 {
-		return false
-	}
-	// Holding a tile keeps the run open, so task and tiles stay.
-	tiles := p.tiles
-	p.task.Tile(worker, tiles-1-int(n))
-	if p.done.Add(1) == int64(tiles) && p.caller.asleep.Load() {
-		p.caller.rouse()
-	}
-	return true
-}
+// now returns the time since the pool was made: it reads one clock, where
+// time.Now reads two.
+func (p *Pool) now() time.Duration { return time.Since(p.born) }
 
-// await returns when all tiles of the run are done.
-func (p *Pool) await(tiles int64) {
-	var since time.Time
-	for i := 1; p.done.Load() != tiles; i++ {
+// lead makes the caller work as worker 0 until the program has ended.
+func (p *Pool) lead() {
+	w := &p.workers[0]
+	w.busy.Store(true)
+	defer w.busy.Store(false)
+	idle := p.now()
+	for i := 1; !p.over.Load(); i++ {
+		if p.takeTiles(0) {
+			i, idle = 0, p.now()
+			continue
+		}
 		pause(pauses)
 		if i%looks != 0 {
 			continue
 		}
-		runtime.Gosched() // the holder of a tile may be waiting for this thread
-		if since.IsZero() {
-			since = time.Now()
-		} else if time.Since(since) > waitTime {
-			// A worker of an earlier run that comes late to rouse may end this
-			// sleep too early: the loop looks again.
-			p.caller.sleep(func() bool { return p.done.Load() == tiles })
+		waited := p.now() - idle
+		switch {
+		case waited > w.patience() && p.help(0):
+			i, idle = 0, p.now()
+		case waited > waitTime:
+			w.offer()
+			fallthrough
+		case i%yields == 0:
+			runtime.Gosched() // the holder of a tile may be waiting for this thread
 		}
 	}
 }
 
 // work is the life of a worker: it ends with Close.
 func (p *Pool) work(id int) {
-	s := &p.workers[id-1].berth
-	s.settle()
-	ready := func() bool { return p.left.Load() > 0 || p.closed.Load() }
+	w := &p.workers[id]
+	w.settle()
+	ready := func() bool { return cursorLeft(p.cursor.Load()) > 0 || p.closed.Load() }
 	for !p.closed.Load() {
-		for p.runTile(id) {
-		}
-		if p.spin(s) {
+		p.takeTiles(id)
+		if p.spin(id) {
 			continue
 		}
 		p.sleepers.Add(1)
-		s.sleep(ready)
+		w.sleep(ready)
 		p.sleepers.Add(-1)
-		if n := p.left.Load(); n > 0 {
-			p.wakeSome(int(min(n, fanOut)))
+		if n := cursorLeft(p.cursor.Load()); n > 0 {
+			p.wakeSome(min(n, fanOut))
 		}
 	}
 }
 
+// takeTiles does tiles until nobody has to take one, and reports whether it
+// did any.
+func (p *Pool) takeTiles(id int) bool {
+	if cursorLeft(p.cursor.Load()) <= 0 {
+		return false
+	}
+	w := &p.workers[id]
+	if id > 0 {
+		w.busy.Store(true) // before it takes the first, for Settle
+		defer w.busy.Store(false)
+	}
+	began, n := p.now(), 0
+	for p.takeTile(id) {
+		n++
+	}
+	if n > 0 {
+		w.pace = min((p.now()-began)/time.Duration(n), 2*w.pace+time.Microsecond) // it may have lost its core
+	}
+	return n > 0
+}
+
 // spin looks for work for a while and reports whether there is some.
-func (p *Pool) spin(s *berth) bool {
-	var since time.Time
+func (p *Pool) spin(id int) bool {
+	w := &p.workers[id]
+	idle := p.now()
 	for i := 1; ; i++ {
-		if p.left.Load() > 0 || p.closed.Load() {
+		if cursorLeft(p.cursor.Load()) > 0 || p.closed.Load() {
 			return true
 		}
 		if p.resting.Load() {
-			return p.lingers(s)
+			return p.lingers(&w.berth)
 		}
 		pause(pauses)
 		if i%looks != 0 {
 			continue
 		}
-		s.yield()
-		if since.IsZero() {
-			since = time.Now()
-		} else if time.Since(since) > spinTime {
+		waited := p.now() - idle
+		if !p.over.Load() && waited > w.patience() && p.help(id) {
+			return true
+		}
+		if waited > spinTime {
 			return false
+		}
+		if i%yields == 0 {
+			w.yield()
 		}
 	}
 }
@@ -234,7 +262,7 @@ func (p *Pool) lingers(s *berth) bool {
 	}
 	for until := time.Now().Add(p.linger); time.Now().Before(until); {
 		for range offers {
-			if p.left.Load() > 0 || p.closed.Load() {
+			if cursorLeft(p.cursor.Load()) > 0 || p.closed.Load() {
 				return true
 			}
 			s.offer()
@@ -252,32 +280,12 @@ func (p *Pool) wakeSome(n int) {
 	if p.sleepers.Load() <= 0 {
 		return
 	}
-	for i := range p.workers {
+	for i := range p.workers[1:] {
 		if n == 0 {
 			return
 		}
-		if p.workers[i].rouse(&p.harbour) {
+		if p.workers[1+i].rouse(&p.harbour) {
 			n--
 		}
 	}
-}
-
-// sleep blocks until somebody rouses s, unless ready says true. It may return
-// early.
-func (s *sleeper) sleep(ready func() bool) {
-	s.asleep.Store(true)
-	// Whoever makes ready true does so before it looks at asleep.
-	if ready() && s.asleep.CompareAndSwap(true, false) {
-		return
-	}
-	<-s.wake
-}
-
-// rouse ends the sleep of s and reports whether it slept.
-func (s *sleeper) rouse() bool {
-	if !s.asleep.Load() || !s.asleep.CompareAndSwap(true, false) {
-		return false
-	}
-	s.wake <- struct{}{} // never blocks: each sleep takes one value
-	return true
 }
