@@ -16,6 +16,7 @@ import (
 
 type benchFlags struct {
 	prompt, generate, rounds int
+	depth                    int
 	threads, sessions, peers string
 	memory                   sizeFlag
 	link                     string
@@ -28,7 +29,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Use:   "bench MODEL",
 		Short: "tokens per second of this machine, of a split, of many sessions",
 		Long: `bench measures how fast a model runs: ppN is a prompt of N tokens, tgN is N
-tokens one after another. Lists try everything in them: threads, sessions that
+tokens one after another, both after the positions of --depth. Lists try everything in them: threads, sessions that
 generate at the same time, and members (1 is this process, more are processes
 on loopback that share this machine). Tokens are made up. A round to warm up
 comes first; what is printed is the median of the others.`,
@@ -40,6 +41,7 @@ comes first; what is printed is the median of the others.`,
 	}
 	cmd.Flags().IntVarP(&f.prompt, "prompt-tokens", "p", 512, "tokens of a prompt; 0 leaves prompts out")
 	cmd.Flags().IntVarP(&f.generate, "generate", "n", 128, "tokens to generate; 0 leaves that out")
+	cmd.Flags().IntVarP(&f.depth, "depth", "d", 0, "tokens that sessions hold before what is measured")
 	cmd.Flags().IntVarP(&f.rounds, "rounds", "r", 5, "times that everything is measured")
 	cmd.Flags().StringVar(&f.threads, "threads", "", "threads that compute, of each member: 1,2 (default: one a processor)")
 	cmd.Flags().StringVar(&f.sessions, "sessions", "1", "sessions that generate at the same time: 1,8")
@@ -73,6 +75,7 @@ type rateJSON struct {
 // A benchPlan is what is to be measured.
 type benchPlan struct {
 	prompt, generate, rounds int
+	depth                    int
 	threads, sessions, peers []int
 }
 
@@ -81,8 +84,10 @@ const maxBenchSessions = 1024
 
 // plan returns the flags as lists.
 func (f *benchFlags) plan() (benchPlan, error) {
-	b := benchPlan{prompt: f.prompt, generate: f.generate, rounds: f.rounds, threads: []int{0}}
+	b := benchPlan{prompt: f.prompt, generate: f.generate, depth: f.depth, rounds: f.rounds, threads: []int{0}}
 	switch {
+	case f.depth < 0:
+		return b, usage("--depth is %d, want 0 or more", f.depth)
 	case f.prompt < 0 || f.generate < 0:
 		return b, usage("-p is %d and -n is %d, want 0 or more", f.prompt, f.generate)
 	case f.prompt == 0 && f.generate == 0:
@@ -164,9 +169,9 @@ func (b benchPlan) check(ref string) (int64, error) {
 			return 0, usage("--peers is %d, want 1 to %d: the model has %d layers", n, cfg.Layers, cfg.Layers)
 		}
 	}
-	longest := max(b.prompt, b.generate+1)
+	longest := b.depth + max(b.prompt, b.generate+1)
 	if longest > cfg.Context {
-		return 0, usage("-p %d -n %d needs %d positions, the model's context is %d", b.prompt, b.generate, longest, cfg.Context)
+		return 0, usage("-p %d -n %d -d %d needs %d positions, the model's context is %d", b.prompt, b.generate, b.depth, longest, cfg.Context)
 	}
 	return m.kvBytes(slices.Max(b.sessions), longest), nil
 }
@@ -190,7 +195,7 @@ func (a *app) benchPlace(ctx context.Context, plan benchPlan, ref string, c plac
 	}
 	if plan.prompt > 0 {
 		a.notify("pp%d, %s ...", plan.prompt, count(plan.rounds, "round"))
-		res, err := p.benchTest(ctx, base, benchRounds{rounds: plan.rounds, prompt: plan.prompt})
+		res, err := p.benchTest(ctx, base, benchRounds{rounds: plan.rounds, depth: plan.depth, prompt: plan.prompt})
 		if err != nil {
 			return err
 		}
@@ -204,7 +209,7 @@ func (a *app) benchPlace(ctx context.Context, plan benchPlan, ref string, c plac
 	for _, n := range plan.sessions {
 		a.notify("tg%d, %s, %s ...", plan.generate, count(n, "session"), count(plan.rounds, "round"))
 		base.Sessions = n
-		res, err := p.benchTest(ctx, base, benchRounds{rounds: plan.rounds, generate: plan.generate})
+		res, err := p.benchTest(ctx, base, benchRounds{rounds: plan.rounds, depth: plan.depth, generate: plan.generate})
 		if err != nil {
 			return err
 		}

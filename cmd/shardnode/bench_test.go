@@ -51,6 +51,13 @@ func TestBenchPrintsALineForEveryTest(t *testing.T) {
 	}
 }
 
+func TestBenchAtADepth(t *testing.T) {
+	lines := benchLines(t, "-p", "8", "-n", "3", "-r", "1", "-d", "100")
+	if len(lines) != 2 || lines[0].Test != "pp8@100" || lines[1].Test != "tg3@100" {
+		t.Errorf("bench says %+v, want pp8@100 and tg3@100", lines)
+	}
+}
+
 func TestBenchPrintsATableForPeople(t *testing.T) {
 	got := mustCommand(t, "bench", "story", "-p", "0", "-n", "3", "-r", "1", "--sessions", "1,2")
 	lines := strings.Split(strings.TrimSpace(got), "\n")
@@ -71,6 +78,8 @@ func TestBenchSaysWhatIsWrong(t *testing.T) {
 		{[]string{"--sessions", "0"}, "--sessions"},
 		{[]string{"--peers", "7"}, "6 layers"},
 		{[]string{"-p", "2000"}, "context is 1024"},
+		{[]string{"-p", "24", "-n", "0", "-d", "1001"}, "needs 1025 positions"},
+		{[]string{"-d", "-1"}, "--depth is -1"},
 		{[]string{"--link", "latency=fast"}, "fast"},
 	} {
 		wantFailure(t, exitUsage, append([]string{"bench", "story"}, c.args...), c.text)

@@ -19,16 +19,22 @@ type benchRounds struct {
 	place            *place
 	rounds, sessions int
 	prompt, generate int // one of them is 0
+	depth            int // positions before what is measured
 
+	turn  uint64          // rounds so far, warming up included
 	rates []float64       // tokens a second of all sessions together, a round each
 	waits []time.Duration // of the steps of all rounds
 }
 
 func (r *benchRounds) name() string {
-	if r.prompt > 0 {
-		return fmt.Sprintf("pp%d", r.prompt)
+	at := ""
+	if r.depth > 0 {
+		at = fmt.Sprintf("@%d", r.depth)
 	}
-	return fmt.Sprintf("tg%d", r.generate)
+	if r.prompt > 0 {
+		return fmt.Sprintf("pp%d%s", r.prompt, at)
+	}
+	return fmt.Sprintf("tg%d%s", r.generate, at)
 }
 
 // warmUpTokens are what a round to warm up has at most, of a prompt and of
@@ -44,6 +50,7 @@ func (r *benchRounds) run(ctx context.Context) error {
 	if err := warm.round(ctx); err != nil {
 		return err
 	}
+	r.turn = warm.turn
 	for range r.rounds {
 		if err := r.round(ctx); err != nil {
 			return err
@@ -54,6 +61,7 @@ func (r *benchRounds) run(ctx context.Context) error {
 
 // round measures once.
 func (r *benchRounds) round(ctx context.Context) error {
+	r.turn++
 	sessions := make([]*pipeline.Session, r.sessions)
 	defer func() {
 		for _, s := range sessions {
@@ -93,14 +101,21 @@ func (r *benchRounds) round(ctx context.Context) error {
 // benchRequest is what a greedy session asks for.
 var benchRequest = sample.Request{K: 1, Temperature: sample.NoLSE}
 
-// open opens session i. One that will generate gets its first token, which is
-// not counted.
+// open opens session i and brings it to its depth. One that will generate gets
+// its first token, which is not counted.
 func (r *benchRounds) open(ctx context.Context, i int) (*pipeline.Session, error) {
-	s, err := r.place.session(ctx, max(r.prompt, r.generate+1))
-	if err != nil || r.generate == 0 {
+	s, err := r.place.session(ctx, r.depth+max(r.prompt, r.generate+1))
+	if err != nil {
 		return s, err
 	}
-	if _, err = s.Step(ctx, pipeline.Step{Tokens: r.tokens(i, 1), Summary: benchRequest}); err != nil {
+	if r.depth > 0 {
+		// The same every time: whoever keeps it need not compute it again.
+		_, err = s.Step(ctx, pipeline.Step{Tokens: r.tokens(i, 0, r.depth), Summary: benchRequest})
+	}
+	if err == nil && r.generate > 0 {
+		_, err = s.Step(ctx, pipeline.Step{Pos: shard.Pos(r.depth), Tokens: r.tokens(i, r.turn, 1), Summary: benchRequest})
+	}
+	if err != nil {
 		s.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
@@ -111,14 +126,14 @@ func (r *benchRounds) open(ctx context.Context, i int) (*pipeline.Session, error
 func (r *benchRounds) drive(ctx context.Context, s *pipeline.Session, i int) ([]time.Duration, error) {
 	if r.prompt > 0 {
 		began := time.Now()
-		_, err := s.Step(ctx, pipeline.Step{Tokens: r.tokens(i, r.prompt), Summary: benchRequest})
+		_, err := s.Step(ctx, pipeline.Step{Pos: shard.Pos(r.depth), Tokens: r.tokens(i, r.turn, r.prompt), Summary: benchRequest})
 		return []time.Duration{time.Since(began)}, err
 	}
-	tokens := r.tokens(i, r.generate+1)
+	tokens := r.tokens(i, r.turn, r.generate+1)
 	waits := make([]time.Duration, 0, r.generate)
-	for pos := 1; pos <= r.generate; pos++ {
+	for at := 1; at <= r.generate; at++ {
 		began := time.Now()
-		_, err := s.Step(ctx, pipeline.Step{Pos: shard.Pos(pos), Tokens: tokens[pos : pos+1], Summary: benchRequest})
+		_, err := s.Step(ctx, pipeline.Step{Pos: shard.Pos(r.depth + at), Tokens: tokens[at : at+1], Summary: benchRequest})
 		if err != nil {
 			return waits, err
 		}
@@ -127,9 +142,10 @@ func (r *benchRounds) drive(ctx context.Context, s *pipeline.Session, i int) ([]
 	return waits, nil
 }
 
-// tokens returns n made-up tokens of session i, the same in every round.
-func (r *benchRounds) tokens(i, n int) []shard.Token {
-	rng := rand.New(rand.NewPCG(1, uint64(i)))
+// tokens returns n made-up tokens of session i. Those of one turn are not those
+// of another, so that nothing measured was computed before.
+func (r *benchRounds) tokens(i int, turn uint64, n int) []shard.Token {
+	rng := rand.New(rand.NewPCG(1+turn, uint64(i)))
 	out := make([]shard.Token, n)
 	for j := range out {
 		out[j] = shard.Token(rng.IntN(r.place.config.Vocab))
