@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/shardnode/shardnode/shard/kvcache/offheap"
+	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/quant"
 	"github.com/shardnode/shardnode/tensorio/vec"
 )
@@ -41,9 +42,25 @@ func (h *head) free() {
 	*h = head{}
 }
 
-// embedRow writes the embedding of a token to dst, [dim]. It reads the file's
-// own rows, which are not packed.
+// An embedding is the file's own tensor, [vocab, dim], which is not packed.
+type embedding struct {
+	tensorio.Tensor
+	src  releaser // nil if it takes no memory
+	read int      // rows since the last release
+}
+
+// embedRows is how many rows are read before their memory is released. Systems
+// map some 16 pages around one that is touched, so that is 16 MiB at most.
+const embedRows = 256
+
+// embedRow writes the embedding of a token to dst, [dim].
 func (m *Model) embedRow(dst []float32, token int) error {
+	if e := &m.embed; e.src != nil {
+		if e.read++; e.read >= embedRows {
+			e.read = 0
+			e.src.Release(embedName)
+		}
+	}
 	rowBytes := len(m.embed.Data) / m.cfg.Vocab
 	row := m.embed.Data[token*rowBytes:][:rowBytes]
 	if err := quant.Dequantize(dst, m.embed.Type, row); err != nil {

@@ -23,6 +23,15 @@ type Source interface {
 	Tensor(name string) (tensorio.Tensor, error)
 }
 
+// A releaser is a [Source] whose tensors take memory of the process once they
+// were read, as mapped files do.
+type releaser interface {
+	// Release says that a tensor will not be read again soon. Its data stay valid.
+	Release(name string)
+	// WillNeed says that it will be read soon.
+	WillNeed(name string)
+}
+
 // Names of tensors that belong to no layer.
 const (
 	embedName    = "token_embd.weight"
@@ -142,7 +151,8 @@ func Load(ctx context.Context, cfg Config, src Source, span shard.Span, opts Opt
 func (m *Model) load(ctx context.Context, src Source, progress func(done, total int64)) error {
 	l := loader{cfg: m.cfg, src: src, pool: m.pool}
 	if m.span.Start == 0 {
-		m.embed = l.tensor(embedName, m.cfg.Vocab, m.cfg.Dim)
+		m.embed = embedding{Tensor: l.tensor(embedName, m.cfg.Vocab, m.cfg.Dim)}
+		m.embed.src, _ = src.(releaser)
 		if l.err == nil && m.embed.Data == nil {
 			l.fail(fmt.Errorf("tensor %q is not here: fetch it before loading", embedName))
 		}
@@ -150,35 +160,53 @@ func (m *Model) load(ctx context.Context, src Source, progress func(done, total 
 	if err := m.loadRope(&l); err != nil {
 		return err
 	}
-	done := int64(0)
-	step := func(p *plan) (memory, error) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		mem, err := l.fill(ctx, p)
-		done += p.bytes
-		if err == nil && progress != nil {
-			progress(done, m.bytes)
-		}
-		return mem, err
-	}
+	plans := make([]*plan, 0, m.span.Len()+1)
 	for i := m.span.Start; i < m.span.End; i++ {
-		p := l.layerPlan(i)
-		mem, err := step(p)
-		if err != nil {
-			return err
-		}
-		m.layers = append(m.layers, l.layer(i, p, mem))
+		plans = append(plans, l.layerPlan(i))
 	}
 	if m.HasHead() {
-		p := l.headPlan()
-		mem, err := step(p)
+		plans = append(plans, l.headPlan())
+	}
+	done := int64(0)
+	for i, p := range plans {
+		if i+1 < len(plans) {
+			l.willNeed(plans[i+1])
+		}
+		mem, err := l.fill(ctx, p)
 		if err != nil {
 			return err
 		}
-		m.head = head{mem: mem, norm: l.vector(headNormName, m.cfg.Dim), out: p.mats[0].packed}
+		l.release(p)
+		if at := m.span.Start + shard.Layer(i); at < m.span.End {
+			m.layers = append(m.layers, l.layer(at, p, mem))
+		} else {
+			m.head = head{mem: mem, norm: l.vector(headNormName, m.cfg.Dim), out: p.mats[0].packed}
+		}
+		if done += p.bytes; progress != nil && l.err == nil {
+			progress(done, m.bytes)
+		}
 	}
 	return l.err
+}
+
+// willNeed says that the tensors of a plan will be read soon: the disk works
+// while others are packed.
+func (l *loader) willNeed(p *plan) {
+	if r, ok := l.src.(releaser); ok {
+		for i := range p.mats {
+			r.WillNeed(p.mats[i].name)
+		}
+	}
+}
+
+// release says that the tensors of a plan, which are packed, are not read again
+// soon: they would count twice in the memory of the process.
+func (l *loader) release(p *plan) {
+	if r, ok := l.src.(releaser); ok {
+		for i := range p.mats {
+			r.Release(p.mats[i].name)
+		}
+	}
 }
 
 // A loader finds, checks and packs tensors. It keeps the first error.
@@ -295,7 +323,7 @@ func (l *loader) fill(ctx context.Context, p *plan) (memory, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
-	mem, err := offheap.Alloc(p.bytes)
+	mem, err := offheap.AllocHuge(p.bytes)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/kvcache"
-	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/par"
 	"github.com/shardnode/shardnode/tensorio/vec"
 )
@@ -22,9 +21,9 @@ type Model struct {
 	rounding Rounding
 	bytes    int64
 
-	embed     tensorio.Tensor // [vocab, dim] in the file; only if the span begins with layer 0
-	layers    []*layer        // of the span, in order
-	head      head            // empty unless the span ends with the last layer
+	embed     embedding // empty unless the span begins with layer 0
+	layers    []*layer  // of the span, in order
+	head      head      // empty unless the span ends with the last layer
 	rope      *vec.Rotary
 	ropeLocal *vec.Rotary // of local layers; nil if there are none
 	s         scratch

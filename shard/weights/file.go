@@ -33,6 +33,7 @@ type part struct {
 	path    string
 	changed time.Time // zero for a file that is in memory only
 	data    []byte
+	mapped  bool // data is mapped, not in the Go heap
 	free    func() error
 }
 
@@ -120,11 +121,15 @@ func openPart(path string) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	data, free, err := mapFile(file, info.Size())
-	if err != nil {
-		return part{}, fmt.Errorf("map %d bytes: %w", info.Size(), err)
+	p := part{File: h, path: path, changed: info.ModTime(), mapped: true}
+	if p.data, p.free, err = mapMemory(file, info.Size()); err != nil {
+		// Some network file systems do not map.
+		p.mapped = false
+		if p.data, err = readAll(file, info.Size()); err != nil {
+			return part{}, fmt.Errorf("map %d bytes: %w", info.Size(), err)
+		}
 	}
-	return part{File: h, path: path, changed: info.ModTime(), data: data, free: free}, nil
+	return p, nil
 }
 
 // splitName is the end of the names that llama-gguf-split gives
@@ -227,23 +232,14 @@ func (f *File) Close() error {
 	return err
 }
 
-// mapFile maps the first size bytes of file read-only, or reads them to memory
-// where mapping does not work, as on some network file systems. The result
-// outlives the descriptor.
-func mapFile(file *os.File, size int64) (data []byte, free func() error, err error) {
-	if data, free, err = mapMemory(file, size); err == nil {
-		return data, free, nil
-	}
-	return readAll(file, size)
-}
-
-func readAll(file *os.File, size int64) ([]byte, func() error, error) {
+// readAll reads the first size bytes of file to memory.
+func readAll(file *os.File, size int64) ([]byte, error) {
 	if int64(int(size)) != size {
-		return nil, nil, fmt.Errorf("file is too large for the memory of this machine: use a 64-bit system")
+		return nil, fmt.Errorf("file is too large for the memory of this machine: use a 64-bit system")
 	}
 	b := make([]byte, size)
 	if _, err := io.ReadFull(io.NewSectionReader(file, 0, size), b); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return b, func() error { return nil }, nil
+	return b, nil
 }

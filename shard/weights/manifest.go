@@ -75,6 +75,7 @@ func NewManifest(ctx context.Context, f *File, progress func(done, total int64))
 	err := eachPiece(ctx, m, seq(m.Pieces()), progress, func(p int) error {
 		sum := sha256.Sum256(f.bytesOf(m.place(p)))
 		copy(m.encoded[at+p*hashBytes:], sum[:])
+		f.releasePiece(m.place(p))
 		return nil
 	})
 	if err != nil {

@@ -21,3 +21,10 @@ func mapMemory(file *os.File, size int64) (data []byte, free func() error, err e
 	}
 	return b, func() error { return unix.Munmap(b) }, nil
 }
+
+// leaveMemory takes mapped pages that begin and end in b out of the process. What
+// the system has cached of the file stays cached.
+func leaveMemory(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) }
+
+// soonMemory tells the system that b, which is mapped, will be read soon.
+func soonMemory(b []byte) { _ = unix.Madvise(b, unix.MADV_WILLNEED) }

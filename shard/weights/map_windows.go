@@ -29,3 +29,12 @@ func mapMemory(file *os.File, size int64) (data []byte, free func() error, err e
 	p := *(*unsafe.Pointer)(unsafe.Pointer(&addr))
 	return unsafe.Slice((*byte)(p), int(size)), func() error { return windows.UnmapViewOfFile(addr) }, nil
 }
+
+// leaveMemory takes mapped pages out of the process's working set: unlocking
+// pages that are not locked does so (VirtualUnlock, "Remarks").
+func leaveMemory(b []byte) {
+	_ = windows.VirtualUnlock(uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) // says that they were not locked
+}
+
+// soonMemory does nothing: the system reads ahead by itself.
+func soonMemory([]byte) {}

@@ -14,6 +14,8 @@ import (
 type pieces interface {
 	// piece returns piece n, which the caller only reads.
 	piece(n int) (data []byte, ok bool)
+	// release says that piece n will not be read again soon.
+	release(n int)
 }
 
 // A Server hands out pieces of models to whoever asks over a stream. The zero
@@ -36,6 +38,8 @@ type filePieces struct {
 }
 
 func (fp filePieces) piece(n int) ([]byte, bool) { return fp.f.bytesOf(fp.m.place(n)), true }
+
+func (fp filePieces) release(n int) { fp.f.releasePiece(fp.m.place(n)) }
 
 // AddFile serves the model m, whose bytes are in f, which m was made from. f
 // must stay open until the last Serve has returned, or longer than Remove.
@@ -130,6 +134,7 @@ func (s *Server) answer(w io.Writer, req request) error {
 func (m served) send(w io.Writer, n int) error {
 	for _, from := range m.from {
 		if data, ok := from.piece(n); ok {
+			defer from.release(n)
 			return writeAnswer(w, statusOK, data)
 		}
 	}

@@ -36,3 +36,19 @@ func TestSizesThatCannotBeAreErrors(t *testing.T) {
 		t.Error("Alloc(1<<62) succeeded, want an error")
 	}
 }
+
+func TestHugeMemoryIsZeroAndWritableToItsLastByte(t *testing.T) {
+	for _, n := range []int64{1, hugeBytes - 1, hugeBytes + 4097, 9 << 20} {
+		b, err := AllocHuge(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int64(len(b)) != n || b[0] != 0 || b[n-1] != 0 {
+			t.Fatalf("got %d bytes, first %d, last %d, want %d zeroes", len(b), b[0], b[len(b)-1], n)
+		}
+		b[0], b[n-1] = 1, 2
+		if err := Free(b); err != nil {
+			t.Error(err)
+		}
+	}
+}
