@@ -58,7 +58,7 @@ func (m *Model) embedRow(dst []float32, token int) error {
 	if e := &m.embed; e.src != nil {
 		if e.read++; e.read >= embedRows {
 			e.read = 0
-			e.src.Release(embedName)
+			e.src.Release(e.Data)
 		}
 	}
 	rowBytes := len(m.embed.Data) / m.cfg.Vocab

@@ -26,10 +26,11 @@ type Source interface {
 // A releaser is a [Source] whose tensors take memory of the process once they
 // were read, as mapped files do.
 type releaser interface {
-	// Release says that a tensor will not be read again soon. Its data stay valid.
-	Release(name string)
-	// WillNeed says that it will be read soon.
-	WillNeed(name string)
+	// Release says that data, of a tensor or part of it, will not be read again
+	// soon. They stay valid.
+	Release(data []byte)
+	// WillNeed says that data will be read soon.
+	WillNeed(data []byte)
 }
 
 // Names of tensors that belong to no layer.
@@ -176,7 +177,6 @@ func (m *Model) load(ctx context.Context, src Source, progress func(done, total 
 		if err != nil {
 			return err
 		}
-		l.release(p)
 		if at := m.span.Start + shard.Layer(i); at < m.span.End {
 			m.layers = append(m.layers, l.layer(at, p, mem))
 		} else {
@@ -194,18 +194,16 @@ func (m *Model) load(ctx context.Context, src Source, progress func(done, total 
 func (l *loader) willNeed(p *plan) {
 	if r, ok := l.src.(releaser); ok {
 		for i := range p.mats {
-			r.WillNeed(p.mats[i].name)
+			r.WillNeed(p.mats[i].data)
 		}
 	}
 }
 
-// release says that the tensors of a plan, which are packed, are not read again
-// soon: they would count twice in the memory of the process.
-func (l *loader) release(p *plan) {
+// release says that data, which are packed, are not read again soon: they would
+// count twice in the memory of the process.
+func (l *loader) release(data []byte) {
 	if r, ok := l.src.(releaser); ok {
-		for i := range p.mats {
-			r.Release(p.mats[i].name)
-		}
+		r.Release(data)
 	}
 }
 
@@ -337,9 +335,7 @@ func (l *loader) fill(ctx context.Context, p *plan) (memory, error) {
 			err = fmt.Errorf("tensor %q: %w", mp.name, err)
 			break
 		}
-		work := packing{matrixPlan: mp}
-		l.pool.Run(tiles(mp.packed.Panels(), packPanels), &work)
-		if err = work.err; err != nil {
+		if err = l.pack(ctx, mp); err != nil {
 			err = fmt.Errorf("tensor %q: %w", mp.name, err)
 			break
 		}
@@ -351,12 +347,37 @@ func (l *loader) fill(ctx context.Context, p *plan) (memory, error) {
 	return mem, nil
 }
 
-// packPanels is the number of panels that are packed as one tile.
-const packPanels = 4
+// packTile and packSlab are how many bytes of a packed matrix are one worker's
+// tile, and how many are packed before their source leaves the memory.
+const (
+	packTile = 256 << 10
+	packSlab = 32 << 20
+)
 
-// packing packs a matrix, tile by tile.
+// pack packs a matrix, slab by slab.
+func (l *loader) pack(ctx context.Context, mp *matrixPlan) error {
+	panels := mp.packed.Panels()
+	work := packing{matrixPlan: mp, panels: max(1, packTile/mp.packed.PanelBytes())}
+	slab := max(1, packSlab/mp.packed.PanelBytes()/work.panels) * work.panels
+	rowBytes := len(mp.data) / mp.rows
+	for lo := 0; lo < panels; lo += slab {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		work.lo, work.hi = lo, min(lo+slab, panels)
+		l.pool.Run(tiles(work.hi-work.lo, work.panels), &work)
+		if work.err != nil {
+			return work.err
+		}
+		l.release(mp.data[lo*quant.PanelRows*rowBytes : min(work.hi*quant.PanelRows, mp.rows)*rowBytes])
+	}
+	return nil
+}
+
+// packing packs panels [lo, hi) of a matrix, so many panels a tile.
 type packing struct {
 	*matrixPlan
+	lo, hi, panels int
 
 	mu  sync.Mutex // guards what follows
 	err error      // the last one
@@ -364,8 +385,8 @@ type packing struct {
 
 // Tile packs the panels of one tile.
 func (p *packing) Tile(_, tile int) {
-	lo, hi := bounds(tile, packPanels, p.packed.Panels())
-	if err := p.packed.PackPanels(p.data, lo, hi); err != nil {
+	lo := p.lo + tile*p.panels
+	if err := p.packed.PackPanels(p.data, lo, min(lo+p.panels, p.hi)); err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.err = err
