@@ -2,6 +2,7 @@ package model
 
 import (
 	"math"
+	"sync/atomic"
 
 	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/tensorio/vec"
@@ -16,9 +17,12 @@ type storeOp struct {
 }
 
 func (o *storeOp) run(l *layer, index int) {
-	o.layer, o.index = l, index
+	o.enter(l, index)
 	o.m.eachRow(o)
 }
+
+// enter turns to a layer.
+func (o *storeOp) enter(l *layer, index int) { o.layer, o.index = l, index }
 
 // Tile finishes and stores row r.
 func (o *storeOp) Tile(_, r int) {
@@ -71,106 +75,189 @@ func addBias(x, bias []float32) {
 	}
 }
 
+// segment is the number of positions that one softmax covers. Segments lie at
+// absolute positions. Longer ones need fewer merges; the scores of a tile, some
+// tens of rows, are to stay in the cache.
+const segment = 256
+
+// tileHeads is about how many heads of how many rows a tile does together.
+// Each key and value that it loads is used for all of them.
+const tileHeads = 64
+
+// maxTileRows bounds the rows of a tile where heads share no keys: a tile
+// computes what its last row sees for all of them.
+const maxTileRows = 32
+
 // attendOp is causal attention over the cached positions of each row's session:
 // for each head, att = softmax(q k / sqrt(headDim)) v.
 //
-// It makes two passes over the positions that a row sees, from the first (0, or
-// the start of its window) to its own, in order: all scores, then the weighted
-// sum of values. So a row's result depends on its session's history alone.
+// The positions that a row sees, from 0 or the start of its window to its own,
+// are cut into segments. Each gives a partial result by itself, in a fixed
+// order (see segmentOf), and partial results are merged in the order of the
+// segments (see merge). So a row's result depends on its session's history
+// alone, whoever computes a segment, and with which other rows.
 type attendOp struct {
-	m      *Model
-	layer  int // in the span
-	local  bool
-	group  int         // heads of a tile; they share a key/value head
-	scale  float32     // 1 / sqrt(headDim)
-	scores [][]float32 // a worker's, [group, positions]
+	m       *Model
+	layer   int // in the span
+	local   bool
+	scale   float32 // 1 / sqrt(headDim)
+	workers []attendWorker
+	blocks  []rowBlock
+	all     attendPlan // for layers that see all positions
+	window  attendPlan // for local layers
+	partial []float32  // [slots, tile's heads of rows, valDim up to 16, and 2]
+	slot    int        // floats of a slot of partial
 }
 
-// begin chooses the tiles and makes room for the scores of the longest session
-// among rows.
+// A rowBlock is rows of one session that follow each other, in the batch and
+// in the session.
+type rowBlock struct {
+	kv    *kvcache.Session
+	first int // row of the batch
+	rows  int
+	pos   int // of the first
+}
+
+// seen returns the positions [lo, hi) that row r of b sees, of the last window
+// ones, or of all if window is 0.
+func (b *rowBlock) seen(r, window int) (lo, hi int) {
+	hi = b.pos + r + 1
+	if window > 0 {
+		lo = max(0, hi-window)
+	}
+	return lo, hi
+}
+
+// segments returns the segments [lo, hi) that the rows of b see.
+func (b *rowBlock) segments(window int) (lo, hi int) {
+	lo, _ = b.seen(0, window)
+	_, hi = b.seen(b.rows-1, window)
+	return lo / segment, (hi-1)/segment + 1
+}
+
+// An attendPlan is the tiles of a batch for one kind of layers.
+type attendPlan struct {
+	window int // positions that a row sees; 0 for all
+	heads  int // of each row in a tile; they share keys and values
+	tiles  []attendTile
+	left   []atomic.Int32 // by group: segments that are not done, of a split plan
+}
+
+// An attendTile is some heads of the rows of a block, for the segments [lo, hi).
+type attendTile struct {
+	block  int
+	head   int // the first
+	lo, hi int // segments
+	// group is the index of the block's heads among all, and slot where their
+	// first partial result goes, if the segments are tiles of their own.
+	// Otherwise slot is -1.
+	group, slot int
+}
+
+// blocksOf groups rows that tiles can do together.
+func (o *attendOp) blocksOf(c *Config, rows []row) {
+	o.blocks = o.blocks[:0]
+	most := min(max(1, tileHeads*c.KVHeads/c.Heads), maxTileRows)
+	for r := range rows {
+		row := &rows[r]
+		if row.kv == nil {
+			continue // its part has failed: nobody reads its result
+		}
+		if n := len(o.blocks); n > 0 {
+			b := &o.blocks[n-1]
+			if b.kv == row.kv && b.first+b.rows == r && b.pos+b.rows == int(row.pos) && b.rows < most {
+				b.rows++
+				continue
+			}
+		}
+		o.blocks = append(o.blocks, rowBlock{kv: row.kv, first: r, rows: 1, pos: int(row.pos)})
+	}
+}
+
+// begin chooses the tiles.
 func (o *attendOp) begin(m *Model, rows []row) {
 	c := &m.cfg
 	o.scale = 1 / float32(math.Sqrt(float64(c.HeadDim)))
-	o.group = c.Heads / c.KVHeads
-	if len(rows)*c.KVHeads < 4*m.pool.Threads() {
-		o.group = 1 // else some threads would wait for others
+	o.blocksOf(c, rows)
+	slots := o.all.make(o, 0)
+	if c.Window > 0 {
+		slots = max(slots, o.window.make(o, c.Window))
 	}
-	n := 0
-	for i := range rows {
-		n = max(n, int(rows[i].pos)+1)
+	if n := slots * o.slot; cap(o.partial) < n {
+		o.partial = make([]float32, 2*n)
 	}
-	for w := range o.scores {
-		if cap(o.scores[w]) < n*o.group {
-			o.scores[w] = make([]float32, 0, min(c.Context, 2*n+64)*c.Heads/c.KVHeads)
+}
+
+// splitTiles is how many tiles a thread should find at least, and maxSplitRows
+// the most rows of a block that is split into segments to get there.
+const (
+	splitTiles   = 8
+	maxSplitRows = 4
+)
+
+// make lays out the tiles of o's blocks, and returns how many slots for partial
+// results they need. What it chooses depends on the number of threads; the
+// results do not.
+func (p *attendPlan) make(o *attendOp, window int) (slots int) {
+	c, threads := &o.m.cfg, o.m.pool.Threads()
+	p.window, p.heads, p.tiles = window, c.Heads/c.KVHeads, p.tiles[:0]
+	split, most := len(o.blocks)*c.KVHeads < splitTiles*threads, 0
+	tiles := 0
+	for i := range o.blocks {
+		lo, hi := o.blocks[i].segments(window)
+		most = max(most, hi-lo)
+		tiles += hi - lo
+		split = split && o.blocks[i].rows <= maxSplitRows
+	}
+	split = split && most > 1
+	if !split {
+		tiles = len(o.blocks)
+	}
+	if tiles*c.KVHeads < threads {
+		p.heads = 1 // else threads would wait for others
+	}
+	group := 0
+	for i := range o.blocks {
+		lo, hi := o.blocks[i].segments(window)
+		for head := 0; head < c.Heads; head += p.heads {
+			if !split {
+				p.tiles = append(p.tiles, attendTile{block: i, head: head, lo: lo, hi: hi, slot: -1})
+				continue
+			}
+			p.expect(group, hi-lo)
+			for s := lo; s < hi; s++ {
+				p.tiles = append(p.tiles, attendTile{block: i, head: head, lo: s, hi: s + 1, group: group, slot: slots})
+			}
+			slots += hi - lo
+			group++
 		}
 	}
+	return slots
+}
+
+// expect notes that a group consists of n tiles.
+func (p *attendPlan) expect(group, n int) {
+	if group == len(p.left) {
+		p.left = append(p.left, atomic.Int32{})
+	}
+	p.left[group].Store(int32(n))
 }
 
 func (o *attendOp) run(l *layer, layer int) {
-	o.layer, o.local = layer, l.local
-	o.m.pool.Run(o.m.s.rows*o.m.cfg.Heads/o.group, o)
+	o.enter(l, layer)
+	o.m.pool.Run(o.tiles(), o)
 }
 
-// Tile computes some heads of one row.
-func (o *attendOp) Tile(worker, tile int) {
-	c, s := &o.m.cfg, &o.m.s
-	head := tile * o.group // of all rows' heads
-	q := s.q[head*c.HeadDim:][:o.group*c.HeadDim]
-	att := s.att[head*c.ValDim:][:o.group*c.ValDim]
-	clear(att)
-	row := &s.of[head/c.Heads]
-	if row.kv == nil {
-		return
-	}
-	end, first := int(row.pos)+1, 0
+// enter turns to a layer.
+func (o *attendOp) enter(l *layer, layer int) { o.layer, o.local = layer, l.local }
+
+// tiles returns the number of tiles for the current layer.
+func (o *attendOp) tiles() int { return len(o.plan().tiles) }
+
+// plan returns the plan for the current layer.
+func (o *attendOp) plan() *attendPlan {
 	if o.local {
-		first = max(0, end-c.Window)
+		return &o.window
 	}
-	p := o.scores[worker][:o.group*(end-first)]
-	o.heads(att, q, p, row.kv, head%c.Heads*c.KVHeads/c.Heads, first)
-}
-
-// heads adds to att, [group, valDim], the attention of q, [group, headDim],
-// over the positions from first on that p, [group, positions], has room for
-// the scores of.
-func (o *attendOp) heads(att, q, p []float32, kv *kvcache.Session, kvHead, first int) {
-	if kv.Precision() == kvcache.Float32 {
-		o.headsFloat32(att, q, p, kv, kvHead, first)
-		return
-	}
-	c, n, step := &o.m.cfg, len(p)/o.group, kv.PageTokens()
-	for at := 0; at < n; {
-		page, row := (first+at)/step, (first+at)%step
-		some := min(step-row, n-at)
-		keys, _ := kv.Page(o.layer, kvHead, page)
-		vec.DotsF16Group(p[at:], n, q, o.group, keys[row*c.HeadDim:], c.HeadDim, some, o.scale)
-		at += some
-	}
-	for h := range o.group {
-		vec.Softmax(p[h*n:][:n])
-	}
-	for at := 0; at < n; {
-		page, row := (first+at)/step, (first+at)%step
-		some := min(step-row, n-at)
-		_, vals := kv.Page(o.layer, kvHead, page)
-		vec.AccumF16Group(att, o.group, p[at:], n, vals[row*c.ValDim:], c.ValDim, some)
-		at += some
-	}
-}
-
-// headsFloat32 is heads over a cache of float32.
-func (o *attendOp) headsFloat32(att, q, p []float32, kv *kvcache.Session, kvHead, first int) {
-	c, n, step := &o.m.cfg, len(p)/o.group, kv.PageTokens()
-	for h := range o.group {
-		q, att, p := q[h*c.HeadDim:][:c.HeadDim], att[h*c.ValDim:][:c.ValDim], p[h*n:][:n]
-		for i := range p {
-			keys, _ := kv.PageFloat32(o.layer, kvHead, (first+i)/step)
-			p[i] = o.scale * vec.Dot(q, keys[(first+i)%step*c.HeadDim:][:c.HeadDim])
-		}
-		vec.Softmax(p)
-		for i, weight := range p {
-			_, vals := kv.PageFloat32(o.layer, kvHead, (first+i)/step)
-			vec.Axpy(weight, vals[(first+i)%step*c.ValDim:][:c.ValDim], att)
-		}
-	}
+	return &o.all
 }

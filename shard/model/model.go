@@ -27,6 +27,7 @@ type Model struct {
 	rope      *vec.Rotary
 	ropeLocal *vec.Rotary // of local layers; nil if there are none
 	s         scratch
+	few       [fewRows + 1]*few // programs by number of rows; nil until one is needed
 }
 
 // Config returns what the model is.
@@ -56,6 +57,7 @@ func (m *Model) Rest() { m.pool.Rest() }
 
 // Close frees the weights. It may be called twice. The pool stays.
 func (m *Model) Close() {
+	m.pool.Settle() // a late worker may still read weights
 	for _, l := range m.layers {
 		l.free()
 	}
@@ -114,13 +116,16 @@ func (m *Model) ForwardSpan(span shard.Span, parts []Part, sink Sink) {
 	}
 	m.s.span = span
 	m.s.begin(m, parts)
-	for i := int(span.Start - m.span.Start); i < int(span.End-m.span.Start); i++ {
+	lo, hi := int(span.Start-m.span.Start), int(span.End-m.span.Start)
+	if m.s.rows <= fewRows {
+		m.forwardFew(lo, hi, parts, sink)
+		return
+	}
+	for i := lo; i < hi; i++ {
 		m.layers[i].forward(m, i)
 	}
 	m.s.end(m, parts)
-	if len(m.s.wanted) > 0 {
-		m.heads(sink)
-	}
+	m.heads(sink)
 }
 
 // check returns what is wrong with a part.

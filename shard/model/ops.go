@@ -109,28 +109,20 @@ func (o *quantizeOp) Tile(_, r int) { o.acts.Quantize(r, r+1) }
 // residualOp adds a branch to the residual stream: x += norm(y + bias),
 // rounded. Bias and norm may be nil for none.
 type residualOp struct {
-	m                *Model
-	x, y, bias, norm []float32
-	rounding         Rounding
+	m *Model
+	branch
+	x, y []float32
 }
 
 func (o *residualOp) run(x, y, bias, norm []float32, rounding Rounding) {
-	o.x, o.y, o.bias, o.norm, o.rounding = x, y, bias, norm, rounding
+	o.x, o.y, o.branch = x, y, branch{bias: bias, norm: norm, rounding: rounding}
 	o.m.eachRow(o)
 }
 
 // Tile adds row r.
 func (o *residualOp) Tile(_, r int) {
 	n := o.m.cfg.Dim
-	x, y := o.x[r*n:][:n], o.y[r*n:][:n]
-	addBias(y, o.bias)
-	if o.norm != nil {
-		vec.RMSNorm(y, y, o.norm, o.m.cfg.Eps)
-	}
-	vec.Add(x, y)
-	if o.rounding == RoundBF16 {
-		vec.RoundBF16(x)
-	}
+	o.add(o.x[r*n:][:n], o.y[r*n:][:n], o.m.cfg.Eps)
 }
 
 // gatedOp is gate = act(gate + bGate) * (up + bUp), act being SiLU or GELU.
@@ -147,10 +139,14 @@ func (o *gatedOp) run(gate, up, bGate, bUp []float32) {
 // Tile computes row r.
 func (o *gatedOp) Tile(_, r int) {
 	n := o.m.cfg.FFNDim
-	gate, up := o.gate[r*n:][:n], o.up[r*n:][:n]
-	addBias(gate, o.bGate)
-	addBias(up, o.bUp)
-	if o.m.cfg.arch.gelu {
+	o.m.gate(o.gate[r*n:][:n], o.up[r*n:][:n], o.bGate, o.bUp)
+}
+
+// gate is gate = act(gate + bGate) * (up + bUp) for some elements of a row.
+func (m *Model) gate(gate, up, bGate, bUp []float32) {
+	addBias(gate, bGate)
+	addBias(up, bUp)
+	if m.cfg.arch.gelu {
 		vec.GeluMul(gate, gate, up)
 	} else {
 		vec.SiluMul(gate, gate, up)
