@@ -57,13 +57,13 @@ func check(t *testing.T, c *Session, n int) {
 			for h := range 2 {
 				keys, vals := c.Page(l, h, p/4)
 				for i := range 5 {
-					if want := half(value(l, p, h, i)); keys[p%4*5+i] != want {
-						t.Fatalf("layer %d pos %d head %d key %d is %#x, want %#x", l, p, h, i, keys[p%4*5+i], want)
+					if want := half(value(l, p, h, i)); keys[16*i+p%4] != want {
+						t.Fatalf("layer %d pos %d head %d key %d is %#x, want %#x", l, p, h, i, keys[16*i+p%4], want)
 					}
 				}
 				for i := range 3 {
-					if want := half(-value(l, p, h, i)); vals[p%4*3+i] != want {
-						t.Fatalf("layer %d pos %d head %d value %d is %#x, want %#x", l, p, h, i, vals[p%4*3+i], want)
+					if want := half(-value(l, p, h, i)); vals[16*(p%4)+i] != want {
+						t.Fatalf("layer %d pos %d head %d value %d is %#x, want %#x", l, p, h, i, vals[16*(p%4)+i], want)
 					}
 				}
 			}
@@ -239,8 +239,8 @@ func TestFloat32KeepsEveryBit(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys, vals := c.PageFloat32(1, 0, 1)
-	if keys[0] != 1e30 || keys[1] != 1.0000001 || vals[0] != -1e-30 || vals[1] != 3 {
-		t.Errorf("got %v, %v, want what was put", keys[:2], vals[:2])
+	if keys[0] != 1e30 || keys[16] != 1.0000001 || vals[0] != -1e-30 || vals[1] != 3 {
+		t.Errorf("got %v, %v, want what was put", keys[:17], vals[:2])
 	}
 }
 

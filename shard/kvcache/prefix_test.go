@@ -84,8 +84,8 @@ func (c *teller) check() {
 	for p := range c.tokens {
 		keys, vals := c.kv.PageFloat32(0, 0, p/c.kv.PageTokens())
 		row := p % c.kv.PageTokens()
-		if want := told(c.tokens[:p+1]); keys[row] != want || vals[row] != -want {
-			c.t.Fatalf("position %d holds %v, %v, want %v, %v", p, keys[row], vals[row], want, -want)
+		if want := told(c.tokens[:p+1]); keys[row] != want || vals[16*row] != -want {
+			c.t.Fatalf("position %d holds %v, %v, want %v, %v", p, keys[row], vals[16*row], want, -want)
 		}
 	}
 }
@@ -113,12 +113,12 @@ func TestASessionBeginsWithWhatAnotherHas(t *testing.T) {
 	}
 	b.check()
 	a.kv.Close()
-	if st := s.Stats(); st.UsedBytes != 4*32*8 || st.IdleBytes != 0 {
+	if st := s.Stats(); st.UsedBytes != 4*32*68 || st.IdleBytes != 0 {
 		t.Errorf("the second holds 4 pages: %+v", st)
 	}
 	b.check()
 	b.kv.Close()
-	if st := s.Stats(); st.UsedBytes != 0 || st.IdleBytes != 4*32*8 || st.ReservedBytes != 0 || st.SharedTokens != 128 {
+	if st := s.Stats(); st.UsedBytes != 0 || st.IdleBytes != 4*32*68 || st.ReservedBytes != 0 || st.SharedTokens != 128 {
 		t.Errorf("4 pages are idle: %+v", st)
 	}
 	other := slices.Clone(prompt)
@@ -161,13 +161,13 @@ func TestIdlePrefixesGoWhenTheirMemoryIsWantedTheOldestFirst(t *testing.T) {
 		c.put(0, bytesFrom(seed, 96))
 		c.kv.Close()
 	}
-	if st := s.Stats(); st.IdleBytes != 6*32*8 || st.ReservedBytes != 0 {
+	if st := s.Stats(); st.IdleBytes != 6*32*68 || st.ReservedBytes != 0 {
 		t.Fatalf("6 pages are idle: %+v", st)
 	}
 	if _, err := tell(t, s, 9*32, nil); !errors.Is(err, ErrNoCapacity) {
 		t.Fatalf("9 pages of 8: %v, want no capacity", err)
 	}
-	if st := s.Stats(); st.IdleBytes != 6*32*8 {
+	if st := s.Stats(); st.IdleBytes != 6*32*68 {
 		t.Errorf("a refused session took idle pages: %+v", st)
 	}
 	big, err := tell(t, s, 8*32, nil)

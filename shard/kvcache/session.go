@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/shardnode/shardnode/shard"
-	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // A Session is the keys and values of one session in the layers of one span.
@@ -87,60 +86,8 @@ func (s *Session) Truncate(at shard.Pos) {
 	}
 }
 
-// Put stores the key k, [kvHeads, keyDim], and the value v, [kvHeads, valDim],
-// of one position in the layer with index layer of the span. The position has
-// been made room for. It returns [ErrOverflow], having stored what it could,
-// if a value is beyond the range of float16 or not a number.
-func (s *Session) Put(layer int, at shard.Pos, k, v []float32) error {
-	c := &s.store.cfg
-	if at < 0 || int(at) >= s.room {
-		panic(fmt.Sprintf("kvcache: put at %d, room for %d positions", at, s.room))
-	}
-	p := &s.pages[int(at)/c.PageTokens]
-	row := int(at) % c.PageTokens
-	overflow := false
-	for h := range c.KVHeads {
-		key, val := k[h*c.KeyDim:][:c.KeyDim], v[h*c.ValDim:][:c.ValDim]
-		if c.Precision == Float32 {
-			keys, vals := part(c, p.full, layer, h)
-			copy(keys[row*c.KeyDim:], key)
-			copy(vals[row*c.ValDim:], val)
-			continue
-		}
-		keys, vals := part(c, p.half, layer, h)
-		overflow = vec.ToF16(keys[row*c.KeyDim:], key) || overflow
-		overflow = vec.ToF16(vals[row*c.ValDim:], val) || overflow
-	}
-	if overflow {
-		return ErrOverflow
-	}
-	return nil
-}
-
-// Page returns the keys, [pageTokens, keyDim], and the values,
-// [pageTokens, valDim], as float16 bits, of one head of one layer at the
-// positions from pageIndex * PageTokens on. The caller must not change them.
-// Positions that were not put hold anything.
-func (s *Session) Page(layer, head, pageIndex int) (keys, vals []uint16) {
-	return part(&s.store.cfg, s.pages[pageIndex].half, layer, head)
-}
-
-// PageFloat32 is [Session.Page] for a store of precision [Float32].
-func (s *Session) PageFloat32(layer, head, pageIndex int) (keys, vals []float32) {
-	return part(&s.store.cfg, s.pages[pageIndex].full, layer, head)
-}
-
 // Precision returns how s keeps keys and values.
 func (s *Session) Precision() Precision { return s.store.cfg.Precision }
-
-// part returns the keys and values of one head of one layer in a page.
-func part[T any](c *Config, page []T, layer, head int) (keys, vals []T) {
-	nk, nv := c.PageTokens*c.KeyDim, c.PageTokens*c.ValDim
-	base := layer * c.KVHeads * (nk + nv)
-	keys = page[base+head*nk:][:nk:nk]
-	vals = page[base+c.KVHeads*nk+head*nv:][:nv:nv]
-	return keys, vals
-}
 
 // Close gives everything that s holds back to its store. It may be called
 // twice; s is of no use afterwards.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"unsafe"
 
 	"github.com/shardnode/shardnode/shard/kvcache/offheap"
 )
@@ -20,25 +19,6 @@ const defaultPageTokens = 32
 // of giving them back to the system.
 const keptPages = 16
 
-// Precision is how keys and values are kept. It is part of a model's numerics:
-// peers of one swarm have the same.
-type Precision uint8
-
-const (
-	// Float16 rounds them to half precision.
-	Float16 Precision = iota
-	// Float32 keeps them as they are, to compare with other implementations.
-	Float32
-)
-
-// bytes returns the bytes of one value.
-func (p Precision) bytes() int64 {
-	if p == Float32 {
-		return 4
-	}
-	return 2
-}
-
 // Config describes the pages of a [Store].
 type Config struct {
 	Layers  int // layers of the span, 1 or more
@@ -49,7 +29,8 @@ type Config struct {
 	// Precision is how keys and values are kept. Default: [Float16].
 	Precision Precision
 
-	// PageTokens is the number of positions of a page. Default: 32.
+	// PageTokens is the number of positions of a page, a multiple of 16, or a power
+	// of two below. Default: 32.
 	PageTokens int
 
 	// BudgetBytes bounds the memory of all pages together. A session that does
@@ -67,15 +48,13 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("kvcache: %s is %d, want 1 or more", f.name, f.n)
 		}
 	}
+	if c.PageTokens%width != 0 && width%c.PageTokens != 0 {
+		return c, fmt.Errorf("kvcache: PageTokens is %d, want a multiple of %d", c.PageTokens, width)
+	}
 	if c.BudgetBytes < 0 {
 		return c, fmt.Errorf("kvcache: BudgetBytes is %d, want 0 or more", c.BudgetBytes)
 	}
 	return c, nil
-}
-
-// TokenBytes returns what one position costs in all layers.
-func (c Config) TokenBytes() int64 {
-	return c.Precision.bytes() * int64(c.Layers) * int64(c.KVHeads) * int64(c.KeyDim+c.ValDim)
 }
 
 // ErrNoCapacity says that a session does not fit what is left of the budget.
@@ -84,22 +63,20 @@ var ErrNoCapacity = errors.New("no room for the keys and values of the session")
 // ErrTooLong says that a session grew beyond what was reserved for it.
 var ErrTooLong = errors.New("the session is longer than what was reserved for it")
 
-// ErrOverflow says that a key or value lies beyond the range of float16.
-var ErrOverflow = errors.New("a key or value is beyond the range of float16")
+// ErrOverflow says that a key or value is beyond what the cache can hold: the
+// range of float16, or of float32 in a store of another precision.
+var ErrOverflow = errors.New("a key or value is beyond the range of the KV cache")
 
-// A page holds the keys and values of pageTokens positions: for each layer of
-// the span the keys [kvHeads, pageTokens, keyDim], then the values
-// [kvHeads, pageTokens, valDim].
+// A page holds the keys and values of pageTokens positions; see layout.
 type page struct {
 	mem    []byte
-	half   []uint16  // mem as float16 bits
-	full   []float32 // mem as float32
-	shared *shared   // nil if one session alone holds the page, and may write it
+	shared *shared // nil if one session alone holds the page, and may write it
 }
 
 // A Store holds the pages of the sessions of one span.
 type Store struct {
 	cfg       Config
+	layout    layout
 	pageBytes int64
 	maxPages  int // that the budget allows
 
@@ -118,7 +95,7 @@ func New(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, pageBytes: cfg.TokenBytes() * int64(cfg.PageTokens)}
+	s := &Store{cfg: cfg, layout: cfg.layout(), pageBytes: cfg.pageBytes()}
 	s.maxPages = int(min(cfg.BudgetBytes/s.pageBytes, 1<<31-1))
 	return s, nil
 }
@@ -183,11 +160,7 @@ func (s *Store) takeLocked() (page, error) {
 		return page{}, fmt.Errorf("page of KV cache: %w", err)
 	}
 	s.taken++
-	return page{
-		mem:  mem,
-		half: unsafe.Slice((*uint16)(unsafe.Pointer(&mem[0])), len(mem)/2),
-		full: unsafe.Slice((*float32)(unsafe.Pointer(&mem[0])), len(mem)/4),
-	}, nil
+	return page{mem: mem}, nil
 }
 
 // leave takes back all that a session holds.

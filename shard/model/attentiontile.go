@@ -1,0 +1,266 @@
+package model
+
+import (
+	"github.com/shardnode/shardnode/shard/kvcache"
+	"github.com/shardnode/shardnode/tensorio/vec"
+)
+
+// run is how many positions are multiplied at a time: their keys or values, as
+// float32, stay in the first cache while all rows of a tile use them.
+const run = 32
+
+// scoreStride is the room for the scores of a head: a segment, and what the
+// last panel of a short page holds beyond it.
+const scoreStride = segment + vec.PanelWidth
+
+// An attendWorker is the scratch of one thread. A tile has n heads of rows, one
+// row's after the other's.
+type attendWorker struct {
+	q       []float32 // [n, headDim], scaled
+	p       []float32 // [n, scoreStride], scores, then weights, of a segment
+	panel   []float32 // keys or values of a run
+	product vec.Product
+	seg     softmaxes // of the current segment
+	sum     softmaxes // merged
+}
+
+// softmaxes are n softmaxes over some positions, times the values there, not
+// yet divided: e^max times acc / sum.
+type softmaxes struct {
+	max, sum []float32 // [n]
+	acc      []float32 // [n, valDim up to 16]
+}
+
+// panels returns n up to a multiple of the width of a panel.
+func panels(n int) int { return (n + vec.PanelWidth - 1) / vec.PanelWidth * vec.PanelWidth }
+
+// init makes the scratch of the workers.
+func (o *attendOp) init(m *Model) {
+	o.m = m
+	c := &m.cfg
+	n := max(tileHeads, c.Heads/c.KVHeads)
+	cols := panels(c.ValDim)
+	o.slot = maxSplitRows * c.Heads / c.KVHeads * (cols + 2)
+	o.workers = make([]attendWorker, m.pool.Threads())
+	for i := range o.workers {
+		w := &o.workers[i]
+		w.q = make([]float32, n*c.HeadDim)
+		w.p = make([]float32, n*scoreStride)
+		w.panel = make([]float32, run*max(c.HeadDim, cols))
+		w.seg = newSoftmaxes(make([]float32, n*(cols+2)), n)
+		w.sum = newSoftmaxes(make([]float32, n*(cols+2)), n)
+	}
+}
+
+// newSoftmaxes lays n softmaxes out in mem.
+func newSoftmaxes(mem []float32, n int) softmaxes {
+	return softmaxes{max: mem[:n], sum: mem[n:][:n], acc: mem[2*n:]}
+}
+
+// Tile computes some heads of the rows of a block.
+func (o *attendOp) Tile(worker, tile int) {
+	p := o.plan()
+	t := &p.tiles[tile]
+	b, w := &o.blocks[t.block], &o.workers[worker]
+	o.loadQueries(w, p, t)
+	n := b.rows * p.heads
+	if t.slot < 0 {
+		for s := t.lo; s < t.hi; s++ {
+			o.segmentOf(w, &w.seg, p, t, s)
+			o.merge(&w.sum, &w.seg, p, t, s)
+		}
+		o.finish(&w.sum, p, t)
+		return
+	}
+	first, last := b.segments(p.window)
+	part := newSoftmaxes(o.partial[(t.slot+t.lo-first)*o.slot:][:o.slot], n)
+	o.segmentOf(w, &part, p, t, t.lo)
+	if p.left[t.group].Add(-1) > 0 {
+		return
+	}
+	// Whoever is last merges all of them, and is ready for the next layer.
+	p.left[t.group].Store(int32(last - first))
+	for s := first; s < last; s++ {
+		part = newSoftmaxes(o.partial[(t.slot+s-first)*o.slot:][:o.slot], n)
+		o.merge(&w.sum, &part, p, t, s)
+	}
+	o.finish(&w.sum, p, t)
+}
+
+// loadQueries fills w.q.
+func (o *attendOp) loadQueries(w *attendWorker, p *attendPlan, t *attendTile) {
+	c, b := &o.m.cfg, &o.blocks[t.block]
+	n := p.heads * c.HeadDim
+	for r := range b.rows {
+		q := w.q[r*n:][:n]
+		copy(q, o.m.s.q[((b.first+r)*c.Heads+t.head)*c.HeadDim:])
+		vec.Scale(q, o.scale)
+	}
+}
+
+// A stretch is the positions [lo, hi) of a segment that a tile reads.
+type stretch struct {
+	kv     *kvcache.Session
+	layer  int // in the span
+	kvHead int
+	base   int // first position of the segment
+	lo, hi int
+	cols   int // of the values, up to 16
+}
+
+// segmentOf computes the softmax over segment s for each head of each row of
+// the tile, into dst:
+//
+//	score  = q k, one chain over the head's dimensions
+//	max    = the largest score of the positions that the row sees
+//	weight = e^(score - max), sum their sum in 16 lanes from the first that it sees
+//	acc    = sum of weight v, one chain over the positions
+//
+// Positions that other rows of the tile see and this one does not have weight 0
+// there, which changes nothing but the sign of a zero; finish makes that +0.
+func (o *attendOp) segmentOf(w *attendWorker, dst *softmaxes, p *attendPlan, t *attendTile, s int) {
+	c, b := &o.m.cfg, &o.blocks[t.block]
+	lo, _ := b.seen(0, p.window)
+	_, hi := b.seen(b.rows-1, p.window)
+	x := stretch{
+		kv: b.kv, layer: o.layer, kvHead: t.head * c.KVHeads / c.Heads, base: s * segment,
+		lo: max(lo, s*segment), hi: min(hi, (s+1)*segment), cols: panels(c.ValDim),
+	}
+	w.product = vec.Product{
+		Rows: b.rows * p.heads, A: w.q, AStride: c.HeadDim, CStride: scoreStride, Depth: c.HeadDim,
+	}
+	w.scores(&x)
+	for i := range b.rows * p.heads {
+		lo, hi := b.seen(i/p.heads, p.window)
+		lo, hi = max(lo, x.lo)-x.base, min(hi, x.hi)-x.base
+		row := w.p[i*scoreStride:][:x.hi-x.base]
+		if lo >= hi {
+			clear(row) // it sees nothing here: merge passes over it
+			continue
+		}
+		dst.max[i] = vec.Max(row[lo:hi])
+		dst.sum[i] = vec.ExpSum(row[lo:hi], dst.max[i])
+		clear(row[:lo])
+		clear(row[hi:])
+	}
+	w.product.C, w.product.CStride = dst.acc, x.cols
+	w.product.AStride = scoreStride
+	w.values(&x)
+}
+
+// scores fills w.p with the products of the queries and the keys.
+func (w *attendWorker) scores(x *stretch) {
+	step, p := x.kv.PageTokens(), &w.product
+	// Keys are read in whole panels, which begin where pages do.
+	for at := x.lo - x.lo%min(step, vec.PanelWidth); at < x.hi; {
+		page, row := at/step, at%step
+		n := min(step-row, x.hi-at, run)
+		p.C, p.Panels, p.BStride = w.p[at-x.base:], panels(n)/vec.PanelWidth, p.Depth*vec.PanelWidth
+		switch x.kv.Precision() {
+		case kvcache.Float32:
+			keys, _ := x.kv.PageFloat32(x.layer, x.kvHead, page)
+			p.F32(keys[row*p.Depth:])
+		case kvcache.Int8:
+			keys, _ := x.kv.PageInt8(x.layer, x.kvHead, page)
+			multiply(w, keys[row*p.Depth:], vec.FromI8, (*vec.Product).I8)
+			scales, _ := x.kv.Scales(x.layer, x.kvHead, page)
+			w.scaleBy(at-x.base, scales[row:][:n])
+		default:
+			keys, _ := x.kv.Page(x.layer, x.kvHead, page)
+			multiply(w, keys[row*p.Depth:], vec.FromF16, (*vec.Product).F16)
+		}
+		at += n
+	}
+}
+
+// values computes the sums of the values weighted by w.p.
+func (w *attendWorker) values(x *stretch) {
+	step, p := x.kv.PageTokens(), &w.product
+	p.Add = false
+	for at := x.lo; at < x.hi; {
+		page, row := at/step, at%step
+		n := min(step-row, x.hi-at, run)
+		p.A, p.Depth, p.Panels, p.BStride = w.p[at-x.base:], n, x.cols/vec.PanelWidth, step*vec.PanelWidth
+		switch x.kv.Precision() {
+		case kvcache.Float32:
+			_, vals := x.kv.PageFloat32(x.layer, x.kvHead, page)
+			p.F32(vals[row*vec.PanelWidth:])
+		case kvcache.Int8:
+			_, scales := x.kv.Scales(x.layer, x.kvHead, page)
+			w.scaleBy(at-x.base, scales[row:][:n])
+			_, vals := x.kv.PageInt8(x.layer, x.kvHead, page)
+			multiply(w, vals[row*vec.PanelWidth:], vec.FromI8, (*vec.Product).I8)
+		default:
+			_, vals := x.kv.Page(x.layer, x.kvHead, page)
+			multiply(w, vals[row*vec.PanelWidth:], vec.FromF16, (*vec.Product).F16)
+		}
+		p.Add = true
+		at += n
+	}
+}
+
+// scaleBy multiplies what w.p holds from column at on by the positions' scales.
+func (w *attendWorker) scaleBy(at int, scales []float32) {
+	for i := range w.product.Rows {
+		vec.Mul(w.p[i*scoreStride+at:], scales)
+	}
+}
+
+// widenRows is how many rows make it worth to widen keys and values once for
+// all of them, rather than in each product.
+const widenRows = 12
+
+// multiply computes w.product with b.
+func multiply[T any](w *attendWorker, b []T, widen func(dst []float32, x []T), direct func(p *vec.Product, b []T)) {
+	p := &w.product
+	if p.Rows < widenRows {
+		direct(p, b)
+		return
+	}
+	n := p.Depth * vec.PanelWidth
+	for i := range p.Panels {
+		widen(w.panel[i*n:], b[i*p.BStride:][:n])
+	}
+	p.BStride = n
+	p.F32(w.panel)
+}
+
+// merge adds segment s of the tile to sum, for the rows that see it:
+//
+//	max' = max(max, that of the segment)
+//	sum' = sum e^(max - max') + that of the segment e^(its max - max')
+//
+// and acc' likewise. The first segment that a row sees is taken as it is.
+func (o *attendOp) merge(sum, seg *softmaxes, p *attendPlan, t *attendTile, s int) {
+	b, cols := &o.blocks[t.block], panels(o.m.cfg.ValDim)
+	for i := range b.rows * p.heads {
+		lo, hi := b.seen(i/p.heads, p.window)
+		if hi <= s*segment || lo >= (s+1)*segment {
+			continue
+		}
+		acc, add := sum.acc[i*cols:][:cols], seg.acc[i*cols:][:cols]
+		if lo >= s*segment || s == 0 {
+			sum.max[i], sum.sum[i] = seg.max[i], seg.sum[i]
+			copy(acc, add)
+			continue
+		}
+		top := max(sum.max[i], seg.max[i])
+		x, y := vec.Exp(sum.max[i]-top), vec.Exp(seg.max[i]-top)
+		sum.max[i] = top
+		sum.sum[i] = float32(sum.sum[i]*x) + float32(seg.sum[i]*y)
+		vec.Scale(acc, x)
+		vec.Axpy(y, add, acc)
+	}
+}
+
+// finish divides the sums, and writes the result of the tile.
+func (o *attendOp) finish(sum *softmaxes, p *attendPlan, t *attendTile) {
+	c, b := &o.m.cfg, &o.blocks[t.block]
+	cols := panels(c.ValDim)
+	for i := range b.rows * p.heads {
+		row, head := b.first+i/p.heads, t.head+i%p.heads
+		att := o.m.s.att[(row*c.Heads+head)*c.ValDim:][:c.ValDim]
+		clear(att)
+		vec.Axpy(1/sum.sum[i], sum.acc[i*cols:][:c.ValDim], att) // FMA(x, -0, 0) is +0
+	}
+}
