@@ -147,8 +147,26 @@ func (s *scratch) end(m *Model, parts []Part) {
 		}
 		p.KV.Commit()
 		vec.ToBF16(p.Out, s.x[at*dim-len(p.Out):at*dim])
-		for r := range p.Logits {
-			s.wanted = append(s.wanted, wanted{part: i, index: r, row: at - p.Logits + r})
+		s.want(i, p, at)
+	}
+}
+
+// want collects the rows of part i, which end before row end, that want logits.
+func (s *scratch) want(i int, p *Part, end int) {
+	for r := range p.Logits {
+		s.wanted = append(s.wanted, wanted{part: i, index: r, row: end - p.Logits + r})
+	}
+}
+
+// wantAll collects the rows that want logits and reports whether all rows do.
+func (s *scratch) wantAll(m *Model, parts []Part) bool {
+	at := 0
+	for i := range parts {
+		p := &parts[i]
+		at += p.rows(m.cfg.Dim)
+		if p.Err == nil {
+			s.want(i, p, at)
 		}
 	}
+	return len(s.wanted) == at
 }
