@@ -18,7 +18,7 @@ PROTOC        := 3.21.12 # its version stands in the generated files
 SYSTEMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 # Files that `make gen` writes.
-GENERATED := transport/wirepb/*.pb.go tensorio/vec/kernels_amd64.* tensorio/quant/mul_amd64.*
+GENERATED := transport/wirepb/*.pb.go tensorio/vec/kernels_amd64.* tensorio/quant/*_avx*_amd64.*
 
 .PHONY: all
 all: format lint test
@@ -97,7 +97,8 @@ gen: $(call stamp,protoc-gen-go) ## writes all generated code from scratch
 		{ echo "make gen needs protoc $(strip $(PROTOC)): apt-get install protobuf-compiler" >&2; exit 1; }
 	protoc --plugin=$(BIN)/protoc-gen-go --go_out=. --go_opt=paths=source_relative transport/wirepb/*.proto
 	go generate ./...
-	cd tensorio/gen && go run . -out ../quant/mul_amd64.s -stubs ../quant/mul_amd64.go -pkg quant
+	cd tensorio/gen && for form in avx2 avxvnni avx512; do go run . -form $$form -pkg quant -out ../quant/mul_$${form}_amd64.s \
+		-stubs ../quant/mul_$${form}_amd64.go -table ../quant/tiles_$${form}_amd64.go || exit; done
 
 .PHONY: gen-check
 gen-check: ## fails if make gen changes a file

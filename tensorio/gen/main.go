@@ -1,38 +1,72 @@
-// Command gen writes the amd64 kernels of tensorio/quant. From this folder:
+// Command gen writes the amd64 kernels of tensorio/quant, one form at a time.
+// From this folder:
 //
-//	go run . -out ../quant/mul_amd64.s -stubs ../quant/mul_amd64.go -pkg quant
+//	go run . -form avx2 -out ../quant/mul_avx2_amd64.s -stubs ../quant/mul_avx2_amd64.go \
+//		-table ../quant/tiles_avx2_amd64.go -pkg quant
 //
 // The kernels read the layouts that tensorio/quant's DESIGN.md draws and
 // compute what its ref*.go define. target.go says what an instruction set
-// decides; the rest knows only its vectors.
+// decides; the rest knows only its vectors. -table is the list of kernels in Go.
 package main
 
 import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+
 	"github.com/mmcloughlin/avo/build"
 )
 
 func main() {
-	t := target{name: "AVX2", lanes: 8}
-	for _, f := range blockFormats {
-		for _, n := range tiles {
+	form := flag.String("form", "avx2", "instruction set to write kernels for")
+	table := flag.String("table", "", "Go file to list the kernels in")
+	flag.Parse()
+	i := slices.IndexFunc(targets, func(t target) bool { return t.form == *form })
+	if i < 0 {
+		fmt.Fprintf(os.Stderr, "gen: there is no form %q\n", *form)
+		os.Exit(2)
+	}
+	t := targets[i]
+	kernels := generate(t)
+	if t.form == "avx2" {
+		genQuantize("quantizeBlocks", blockRecord)
+		genQuantize("quantizeBytes", byteRecord)
+		genQuantize("quantizeWide", wideRecord)
+		genQuantizeSuper()
+	}
+	build.Generate()
+	if *table != "" {
+		if err := writeTable(*table, t, kernels); err != nil {
+			fmt.Fprintln(os.Stderr, "gen:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+// generate writes the kernels of a target and returns which.
+func generate(t target) []kernel {
+	var ks []kernel
+	for _, f := range blockFormats(t) {
+		ks = append(ks, kernel{f.name, t.blockTiles})
+		for _, n := range t.blockTiles {
 			genBlock(t, f, n)
 		}
 	}
 	for _, f := range superFormats {
-		for _, n := range tiles {
+		ks = append(ks, kernel{f.name, t.superTiles})
+		for _, n := range t.superTiles {
 			genSuper(t, f, n)
 		}
 	}
-	for _, f := range []string{"F32", "F16", "BF16"} {
-		for _, n := range tiles {
+	if t.floatTiles == nil {
+		return ks
+	}
+	for _, f := range floatFormats {
+		ks = append(ks, kernel{f, t.floatTiles})
+		for _, n := range t.floatTiles {
 			genFloat(t, f, n)
 		}
 	}
-	genQuantize("quantizeBlocks", false)
-	genQuantize("quantizeBytes", true)
-	genQuantizeSuper()
-	build.Generate()
+	return ks
 }
-
-// tiles are the numbers of tokens that kernels exist for.
-var tiles = []int{1, 2, 3, 4, 6}

@@ -7,19 +7,14 @@ import (
 )
 
 // genQuantize writes a kernel that quantises whole blocks of 32 activations to
-// 8 bits, or to the same in 16 bits. It has one form: a block fits four 256-bit
-// vectors.
-func genQuantize(name string, wide bool) {
+// 8 bits, or to the same in 16 bits, and records them. It has one form: a block
+// fits four 256-bit vectors.
+func genQuantize(name string, at record) {
 	TEXT(name+"AVX2", NOSPLIT, "func(dst *byte, x *float32, n uint64)")
 	Pragma("noescape")
 	Doc(name + "AVX2 quantises n whole blocks.")
-	at := blockRecord
-	if wide {
-		at = byteRecord
-	}
 	label := func(s string) string { return name + "_" + s }
 	dst, x, n := Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
-	abs := constant("abs", 0x7fffffff7fffffff)
 	Label(label("block"))
 	var v [4]VecVirtual
 	top := YMM()
@@ -27,11 +22,11 @@ func genQuantize(name string, wide bool) {
 		v[i] = YMM()
 		VMOVUPS(Mem{Base: x, Disp: 32 * i}, v[i])
 		if i == 0 {
-			VPAND(abs, v[i], top)
+			VPAND(abs.mem(), v[i], top)
 			continue
 		}
 		t := YMM()
-		VPAND(abs, v[i], t)
+		VPAND(abs.mem(), v[i], t)
 		VPMAXUD(t, top, top)
 	}
 	d, factor := XMM(), YMM()
@@ -51,10 +46,17 @@ func genQuantize(name string, wide bool) {
 	VMOVD(s, neg)
 	NEGL(neg)
 	pack16(v)
-	if wide {
-		storeBytes(at, dst, v, neg)
+	if at == wideRecord {
+		storeWide(dst, v)
 	} else {
-		storeBlock(at, dst, v, s, d, neg)
+		pack8(v)
+		VMOVDQU(v[0], Mem{Base: dst})
+	}
+	if at.sum128 > 0 {
+		SHLL(Imm(7), neg)
+		MOVL(neg, Mem{Base: dst, Disp: at.sum128})
+	} else {
+		storeSums(at, dst, s, d, neg)
 	}
 	ADDQ(U32(uint32(at.size)), dst)
 	ADDQ(U32(128), x)
@@ -84,9 +86,9 @@ func pack8(v [4]VecVirtual) {
 	VPERMQ(Imm(0xd8), v[0], v[0])
 }
 
-// storeBlock writes a quant.actBlock. sum is the sum of the codes, neg the
-// negative one, which is lost.
-func storeBlock(at record, dst Register, v [4]VecVirtual, sum Register, d VecVirtual, neg Register) {
+// storeSums writes the sums of a quant.actBlock. sum is the sum of the codes,
+// neg the negative one, which is lost.
+func storeSums(at record, dst, sum Register, d VecVirtual, neg Register) {
 	f := XMM()
 	VCVTDQ2PS(sum, f)
 	VMULSS(d, f, f)
@@ -95,18 +97,12 @@ func storeBlock(at record, dst Register, v [4]VecVirtual, sum Register, d VecVir
 	MOVL(neg, Mem{Base: dst, Disp: at.sum8})
 	ADDL(neg, neg)
 	MOVL(neg, Mem{Base: dst, Disp: at.sum16})
-	pack8(v)
-	VMOVDQU(v[0], Mem{Base: dst})
 }
 
-// storeBytes writes a quant.actByte.
-func storeBytes(at record, dst Register, v [4]VecVirtual, neg Register) {
-	SHLL(Imm(7), neg)
-	MOVL(neg, Mem{Base: dst, Disp: at.sum128})
-	// Of every four columns first the even, then the odd ones.
-	order := constant("evensFirst", 0x0706030205040100, 0x0f0e0b0a0d0c0908)
+// storeWide writes 32 numbers of 16 bits, of every four first the even ones.
+func storeWide(dst Register, v [4]VecVirtual) {
 	for i, w := range []VecVirtual{v[0], v[2]} {
-		VPSHUFB(order, w, w)
+		VPSHUFB(evensFirst.mem(), w, w)
 		VMOVDQU(w, Mem{Base: dst, Disp: 32 * i})
 	}
 }
@@ -134,18 +130,18 @@ func scaleOf(name string, top VecVirtual, d, factor VecVirtual) {
 	JAE(LabelRef(name + "_nan"))
 	CMPL(bits, U32((127-100)<<23))
 	JB(LabelRef(name + "_zero"))
-	VDIVSS(constant("f127", 0x42fe000042fe0000), m, d)
-	one := XMM()
-	VMOVSS(constant("f1", 0x3f8000003f800000), one)
-	VDIVSS(d, one, one)
-	VBROADCASTSS(one, factor)
+	VDIVSS(float127.mem(), m, d)
+	f := XMM()
+	VMOVSS(float1.mem(), f)
+	VDIVSS(d, f, f)
+	VBROADCASTSS(f, factor)
 }
 
 // scaleOfRest writes what happens to blocks without a scale: d is NaN or zero,
 // and clear makes the codes zero and goes on.
 func scaleOfRest(name string, d VecVirtual, clear func()) {
 	Label(name + "_nan")
-	VMOVSS(constant("fNaN", 0x7fc000007fc00000), d)
+	VMOVSS(nan.mem(), d)
 	JMP(LabelRef(name + "_clear"))
 	Label(name + "_zero")
 	VPXOR(d, d, d)
@@ -159,14 +155,13 @@ func genQuantizeSuper() {
 	Pragma("noescape")
 	Doc("quantizeSupersAVX2 is refQuantizeSupers for n blocks.")
 	dst, x, n := Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
-	abs := constant("abs", 0x7fffffff7fffffff)
 	Label("super_block")
 	// Four chains of maxima.
 	var top [4]VecVirtual
 	for i := range 32 {
 		t := YMM()
 		VMOVUPS(Mem{Base: x, Disp: 32 * i}, t)
-		VPAND(abs, t, t)
+		VPAND(abs.mem(), t, t)
 		if i < 4 {
 			top[i] = t
 			continue

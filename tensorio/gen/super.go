@@ -28,12 +28,18 @@ var superFormats = []superFormat{
 	{name: "Q4_K", bits: 4, head: 320, mins: 192},
 	{name: "Q5_K", bits: 5, head: 320, mins: 192},
 	{name: "Q6_K", bits: 6, head: 320, fine: true, signed: true},
-	{name: "Q2_K", bits: 4, head: 576, mins: 320, fine: true},
 }
 
 // genSuper writes the kernel of a K-quant for a number of tokens.
 func genSuper(t target, f superFormat, tokens int) {
 	k := newTile(t, f.name, tokens)
+	k.hold(nibbles)
+	switch f.bits {
+	case 5:
+		k.hold(bit4)
+	case 6:
+		k.hold(bits45)
+	}
 	acc, total := k.store(), k.store()
 	acc.zero()
 	Label(k.label("unit"))
@@ -48,12 +54,8 @@ func genSuper(t target, f superFormat, tokens int) {
 	MOVQ(k.a, a)
 	MOVQ(U32(8), left)
 	Label(k.label("part"))
-	if tokens == 1 {
-		for off := 0; off < 64*f.bits; off += 64 {
-			PREFETCHT0(Mem{Base: codes, Disp: off + prefetchBytes})
-		}
-	}
-	k.subBlocks(f, total, codes, scales, a)
+	k.prefetch(codes, 64*f.bits)
+	k.subBlocks(f, total, source{w: codes, bits: f.bits, a: a}, scales)
 	ADDQ(U32(uint32(64*f.bits)), codes)
 	if f.fine {
 		ADDQ(Imm(32), scales)
@@ -75,63 +77,78 @@ func genSuper(t target, f superFormat, tokens int) {
 }
 
 // subBlocks adds the scaled dot products of 32 columns to total.
-func (k *tile) subBlocks(f superFormat, total *store, codes, scales, a Register) {
+func (k *tile) subBlocks(f superFormat, total *store, from source, scales Register) {
 	sums := k.grid(k.tokens)
-	if f.bits == 4 && !f.fine {
-		k.dotNibbles(sums, codes, 0, a, 0, 0, 4, 4)
-		k.flush(f, sums, total, scales, 0)
-		return
+	step := k.limit(f.bits)
+	if f.fine {
+		step = min(step, 4)
 	}
-	for nibble := range 2 {
-		if f.bits < 6 {
-			k.dotNibbles(sums, codes, 0, a, 0, nibble, 1, f.bits)
-			k.flush(f, sums, total, scales, nibble)
-			continue
-		}
-		// Two products of 6-bit codes are all that 16 bits hold.
-		for j := range 4 {
-			w := make([]VecVirtual, k.parts())
-			for h := range w {
-				w[h] = k.codes(codes, 0, j, nibble, h, f.bits)
-			}
-			k.dotCodes(sums, w, a, (nibble*4+j)*4, j%2 == 0)
-			if j%2 == 1 {
-				k.flush(f, sums, total, scales, nibble)
-			}
-		}
+	for lo := 0; lo < 8; lo += step {
+		k.dotGroups(sums, from, lo, lo+step, true)
+		k.flush(f, sums, total, scales, lo/4)
 	}
 }
 
-// flush multiplies the pairs of 16-bit sums with the scale of their row and
-// adds them to total.
-func (k *tile) flush(f superFormat, sums grid, total *store, scales Register, nibble int) {
+// flush multiplies sums with the scale of their row and adds them to total. half
+// says which of the two scales of 32 columns, if there are two.
+func (k *tile) flush(f superFormat, sums grid, total *store, scales Register, half int) {
 	for h := range k.parts() {
-		sc := k.vec()
-		if f.fine {
-			at := Mem{Base: scales, Disp: h * k.bytes() / 2}
-			if f.signed {
-				VPMOVSXBW(at, sc)
-			} else {
-				VPMOVZXBW(at, sc)
-			}
-			VPSHUFB(pairMask(nibble), sc, sc)
+		var sc VecVirtual
+		if k.vnni {
+			sc = k.scale32(f, scales, h, half)
 		} else {
-			VPBROADCASTQ(Mem{Base: scales, Disp: h * k.lanes}, sc)
-			VPSHUFB(constant("spread", 0x8001800180008000, 0x8003800380028002, 0x8005800580048004, 0x8007800780068006), sc, sc)
+			sc = k.scale16(f, scales, h, half)
 		}
 		for n, s := range sums[h] {
-			VPMADDWD(sc, s, s)
+			if k.vnni {
+				VPMULLD(sc, s, s)
+			} else {
+				VPMADDWD(sc, s, s)
+			}
 			total.addInt(h, n, s)
 		}
 	}
 }
 
-// pairMask repeats the first or the second of two 16-bit numbers.
-func pairMask(second int) Mem {
-	if second == 0 {
-		return constant("firsts", 0x0504050401000100, 0x0d0c0d0c09080908)
+// scale16 returns the scales of rows as pairs of 16-bit numbers.
+func (k *tile) scale16(f superFormat, scales Register, h, half int) VecVirtual {
+	sc := k.vec()
+	if !f.fine {
+		VPBROADCASTQ(Mem{Base: scales, Disp: h * k.lanes}, sc)
+		VPSHUFB(k.constant(spread), sc, sc)
+		return sc
 	}
-	return constant("seconds", 0x0706070603020302, 0x0f0e0f0e0b0a0b0a)
+	k.bytePairs(Mem{Base: scales, Disp: h * k.bytes() / 2}, f.signed, sc)
+	VPSHUFB(k.constant([]constant{pairFirst, pairSecond}[half]), sc, sc)
+	return sc
+}
+
+// scale32 returns the scales of rows as 32-bit numbers.
+func (k *tile) scale32(f superFormat, scales Register, h, half int) VecVirtual {
+	sc := k.vec()
+	if !f.fine {
+		VPMOVZXBD(Mem{Base: scales, Disp: h * k.lanes}, sc)
+		return sc
+	}
+	// Two bytes for each row: the lower or the upper one, with its sign. Those
+	// without one are small.
+	VPMOVSXWD(Mem{Base: scales, Disp: h * k.bytes() / 2}, sc)
+	if half == 0 {
+		VPSLLD(Imm(24), sc, sc)
+		VPSRAD(Imm(24), sc, sc)
+	} else {
+		VPSRAD(Imm(8), sc, sc)
+	}
+	return sc
+}
+
+// bytePairs reads two bytes for each row as 16-bit numbers.
+func (k *tile) bytePairs(at Mem, signed bool, to VecVirtual) {
+	if signed {
+		VPMOVSXBW(at, to)
+	} else {
+		VPMOVZXBW(at, to)
+	}
 }
 
 // pairSums sets sums to the sum over pairs of sub-blocks of the 8-bit numbers
@@ -141,15 +158,9 @@ func (k *tile) pairSums(sums grid, pairs, disp, act int, signed bool) {
 		w := make([]VecVirtual, k.parts())
 		for h := range w {
 			w[h] = k.vec()
-			at := Mem{Base: k.w, Disp: disp + p*32 + h*k.bytes()/2}
-			if signed {
-				VPMOVSXBW(at, w[h])
-			} else {
-				VPMOVZXBW(at, w[h])
-			}
+			k.bytePairs(Mem{Base: k.w, Disp: disp + p*32 + h*k.bytes()/2}, signed, w[h])
 		}
-		k.multiply(sums, w, k.a, act+4*p, p == 0, func(a, w, d VecVirtual) { VPMADDWD(a, w, d) },
-			func(d, s VecVirtual) { VPADDD(d, s, s) })
+		k.dotPairs(sums, w, k.a, act+4*p, p == 0)
 	}
 }
 
@@ -160,7 +171,7 @@ func (k *tile) correct(total *store) {
 	sums.each(func(h, n int, v VecVirtual) {
 		VPSLLD(Imm(5), v, v)
 		z := k.vec()
-		VPXOR(z, z, z)
+		k.zero(z)
 		VPSUBD(v, z, z)
 		total.set(h, n, z)
 	})
@@ -168,19 +179,13 @@ func (k *tile) correct(total *store) {
 
 // addScaled adds the exact totals, scaled, to the results.
 func (k *tile) addScaled(total, acc *store) {
-	for h := range k.parts() {
-		d := k.vec()
-		VCVTPH2PS(Mem{Base: k.w, Disp: h * k.bytes() / 2}, d)
-		for n := range k.tokens {
-			s, v := k.vec(), k.vec()
-			if total.regs != nil {
-				VCVTDQ2PS(total.regs[h][n], s)
-			} else {
-				VCVTDQ2PS(total.mem(h, n), s)
-			}
-			VBROADCASTSS(k.act(k.a, n, superD), v)
-			VMULPS(v, d, v)
-			acc.multiplyAdd(h, n, s, v, true)
+	dw := k.halves(0)
+	for n := range k.tokens {
+		d := k.scaled(k.act(k.a, n, superD), dw)
+		for h := range k.parts() {
+			s := k.vec()
+			VCVTDQ2PS(total.op(h, n), s)
+			acc.multiplyAdd(h, n, s, d[h], true)
 		}
 	}
 }
@@ -194,14 +199,12 @@ func (k *tile) subtractMins(f superFormat, acc *store) {
 		k.pairSums(sums, 4, f.mins, superSum32, false)
 	}
 	for h := range k.parts() {
-		d := k.vec()
-		VCVTPH2PS(Mem{Base: k.w, Disp: 32 + h*k.bytes()/2}, d)
+		dmin := k.vec()
+		VCVTPH2PS(Mem{Base: k.w, Disp: 32 + h*k.bytes()/2}, dmin)
 		for n, s := range sums[h] {
-			v := k.vec()
 			VCVTDQ2PS(s, s)
-			VBROADCASTSS(k.act(k.a, n, superD), v)
-			VMULPS(v, d, v)
-			acc.change(h, n, func(sum VecVirtual) { VFNMADD231PS(s, v, sum) })
+			d := k.scaled(k.act(k.a, n, superD), []VecVirtual{dmin})[0]
+			acc.change(h, n, func(sum VecVirtual) { VFNMADD231PS(s, d, sum) })
 		}
 	}
 }

@@ -16,12 +16,19 @@ type actBlock struct {
 	sum16 int32   // -16 * sum of q: Q5_0
 }
 
-// An actByte holds the same for weights of 8 bits, with q in 16 bits for
-// machines that cannot multiply two full bytes.
+// An actByte holds the same for weights of 8 bits.
 type actByte struct {
-	q      [32]int16 // of every four columns 0, 2, 1, 3
+	q      [32]int8
 	d      float32
 	sum128 int32 // -128 * sum of q: what the offset 128 of packed Q8_0 costs
+	_      [2]int32
+}
+
+// An actWide is an actByte for machines that cannot multiply two full bytes.
+type actWide struct {
+	q      [32]int16 // of every four columns 0, 2, 1, 3
+	d      float32
+	sum128 int32
 	_      [2]int32
 }
 
@@ -39,13 +46,15 @@ type actSuper struct {
 // to the largest step it has seen and allocates nothing after that.
 type Acts struct {
 	tokens, cols int
+	k            *kernels // that it is prepared for
 
 	floats []float32  // [tokens, cols], the caller's
 	blocks []actBlock // [tokens, 2*ceil(cols/64)], the odd one zero
 	bytes  []actByte  // the same
+	wide   []actWide  // the same
 	supers []actSuper // [tokens, cols/256]
 
-	hasBlocks, hasBytes, hasSupers bool
+	hasBlocks, hasBytes, hasWide, hasSupers bool
 }
 
 // Tokens returns the number of tokens of the last Prepare.
@@ -62,11 +71,16 @@ func (a *Acts) Prepare(x []float32, tokens, cols int, ms ...*Matrix) {
 // Begin is the first half of Prepare, for whoever wants the second one done by
 // several goroutines: it takes the memory.
 func (a *Acts) Begin(x []float32, tokens, cols int, ms ...*Matrix) {
+	a.begin(&chosen.kernels, x, tokens, cols, ms...)
+}
+
+// begin is Begin for a given set of kernels.
+func (a *Acts) begin(k *kernels, x []float32, tokens, cols int, ms ...*Matrix) {
 	if tokens < 0 || cols < 0 || len(x) < tokens*cols {
 		panic(fmt.Sprintf("quant: %d activations, want %d tokens x %d columns", len(x), tokens, cols))
 	}
-	a.tokens, a.cols, a.floats = tokens, cols, x[:tokens*cols]
-	a.hasBlocks, a.hasBytes, a.hasSupers = false, false, false
+	a.tokens, a.cols, a.k, a.floats = tokens, cols, k, x[:tokens*cols]
+	a.hasBlocks, a.hasBytes, a.hasWide, a.hasSupers = false, false, false, false
 	for _, m := range ms {
 		if m.cols != cols {
 			panic(fmt.Sprintf("quant: activations of %d columns for a matrix of %d columns", cols, m.cols))
@@ -75,7 +89,11 @@ func (a *Acts) Begin(x []float32, tokens, cols int, ms ...*Matrix) {
 		case kindBlock:
 			a.hasBlocks = true
 		case kindByte:
-			a.hasBytes = true
+			if k.wide(m.typ) {
+				a.hasWide = true
+			} else {
+				a.hasBytes = true
+			}
 		case kindSuper:
 			a.hasSupers = true
 		}
@@ -85,6 +103,9 @@ func (a *Acts) Begin(x []float32, tokens, cols int, ms ...*Matrix) {
 	}
 	if a.hasBytes {
 		a.bytes = resize(a.bytes, tokens*a.blockStride())
+	}
+	if a.hasWide {
+		a.wide = resize(a.wide, tokens*a.blockStride())
 	}
 	if a.hasSupers {
 		a.supers = resize(a.supers, tokens*(cols/256))
@@ -98,15 +119,19 @@ func (a *Acts) Quantize(lo, hi int) {
 		x := a.floats[t*a.cols : (t+1)*a.cols]
 		if a.hasBlocks {
 			n := a.blockStride()
-			chosen.kernels.quantizeBlocks(a.blocks[t*n:(t+1)*n], x)
+			a.k.quantizeBlocks(a.blocks[t*n:(t+1)*n], x)
 		}
 		if a.hasBytes {
 			n := a.blockStride()
-			chosen.kernels.quantizeBytes(a.bytes[t*n:(t+1)*n], x)
+			a.k.quantizeBytes(a.bytes[t*n:(t+1)*n], x)
+		}
+		if a.hasWide {
+			n := a.blockStride()
+			a.k.quantizeWide(a.wide[t*n:(t+1)*n], x)
 		}
 		if a.hasSupers {
 			n := a.cols / 256
-			chosen.kernels.quantizeSupers(a.supers[t*n:(t+1)*n], x)
+			a.k.quantizeSupers(a.supers[t*n:(t+1)*n], x)
 		}
 	}
 }
@@ -114,12 +139,15 @@ func (a *Acts) Quantize(lo, hi int) {
 // blockStride returns the number of blocks of a token.
 func (a *Acts) blockStride() int { return (a.cols + 63) / 64 * 2 }
 
-// has reports whether the form is there that matrices of a kind need.
-func (a *Acts) has(k kind) bool {
-	switch k {
+// has reports whether the form is there that m needs with some kernels.
+func (a *Acts) has(k *kernels, m *Matrix) bool {
+	switch m.layout.kind {
 	case kindBlock:
 		return a.hasBlocks
 	case kindByte:
+		if k.wide(m.typ) {
+			return a.hasWide
+		}
 		return a.hasBytes
 	case kindSuper:
 		return a.hasSupers
@@ -186,7 +214,6 @@ func refQuantizeBlocks(dst []actBlock, x []float32) {
 
 // refQuantizeBytes is refQuantizeBlocks for weights of 8 bits.
 func refQuantizeBytes(dst []actByte, x []float32) {
-	var q [32]int8
 	for i := range dst {
 		b := &dst[i]
 		if 32*i >= len(x) {
@@ -194,11 +221,20 @@ func refQuantizeBytes(dst []actByte, x []float32) {
 			continue
 		}
 		var sum int32
-		b.d, sum = quantize32(&q, (*[32]float32)(x[32*i:]))
-		for k, v := range q {
-			b.q[k&^3|k&1<<1|k>>1&1] = int16(v)
-		}
+		b.d, sum = quantize32(&b.q, (*[32]float32)(x[32*i:]))
 		b.sum128 = -128 * sum
+	}
+}
+
+// refQuantizeWide is refQuantizeBytes with codes of 16 bits.
+func refQuantizeWide(dst []actWide, x []float32) {
+	var b [1]actByte
+	for i := range dst {
+		refQuantizeBytes(b[:], x[min(32*i, len(x)):])
+		dst[i] = actWide{d: b[0].d, sum128: b[0].sum128}
+		for k, v := range b[0].q {
+			dst[i].q[k&^3|k&1<<1|k>>1&1] = int16(v)
+		}
 	}
 }
 

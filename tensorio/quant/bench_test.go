@@ -16,9 +16,10 @@ func BenchmarkMul(b *testing.B) {
 		for _, tokens := range []int{1, 8, 64} {
 			x := randomActs(rng, tokens*cols)
 			y := make([]float32, tokens*rows)
-			var a Acts
-			a.Prepare(x, tokens, cols, m)
 			for _, c := range forms() {
+				var a Acts
+				a.begin(&c.kernels, x, tokens, cols, m)
+				a.Quantize(0, tokens)
 				if c.form == "ref" && tokens > 1 {
 					continue
 				}

@@ -15,7 +15,13 @@ type kernels struct {
 	quantizeBlocks func(dst []actBlock, x []float32)
 	quantizeBytes  func(dst []actByte, x []float32)
 	quantizeSupers func(dst []actSuper, x []float32)
+
+	// quantizeWide is there if the fast forms of kindByte want an actWide.
+	quantizeWide func(dst []actWide, x []float32)
 }
+
+// wide reports whether the 8-bit type t is multiplied with 16-bit activations.
+func (k *kernels) wide(t tensorio.Type) bool { return k.quantizeWide != nil && k.of(t) != nil }
 
 // of returns the fast form for a type, nil if there is none.
 func (k *kernels) of(t tensorio.Type) mulFunc {
@@ -35,7 +41,7 @@ type choice struct {
 // started: SHARDNODE_SIMD forces both, and vec.Form says if it could not.
 var chosen = choose(vec.Form())
 
-// Form returns the name of the kernels that run: "ref" for plain Go, or "avx2".
+// Form returns the name of the kernels that run, one of those of [vec.Form].
 func Form() string { return chosen.form }
 
 // plain is the form that every machine has.

@@ -21,9 +21,10 @@ var extremes = []float32{
 func compareQuantized(t *testing.T, x []float32) {
 	t.Helper()
 	blocks, supers := make([]actBlock, (len(x)+63)/64*2), make([]actSuper, len(x)/256)
-	wide := make([]actByte, len(blocks))
+	short, wide := make([]actByte, len(blocks)), make([]actWide, len(blocks))
 	refQuantizeBlocks(blocks, x)
-	refQuantizeBytes(wide, x)
+	refQuantizeBytes(short, x)
+	refQuantizeWide(wide, x)
 	refQuantizeSupers(supers, x)
 	for _, c := range machineForms() {
 		got, gotBytes, gotSupers := make([]actBlock, len(blocks)), make([]actByte, len(blocks)), make([]actSuper, len(supers))
@@ -35,9 +36,14 @@ func compareQuantized(t *testing.T, x []float32) {
 		}
 		c.kernels.quantizeBlocks(got, x)
 		c.kernels.quantizeBytes(gotBytes, x)
+		if c.kernels.quantizeWide != nil {
+			gotWide := make([]actWide, len(blocks))
+			c.kernels.quantizeWide(gotWide, x)
+			equal(t, c.form, gotWide, wide)
+		}
 		c.kernels.quantizeSupers(gotSupers, x)
 		equal(t, c.form, got, blocks)
-		equal(t, c.form, gotBytes, wide)
+		equal(t, c.form, gotBytes, short)
 		equal(t, c.form, gotSupers, supers)
 	}
 }

@@ -97,15 +97,25 @@ func (m *Matrix) PackPanels(src []byte, lo, hi int) error {
 // packPanel lays the rows of one panel out, a few units of all rows at a time:
 // what is written together stays in the first cache.
 func (m *Matrix) packPanel(panel, src []byte, rowBytes int) {
-	clear(panel)
+	pack := quickPacker(m.typ)
+	if pack == nil {
+		pack = func(panel []byte, r int, row []byte) { packRow(panel, m.typ, &m.layout, r, row) }
+	}
 	units := max(1, packBytes/m.layout.unitBytes)
 	step := units * m.layout.unitCols / m.typ.BlockLen() * m.typ.BlockBytes()
 	for at := 0; at < rowBytes; at += step {
 		n := min(step, rowBytes-at)
-		for r := range len(src) / rowBytes {
-			packRow(panel, m.typ, &m.layout, r, src[r*rowBytes+at:][:n])
+		some := panel[:min(units*m.layout.unitBytes, len(panel))]
+		if m.layout.kind == kindFloat && m.typ != tensorio.F32 && n%8 == 0 && len(src) == PanelRows*rowBytes {
+			quickHalves(some, src[at:], rowBytes, n)
+			panel = panel[len(some):]
+			continue
 		}
-		panel = panel[min(units*m.layout.unitBytes, len(panel)):]
+		clear(some)
+		for r := range len(src) / rowBytes {
+			pack(some, r, src[r*rowBytes+at:][:n])
+		}
+		panel = panel[len(some):]
 	}
 }
 
@@ -135,7 +145,7 @@ func (m *Matrix) mul(k *kernels, y []float32, ldy int, a *Acts, lo, hi int) {
 	if lo < 0 || hi > m.Panels() || lo > hi {
 		panic(fmt.Sprintf("quant: panels [%d, %d) of %d", lo, hi, m.Panels()))
 	}
-	if a.cols != m.cols || !a.has(m.layout.kind) {
+	if a.cols != m.cols || !a.has(k, m) {
 		panic(fmt.Sprintf("quant: activations of %d columns are not prepared for a %v matrix of %d columns", a.cols, m.typ, m.cols))
 	}
 	if lo == hi || a.tokens == 0 {

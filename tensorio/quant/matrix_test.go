@@ -134,9 +134,11 @@ func TestMulWritesOnlyItsPanels(t *testing.T) {
 		const rows, tokens, ldy = 53, 7, 60
 		cols := 2 * typ.BlockLen()
 		m := newMatrix(t, typ, rows, cols, randomBlocks(rng, typ, rows*2, false))
-		var a Acts
-		a.Prepare(randomActs(rng, tokens*cols), tokens, cols, m)
+		x := randomActs(rng, tokens*cols)
 		for _, c := range forms() {
+			var a Acts
+			a.begin(&c.kernels, x, tokens, cols, m)
+			a.Quantize(0, tokens)
 			y := make([]float32, tokens*ldy)
 			for i := range y {
 				y[i] = 777
@@ -224,13 +226,16 @@ func TestMulAndPrepareDoNotAllocate(t *testing.T) {
 		cols := 2 * typ.BlockLen()
 		m := newMatrix(t, typ, rows, cols, randomBlocks(rng, typ, rows*2, false))
 		x, y := randomActs(rng, tokens*cols), make([]float32, tokens*rows)
-		var a Acts
-		if n := testing.AllocsPerRun(20, func() {
-			a.Prepare(x, tokens, cols, m)
-			m.Mul(y, rows, &a, 0, m.Panels())
-			m.mul(&kernels{}, y, rows, &a, 0, m.Panels())
-		}); n != 0 {
-			t.Errorf("%v: %v allocations, want none", typ, n)
+		for _, c := range forms() {
+			var a Acts
+			ms := []*Matrix{m}
+			if n := testing.AllocsPerRun(20, func() {
+				a.begin(&c.kernels, x, tokens, cols, ms...)
+				a.Quantize(0, tokens)
+				m.mul(&c.kernels, y, rows, &a, 0, m.Panels())
+			}); n != 0 {
+				t.Errorf("%s %v: %v allocations, want none", c.form, typ, n)
+			}
 		}
 	}
 }

@@ -114,17 +114,23 @@ func newMatrix(t testing.TB, typ tensorio.Type, rows, cols int, src []byte) *Mat
 // forms returns every form that this machine runs, the plain one first.
 func forms() []choice { return append([]choice{plain()}, machineForms()...) }
 
+// mulWith multiplies with a form, from the activations on.
+func mulWith(c choice, m *Matrix, y []float32, ldy int, x []float32, tokens int) {
+	var a Acts
+	a.begin(&c.kernels, x, tokens, m.cols, m)
+	a.Quantize(0, tokens)
+	m.mul(&c.kernels, y, ldy, &a, 0, m.Panels())
+}
+
 // compare multiplies with every form and reports the first difference.
 func compare(t *testing.T, m *Matrix, x []float32, tokens int) {
 	t.Helper()
-	var a Acts
-	a.Prepare(x, tokens, m.cols, m)
 	ldy := m.rows + 3
 	want := make([]float32, tokens*ldy)
-	m.mul(&kernels{}, want, ldy, &a, 0, m.Panels())
+	mulWith(plain(), m, want, ldy, x, tokens)
 	for _, c := range machineForms() {
 		got := make([]float32, tokens*ldy)
-		m.mul(&c.kernels, got, ldy, &a, 0, m.Panels())
+		mulWith(c, m, got, ldy, x, tokens)
 		for i := range want {
 			if !same(got[i], want[i]) {
 				t.Fatalf("%s %v %dx%d, %d tokens: y[%d][%d] = %x, want %x", c.form, m.typ, m.rows, m.cols, tokens, i/ldy, i%ldy, got[i], want[i])

@@ -137,10 +137,10 @@ func refBytePanel(acc *[PanelRows]float32, m *Matrix, p int, x []actByte) {
 }
 
 // dotBytes sets the exact products of 8-bit codes with 32 activations.
-func dotBytes(dot *[PanelRows]int32, codes []byte, q *[32]int16) {
+func dotBytes(dot *[PanelRows]int32, codes []byte, q *[32]int8) {
 	*dot = [PanelRows]int32{}
 	for j := range 8 {
-		q0, q2, q1, q3 := int32(q[4*j]), int32(q[4*j+1]), int32(q[4*j+2]), int32(q[4*j+3])
+		q0, q1, q2, q3 := int32(q[4*j]), int32(q[4*j+1]), int32(q[4*j+2]), int32(q[4*j+3])
 		line := (*[64]byte)(codes[64*j:])
 		for r := range dot {
 			w := binary.LittleEndian.Uint32(line[4*r:4*r+4]) ^ 0x80808080 // signed again

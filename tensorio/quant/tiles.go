@@ -8,20 +8,25 @@ import "unsafe"
 type tileFunc func(w, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
 
 // maxTile is the largest number of tokens that a tileFunc handles.
-const maxTile = 6
+const maxTile = 12
 
-// tileFuncs are the kernels of a type by number of tokens. There is none for 5.
+// tileFuncs are the kernels of a type by number of tokens; there is one for 1.
 type tileFuncs [maxTile + 1]tileFunc
 
-// tileTokens returns how many of the tokens left the next tile takes.
-func tileTokens(left int) int {
-	switch left {
-	case 5, 9: // 3+2, 3+6
-		return 3
-	case 7, 8: // 4+3, 4+4
-		return 4
+// next returns how many of the tokens left the next tile takes: as few tiles as
+// there can be, of about the same size.
+func (fs *tileFuncs) next(left int) int {
+	largest := maxTile
+	for fs[largest] == nil {
+		largest--
 	}
-	return min(left, maxTile)
+	for tiles := (left + largest - 1) / largest; ; tiles++ {
+		for n := (left + tiles - 1) / tiles; n <= min(left, largest); n++ {
+			if fs[n] != nil {
+				return n
+			}
+		}
+	}
 }
 
 // groupBytes is how much of the weights stays in a core's second cache while
@@ -34,12 +39,12 @@ var tailMask = [2 * PanelRows]int32{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 
 // tiled returns the Mul of a type from its kernels.
 func tiled(fs *tileFuncs) mulFunc {
 	return func(m *Matrix, y []float32, ldy int, a *Acts, lo, hi int) {
-		base, stride := a.form(m.layout.kind)
+		base, stride := a.form(m)
 		units := uint64(m.layout.units(m.cols))
 		group := max(1, groupBytes/m.panelBytes)
 		for g := lo; g < hi; g += group {
 			for t := 0; t < a.tokens; {
-				n := tileTokens(a.tokens - t)
+				n := fs.next(a.tokens - t)
 				at := (*byte)(unsafe.Add(base, t*stride))
 				for p := g; p < min(g+group, hi); p++ {
 					var tail *int32
@@ -54,13 +59,16 @@ func tiled(fs *tileFuncs) mulFunc {
 	}
 }
 
-// form returns the activations in the form for a kind of matrix, and the bytes
-// from one token to the next.
-func (a *Acts) form(k kind) (base unsafe.Pointer, stride int) {
-	switch k {
+// form returns the activations in the form for m, and the bytes from one token
+// to the next.
+func (a *Acts) form(m *Matrix) (base unsafe.Pointer, stride int) {
+	switch m.layout.kind {
 	case kindBlock:
 		return unsafe.Pointer(&a.blocks[0]), a.blockStride() * int(unsafe.Sizeof(actBlock{}))
 	case kindByte:
+		if a.k.wide(m.typ) {
+			return unsafe.Pointer(&a.wide[0]), a.blockStride() * int(unsafe.Sizeof(actWide{}))
+		}
 		return unsafe.Pointer(&a.bytes[0]), a.blockStride() * int(unsafe.Sizeof(actByte{}))
 	case kindSuper:
 		return unsafe.Pointer(&a.supers[0]), a.cols / 256 * int(unsafe.Sizeof(actSuper{}))

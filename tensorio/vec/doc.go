@@ -12,7 +12,7 @@
 // NaN results are NaN everywhere; their payloads may differ.
 //
 // [Form] tells which form runs; the environment variable SHARDNODE_SIMD
-// (ref or avx2) forces one.
+// (ref, avx2, avx512, ...) forces one.
 //
 // Slices are borrowed for the call and nothing is kept or allocated. The
 // functions are safe for concurrent use on disjoint destinations. They panic

@@ -11,13 +11,15 @@ type form string
 
 const (
 	ref     form = "ref"
-	avx2    form = "avx2"
+	avx2    form = "avx2"    // with FMA and F16C
+	avxvnni form = "avxvnni" // avx2, and VPDPBUSD on 256 bits: it differs in package quant
+	avx512  form = "avx512"  // avx2, and F, BW, DQ, VL and VNNI of AVX-512: the same
 	neon    form = "neon"
 	neondot form = "neondot" // neon, and the dot-product extension: it differs in package quant
 )
 
 // known are the forms that there are, on any processor.
-var known = []form{ref, avx2, neon, neondot}
+var known = []form{ref, avx2, avxvnni, avx512, neon, neondot}
 
 // chosen is the form that runs, picked once when the program starts. This is
 // the only place that chooses; package quant asks [Form].
@@ -40,9 +42,20 @@ func choose(wish string, have []form) (form, error) {
 }
 
 // Form returns the name of the form that runs: "ref" for plain Go, "avx2"
-// (which takes FMA and F16C with it), "neon", or "neondot" (with the
-// dot-product extension). The error says that SHARDNODE_SIMD asked for
-// something else that cannot be had; the name is right all the same.
+// (which takes FMA and F16C with it), "avxvnni" or "avx512" (with VNNI), "neon",
+// or "neondot" (with the dot-product extension). The error says that
+// SHARDNODE_SIMD asked for something else that cannot be had; the name is right
+// all the same.
 func Form() (string, error) {
 	return string(chosen), errForm
+}
+
+// Forms returns the names of the forms that this machine has, best first, "ref"
+// at the end.
+func Forms() []string {
+	var names []string
+	for _, f := range machineForms() {
+		names = append(names, string(f))
+	}
+	return append(names, string(ref))
 }

@@ -31,6 +31,8 @@ func TestChooseObeysOrSaysWhyNot(t *testing.T) {
 		{"", nil, ref, false},
 		{"ref", []form{avx2}, ref, false},
 		{"avx2", []form{avx2}, avx2, false},
+		{"", []form{avx512, avx2}, avx512, false},
+		{"avxvnni", []form{avx512, avx2}, ref, true},
 		{"neon", []form{neondot, neon}, neon, false},
 		{"avx2", nil, ref, true},
 		{"neondot", []form{neon}, ref, true},

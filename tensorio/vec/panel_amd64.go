@@ -29,7 +29,7 @@ var (
 )
 
 func panelsF32(p *Product, b []float32) {
-	if chosen != avx2 || p.Depth == 0 {
+	if chosen == ref || p.Depth == 0 {
 		panelsF32Ref(p, b)
 		return
 	}
@@ -37,7 +37,7 @@ func panelsF32(p *Product, b []float32) {
 }
 
 func panelsF16(p *Product, b []uint16) {
-	if chosen != avx2 || p.Depth == 0 {
+	if chosen == ref || p.Depth == 0 {
 		panelsF16Ref(p, b)
 		return
 	}
@@ -45,7 +45,7 @@ func panelsF16(p *Product, b []uint16) {
 }
 
 func panelsI8(p *Product, b []int8) {
-	if chosen != avx2 || p.Depth == 0 {
+	if chosen == ref || p.Depth == 0 {
 		panelsI8Ref(p, b)
 		return
 	}

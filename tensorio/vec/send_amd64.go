@@ -4,28 +4,28 @@ package vec
 // also does what the fast one leaves: empty slices and odd ends.
 
 func dot(x, y []float32) float32 {
-	if chosen == avx2 && len(x) > 0 {
+	if chosen != ref && len(x) > 0 {
 		return dotAVX2(&x[0], &y[0], len(x))
 	}
 	return dotRef(x, y)
 }
 
 func largest(x []float32) float32 {
-	if chosen == avx2 && len(x) > 0 {
+	if chosen != ref && len(x) > 0 {
 		return maxAVX2(&x[0], len(x))
 	}
 	return maxRef(x)
 }
 
 func expSum(x []float32, shift float32) float32 {
-	if chosen == avx2 && len(x) > 0 {
+	if chosen != ref && len(x) > 0 {
 		return expSumAVX2(&x[0], len(x), shift)
 	}
 	return expSumRef(x, shift)
 }
 
 func mulScale(dst, x, w []float32, s float32) {
-	if chosen == avx2 && len(x) > 0 {
+	if chosen != ref && len(x) > 0 {
 		mulScaleAVX2(&dst[0], &x[0], &w[0], len(x), s)
 		return
 	}
@@ -33,7 +33,7 @@ func mulScale(dst, x, w []float32, s float32) {
 }
 
 func add(dst, x, y []float32) {
-	if chosen == avx2 && len(x) > 0 {
+	if chosen != ref && len(x) > 0 {
 		addAVX2(&dst[0], &x[0], &y[0], len(x))
 		return
 	}
@@ -41,7 +41,7 @@ func add(dst, x, y []float32) {
 }
 
 func scale(x []float32, s float32) {
-	if chosen == avx2 && len(x) > 0 {
+	if chosen != ref && len(x) > 0 {
 		scaleAVX2(&x[0], len(x), s)
 		return
 	}
@@ -49,7 +49,7 @@ func scale(x []float32, s float32) {
 }
 
 func axpy(a float32, x, y []float32) {
-	if chosen == avx2 && len(x) > 0 {
+	if chosen != ref && len(x) > 0 {
 		axpyAVX2(&x[0], &y[0], len(x), a)
 		return
 	}
@@ -57,7 +57,7 @@ func axpy(a float32, x, y []float32) {
 }
 
 func expTo(dst, x []float32) {
-	if chosen == avx2 && len(x) > 0 {
+	if chosen != ref && len(x) > 0 {
 		expToAVX2(&dst[0], &x[0], len(x))
 		return
 	}
@@ -65,7 +65,7 @@ func expTo(dst, x []float32) {
 }
 
 func siluMul(dst, gate, up []float32) {
-	if chosen == avx2 && len(gate) > 0 {
+	if chosen != ref && len(gate) > 0 {
 		siluMulAVX2(&dst[0], &gate[0], &up[0], len(gate))
 		return
 	}
@@ -73,7 +73,7 @@ func siluMul(dst, gate, up []float32) {
 }
 
 func geluMul(dst, gate, up []float32) {
-	if chosen == avx2 && len(gate) > 0 {
+	if chosen != ref && len(gate) > 0 {
 		geluMulAVX2(&dst[0], &gate[0], &up[0], len(gate))
 		return
 	}
@@ -82,7 +82,7 @@ func geluMul(dst, gate, up []float32) {
 
 // whole returns the largest multiple of 8 up to n, or 0 if the plain form runs.
 func whole(n int) int {
-	if chosen == avx2 {
+	if chosen != ref {
 		return n &^ 7
 	}
 	return 0
@@ -147,7 +147,7 @@ func ropePairs(x, cos, sin []float32) {
 }
 
 // fitsRows reports whether the fast forms take rows of dim half-precision values.
-func fitsRows(dim int) bool { return chosen == avx2 && dim > 0 && dim%4 == 0 }
+func fitsRows(dim int) bool { return chosen != ref && dim > 0 && dim%4 == 0 }
 
 func dotsF16(dst []float32, dstStride int, q []float32, heads int, k []uint16, stride, n int, scale float32) {
 	dim := len(q) / heads
