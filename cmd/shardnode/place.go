@@ -113,6 +113,7 @@ func stageCount(c placeConfig, layers int) (int, error) {
 func (p *place) openAlone(ctx context.Context, c placeConfig) error {
 	loaded, err := member.Load(ctx, member.LoadConfig{
 		Source: p.file, Threads: c.threads, MemoryBytes: c.memory, KVBytes: c.kvBytes, Logger: zerolog.Nop(),
+		MeasureTime: aloneMeasureTime, Progress: packProgress(c.notify),
 	})
 	if err != nil {
 		return p.explainLoad(err, c)
@@ -134,6 +135,26 @@ func (p *place) openAlone(ctx context.Context, c placeConfig) error {
 	p.route = []pipeline.Stage{{Neighbour: hop.Neighbour{Name: "this process"}, Span: loaded.Span}}
 	p.predict(1)
 	return nil
+}
+
+// aloneMeasureTime is how long one process measures its speed: nothing is
+// planned with it, and somebody waits for an answer.
+const aloneMeasureTime = 15 * time.Millisecond
+
+// packProgress returns a progress function that tells a person each second how
+// much of a model is packed, with what is left.
+func packProgress(notify func(string, ...any)) func(done, total int64) {
+	began := time.Now()
+	last := began
+	return func(done, total int64) {
+		now := time.Now()
+		if now.Sub(last) < time.Second || done <= 0 || done >= total {
+			return
+		}
+		last = now
+		left := time.Duration(float64(now.Sub(began)) / float64(done) * float64(total-done))
+		notify("loading: %d of %d MiB, %.0f s left", done>>20, total>>20, left.Seconds())
+	}
 }
 
 // predict fills in what the layout should give for a prompt of so many tokens,

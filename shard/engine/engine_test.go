@@ -319,7 +319,7 @@ func TestClosingFailsWhatWaitsAndLeavesNothing(t *testing.T) {
 func TestMeasuredSpeedIsPlausible(t *testing.T) {
 	for _, span := range []shard.Span{{Start: 0, End: 4}, {Start: 2, End: 4}, {Start: 0, End: 1}} {
 		e := start(t, span.Start, span.End, Config{})
-		s, err := e.MeasureSpeed(context.Background())
+		s, err := e.MeasureSpeed(context.Background(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -12,10 +13,11 @@ type Speed struct {
 	Head            time.Duration // embedding aside: norm and head for one row; 0 on a span without
 }
 
-// MeasureSpeed times the real layers with made-up input, in less than half a
-// second on a machine that can serve the model at all. Steps wait meanwhile.
-// It needs room for a short session in the KV cache.
-func (e *Engine) MeasureSpeed(ctx context.Context) (Speed, error) {
+// MeasureSpeed times the real layers with made-up input: decoding and prompts
+// for limit each, the default 0 being some 100 ms, or one round where that
+// takes longer. Steps wait meanwhile. It needs room for a short session in the
+// KV cache.
+func (e *Engine) MeasureSpeed(ctx context.Context, limit time.Duration) (Speed, error) {
 	var speed Speed
 	err := e.call(ctx, func() error {
 		n := min(measureRows, e.model.Config().Context)
@@ -24,7 +26,7 @@ func (e *Engine) MeasureSpeed(ctx context.Context) (Speed, error) {
 			return e.wrap(err)
 		}
 		defer kv.Close()
-		m, err := e.model.Measure(kv, n, measureTime)
+		m, err := e.model.Measure(kv, n, cmp.Or(limit, measureTime))
 		if err != nil {
 			return e.wrap(err)
 		}
@@ -38,6 +40,6 @@ func (e *Engine) MeasureSpeed(ctx context.Context) (Speed, error) {
 // most rows of its prompt.
 const measureRows = 64
 
-// measureTime is how long each of the two measurements may go on before it
-// starts no further round.
+// measureTime is how long each of the two measurements goes on by default
+// before it starts no further round.
 const measureTime = 120 * time.Millisecond

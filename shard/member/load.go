@@ -40,6 +40,10 @@ type LoadConfig struct {
 	// KVBytes is the memory for KV cache. Default: the engine's, within what
 	// MemoryBytes leaves.
 	KVBytes int64
+	// MeasureTime is how long decoding and prompts are each timed. Default: the
+	// engine's, which plans rely on. Make it short where somebody waits for an
+	// answer.
+	MeasureTime time.Duration
 	// Progress is called with packed bytes so far and in all.
 	Progress func(done, total int64)
 	Logger   zerolog.Logger
@@ -112,7 +116,7 @@ func (l *Loaded) load(ctx context.Context, c LoadConfig) error {
 	if err != nil {
 		return err
 	}
-	l.Speed, err = l.Engine.MeasureSpeed(ctx)
+	l.Speed, err = l.Engine.MeasureSpeed(ctx, c.MeasureTime)
 	return err
 }
 
