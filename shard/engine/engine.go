@@ -117,29 +117,38 @@ func (e *Engine) Span() shard.Span { return e.span }
 // context is TooLong, one that is open already is Invalid, one of other layers
 // NotServing. A session of some layers counts against the budget as one of all.
 func (e *Engine) Open(id shard.SessionID, span shard.Span, maxTokens int) error {
+	_, err := e.OpenShared(id, span, maxTokens, nil)
+	return err
+}
+
+// OpenShared is [Engine.Open] of a session that begins with the longest prefix
+// that the engine has of the positions that keys name, one key for each
+// [kvcache.KeyTokens] of them. It returns how many positions those are. Equal
+// keys must mean equal tokens, spans and inputs.
+func (e *Engine) OpenShared(id shard.SessionID, span shard.Span, maxTokens int, keys []kvcache.Key) (shard.Pos, error) {
 	if span.Len() == 0 || !e.span.Covers(span) {
-		return e.fail(shard.NotServing, "layers %v: the engine runs %v", span, e.span)
+		return 0, e.fail(shard.NotServing, "layers %v: the engine runs %v", span, e.span)
 	}
 	if limit := e.model.Config().Context; maxTokens > limit {
-		return e.fail(shard.TooLong, "session of %d tokens: the model's context is %d", maxTokens, limit)
+		return 0, e.fail(shard.TooLong, "session of %d tokens: the model's context is %d", maxTokens, limit)
 	}
 	if maxTokens < 1 {
-		return e.fail(shard.Invalid, "session of %d tokens: want 1 or more", maxTokens)
+		return 0, e.fail(shard.Invalid, "session of %d tokens: want 1 or more", maxTokens)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return e.fail(shard.NotServing, "the engine is closed")
+		return 0, e.fail(shard.NotServing, "the engine is closed")
 	}
 	if e.sessions[id] != nil {
-		return e.fail(shard.Invalid, "session %v is open already", id)
+		return 0, e.fail(shard.Invalid, "session %v is open already", id)
 	}
-	kv, err := e.store.Reserve(maxTokens)
+	kv, err := e.store.ReserveShared(maxTokens, keys)
 	if err != nil {
-		return e.wrap(err)
+		return 0, e.wrap(err)
 	}
 	e.sessions[id] = &session{id: id, span: span, kv: kv}
-	return nil
+	return kv.Len(), nil
 }
 
 // CloseSession frees what a session holds; its steps that wait fail with code

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/sample"
 )
@@ -243,6 +244,9 @@ func (e *Engine) runBatch() {
 		j.session.since = e.stats.Batches + 1
 		j.running, j.session.running = false, false
 		rows += b.rows[i]
+		if b.parts[i].Err == nil {
+			j.publish(b.rows[i])
+		}
 		j.ran += b.rows[i]
 		j.res.Compute += took
 		switch {
@@ -263,6 +267,17 @@ func (e *Engine) runBatch() {
 	e.count(rows, took)
 	clear(b.jobs)
 	clear(b.parts)
+}
+
+// publish names what the session holds after so many more rows of j, which have
+// just run.
+func (j *job) publish(rows int) {
+	at := j.step.Pos + shard.Pos(j.ran)
+	skip := keysWithin(j.step.Pos, j.ran)
+	for i := range min(keysWithin(at, rows), len(j.step.Keys)-skip) {
+		end := (int(at)/kvcache.KeyTokens + 1 + i) * kvcache.KeyTokens
+		j.session.kv.Publish(shard.Pos(end), j.step.Keys[skip+i])
+	}
 }
 
 // Logits takes the logits of a row for the job that wanted them. It is called

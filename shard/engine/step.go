@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/sample"
 )
 
@@ -29,6 +30,11 @@ type Step struct {
 	Pos     shard.Pos
 	Tokens  []shard.Token
 	Hidden  []uint16 // [tokens, dim], bfloat16 bits
+
+	// Keys, unless empty, name what the session holds at the ends of the blocks
+	// of [kvcache.KeyTokens] positions that end within the step, so that
+	// sessions to come can begin with it ([Engine.OpenShared]).
+	Keys []kvcache.Key
 
 	// Want, on a span that ends with the last layer, asks for logits.
 	Want Want
@@ -143,10 +149,19 @@ func (e *Engine) checkStep(s *Step, span shard.Span) (int, error) {
 	if rows == 0 || rows > e.model.Config().Context {
 		return 0, e.fail(shard.Invalid, "a step of %d tokens: want 1 to %d", rows, e.model.Config().Context)
 	}
+	if n := keysWithin(s.Pos, rows); len(s.Keys) > 0 && len(s.Keys) != n {
+		return 0, e.fail(shard.Invalid, "a step of %d tokens at position %d with %d keys: want none or %d", rows, s.Pos, len(s.Keys), n)
+	}
 	if n := int64(wanted(s.Want, rows)) * int64(e.summaryLen(s)); n > maxResult {
 		return 0, e.fail(shard.Invalid, "%d logits in one result: want %d at most, ask for fewer rows at once", n, maxResult)
 	}
 	return rows, e.checkTokens(s.Tokens)
+}
+
+// keysWithin returns how many blocks of [kvcache.KeyTokens] positions end
+// within the given number of rows from pos on.
+func keysWithin(pos shard.Pos, rows int) int {
+	return (int(pos)+rows)/kvcache.KeyTokens - int(pos)/kvcache.KeyTokens
 }
 
 // checkTokens returns an error unless all tokens are in the vocabulary.
