@@ -9,6 +9,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.completionCommand(),
 		a.configCommand(),
 		a.demoCommand(),
+		a.doctorCommand(),
 		a.drainCommand(),
 		a.inspectCommand(),
 		a.inviteCommand(),
