@@ -48,13 +48,25 @@ func main() {
 func generate(t target) []kernel {
 	var ks []kernel
 	for _, f := range blockFormats(t) {
-		ks = append(ks, kernel{f.name, t.blockTiles})
+		ks = append(ks, kernel{typ: f.name, tiles: t.blockTiles})
 		for _, n := range t.blockTiles {
 			genBlock(t, f, n)
 		}
 	}
+	for _, f := range valueFormats {
+		ks = append(ks, kernel{typ: f.name, tiles: t.blockTiles})
+		for _, n := range t.blockTiles {
+			genValueBlock(t, f, n)
+		}
+	}
+	for _, f := range smallFormats {
+		ks = append(ks, kernel{typ: f.name, tiles: t.superTiles, alike: f.alike})
+		for _, n := range t.superTiles {
+			genSmall(t, f, n)
+		}
+	}
 	for _, f := range superFormats {
-		ks = append(ks, kernel{f.name, t.superTiles})
+		ks = append(ks, kernel{typ: f.name, tiles: t.superTiles})
 		for _, n := range t.superTiles {
 			genSuper(t, f, n)
 		}
@@ -63,7 +75,7 @@ func generate(t target) []kernel {
 		return ks
 	}
 	for _, f := range floatFormats {
-		ks = append(ks, kernel{f, t.floatTiles})
+		ks = append(ks, kernel{typ: f, tiles: t.floatTiles})
 		for _, n := range t.floatTiles {
 			genFloat(t, f, n)
 		}

@@ -8,10 +8,12 @@ import (
 	"strings"
 )
 
-// A kernel is a type and the numbers of tokens that it has kernels for.
+// A kernel is a type, the numbers of tokens that it has kernels for, and other
+// types that are packed alike.
 type kernel struct {
 	typ   string
 	tiles []int
+	alike []string
 }
 
 // writeTable writes the Go table of a target's kernels.
@@ -21,14 +23,16 @@ func writeTable(path string, t target, kernels []kernel) error {
 	b.WriteString("import \"github.com/shardnode/shardnode/tensorio\"\n\n")
 	fmt.Fprintf(&b, "// tiles%s are the kernels of the form %s.\nvar tiles%s = map[tensorio.Type]*tileFuncs{\n", t.name, t.form, t.name)
 	for _, k := range kernels {
-		fmt.Fprintf(&b, "tensorio.%s: {", k.typ)
-		for i, n := range slices.Sorted(slices.Values(k.tiles)) {
-			if i > 0 {
-				b.WriteString(", ")
+		for _, typ := range append([]string{k.typ}, k.alike...) {
+			fmt.Fprintf(&b, "tensorio.%s: {", typ)
+			for i, n := range slices.Sorted(slices.Values(k.tiles)) {
+				if i > 0 {
+					b.WriteString(", ")
+				}
+				fmt.Fprintf(&b, "%d: mul%s%sx%d", n, t.name, k.typ, n)
 			}
-			fmt.Fprintf(&b, "%d: mul%s%sx%d", n, t.name, k.typ, n)
+			b.WriteString("},\n")
 		}
-		b.WriteString("},\n")
 	}
 	b.WriteString("}\n")
 	src, err := format.Source([]byte(b.String()))

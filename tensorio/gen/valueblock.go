@@ -1,0 +1,109 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// A valueFormat is a type of 32-weight blocks whose codes stand for numbers. It
+// is packed as Q4_0.
+type valueFormat struct {
+	name   string
+	values values
+	bf16   bool // the scales are bfloat16, not half precision
+}
+
+var valueFormats = []valueFormat{
+	{name: "IQ4_NL", values: valuesIQ4},
+	{name: "MXFP4", values: valuesMXFP4, bf16: true},
+}
+
+// genValueBlock writes the kernel of a format for a number of tokens.
+func genValueBlock(t target, f valueFormat, tokens int) {
+	const head, codeBytes = 64, 256
+	k := newTile(t, f.name, tokens)
+	k.hold(nibbles)
+	table := k.table(f.values)
+	limit := k.valuesLimit(f.values, 4)
+	acc := k.store()
+	acc.zero()
+	var half *store
+	if limit < 8 {
+		half = k.store()
+	}
+	Label(k.label("unit"))
+	k.prefetch(k.w, head+2*codeBytes)
+	for b := range 2 {
+		from := source{w: k.w, codes: head + b*codeBytes, bits: 4, a: k.a, act: b * blockRecord.size}
+		sums := k.grid(tokens)
+		switch limit {
+		case 8:
+			if k.vnni {
+				sums.each(func(_, n int, v VecVirtual) { k.valueCorrection(f, n, from.act, v) })
+			}
+			k.dotValues(sums, from, table, wholeDigit, 0, 8, !k.vnni)
+			k.widen(sums)
+		case 4:
+			k.dotValues(sums, from, table, wholeDigit, 0, 4, true)
+			k.widen(sums)
+			sums.each(func(h, n int, v VecVirtual) { half.set(h, n, v) })
+			k.dotValues(sums, from, table, wholeDigit, 4, 8, true)
+			k.widen(sums)
+			sums.each(func(h, n int, v VecVirtual) { VPADDD(half.op(h, n), v, v) })
+		default:
+			k.dotValues(sums, from, table, lowDigit, 0, 8, true)
+			k.widen(sums)
+			sums.each(func(h, n int, v VecVirtual) { half.set(h, n, v) })
+			k.dotValues(sums, from, table, highDigit, 0, 8, true)
+			k.widen(sums)
+			sums.each(func(h, n int, v VecVirtual) {
+				VPSLLD(Imm(4), v, v)
+				VPADDD(half.op(h, n), v, v)
+			})
+		}
+		k.scaleValues(f, sums, acc, b, from.act)
+	}
+	ADDQ(U32(head+2*codeBytes), k.w)
+	ADDQ(U32(uint32(2*blockRecord.size)), k.a)
+	DECQ(k.n)
+	JNZ(LabelRef(k.label("unit")))
+	k.finish(acc)
+}
+
+// valueCorrection sets v to what the offset of the numbers costs a token.
+func (k *tile) valueCorrection(f valueFormat, n, act int, v VecVirtual) {
+	VPBROADCASTD(k.act(k.a, n, act+blockRecord.sum16), v)
+	if f.values.shift > 4 {
+		VPSLLD(Imm(uint64(f.values.shift-4)), v, v)
+	}
+}
+
+// scaleValues adds a block's integer sums, which are lost, to the results.
+func (k *tile) scaleValues(f valueFormat, sums grid, acc *store, b, act int) {
+	var dw []VecVirtual
+	if f.bf16 {
+		for h := range k.parts() {
+			d := k.vec()
+			VPMOVZXWD(Mem{Base: k.w, Disp: b*32 + h*k.bytes()/2}, d)
+			VPSLLD(Imm(16), d, d)
+			dw = append(dw, d)
+		}
+	} else {
+		dw = k.halves(b * 32)
+	}
+	for n := range k.tokens {
+		if !k.vnni {
+			v := k.vec()
+			k.valueCorrection(f, n, act, v)
+			for h := range k.parts() {
+				VPADDD(v, sums[h][n], sums[h][n])
+			}
+		}
+		d := k.scaled(k.act(k.a, n, act+blockRecord.d), dw)
+		for h := range k.parts() {
+			VCVTDQ2PS(sums[h][n], sums[h][n])
+			acc.multiplyAdd(h, n, sums[h][n], d[h], true)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"math"
+	"slices"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// values are what the codes of a type stand for, plus an offset that makes them
+// unsigned: a power of two, so that taking it off is a shift.
+type values struct {
+	name  string
+	shift int // the offset is 1 << shift
+	of    []int
+}
+
+// The numbers of quant's tables.go. The offsets are the smallest that leave
+// nothing negative, or larger where that costs nothing.
+var (
+	valuesIQ4    = values{"valuesIQ4", 7, []int{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}}
+	valuesMXFP4  = values{"valuesMXFP4", 4, []int{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}}
+	valuesIQ3XXS = values{"valuesIQ3XXS", 6, []int{4, 12, 20, 28, 36, 44, 52, 62, -4, -12, -20, -28, -36, -44, -52, -62}}
+	valuesIQ3S   = values{"valuesIQ3S", 4, []int{1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15}}
+	valuesIQ2    = values{"valuesIQ2", 6, []int{8, 25, 43, 0, -8, -25, -43, 0}}
+	valuesIQ1    = values{"valuesIQ1", 4, []int{-7, 1, 9, 0, -9, -1, 7, 0}}
+)
+
+// none reports whether codes are numbers themselves.
+func (v values) none() bool { return v.of == nil }
+
+// table returns the unsigned numbers by code.
+func (v values) table() constant {
+	words := make([]uint64, 2)
+	for i := range 16 {
+		words[i/8] |= uint64(v.of[i%len(v.of)]+1<<v.shift) << (i % 8 * 8)
+	}
+	return constant{v.name, words}
+}
+
+// valuesLimit returns how many products with vectors of the numbers may be added
+// up before widen: eight are 32 columns, of which 16 bits hold 8, 4, 1 or not
+// even one.
+func (k *tile) valuesLimit(v values, bits int) int {
+	top := 1<<bits - 1
+	if !v.none() {
+		top = slices.Max(v.of) + 1<<v.shift
+	}
+	n := math.MaxInt16 / (2 * 127 * top)
+	switch {
+	case k.vnni || n >= 8:
+		return 8
+	case n >= 4:
+		return 4
+	}
+	return min(n, 1)
+}
+
+// A table gives the numbers of codes: kept in a register where there are enough.
+type table struct {
+	of   constant
+	held Op
+}
+
+// table prepares the lookup of numbers.
+func (k *tile) table(v values) *table {
+	if v.none() {
+		return nil
+	}
+	t := &table{of: v.table()}
+	if k.evex || k.tokens == 1 {
+		r := k.vec()
+		k.load(t.of.mem(), r)
+		t.held = r
+	}
+	return t
+}
+
+// lookup replaces codes by their numbers.
+func (k *tile) lookup(t *table, w VecVirtual) VecVirtual {
+	if t == nil {
+		return w
+	}
+	from, ok := t.held.(VecVirtual)
+	if !ok {
+		from = k.vec()
+		k.load(t.of.mem(), from)
+	}
+	VPSHUFB(w, from, w)
+	return w
+}
+
+// smallCodes returns the codes of group g of 32 columns, which have two, three
+// or four bits.
+func (k *tile) smallCodes(s source, g, h int) VecVirtual {
+	if s.bits >= 4 {
+		return k.codes(s, g, h)
+	}
+	w := k.vec()
+	k.load(Mem{Base: s.w, Disp: s.codes + g/4*64 + h*k.bytes()}, w)
+	if n := g % 4; n > 0 {
+		VPSRLW(Imm(uint64(2*n)), w, w)
+	}
+	k.and(k.constant(bits01), w, w)
+	if s.bits == 2 {
+		return w
+	}
+	v := k.vec()
+	k.load(Mem{Base: s.w, Disp: s.codes + 128 + h*k.bytes()}, v)
+	switch {
+	case g < 2:
+		VPSLLW(Imm(uint64(2-g)), v, v)
+	case g > 2:
+		VPSRLW(Imm(uint64(g-2)), v, v)
+	}
+	k.merge(k.constant(bit2), v, w)
+	return w
+}
+
+var (
+	bits01   = constant{"bits01", []uint64{0x0303030303030303}}
+	bit2     = constant{"bit2", []uint64{0x0404040404040404}}
+	nibble16 = constant{"nibble16", []uint64{0x000f000f000f000f}}
+	nibble32 = constant{"nibble32", []uint64{0x0000000f0000000f}}
+)
+
+// A digit is a part of the numbers of codes: all of them, or the lower or upper
+// four bits where a whole one is too large for 16-bit sums.
+type digit int
+
+const (
+	wholeDigit digit = iota
+	lowDigit
+	highDigit
+)
+
+// digits returns the parts in which the numbers of a type are multiplied.
+func (k *tile) digits(limit int) []digit {
+	if limit == 0 {
+		return []digit{lowDigit, highDigit}
+	}
+	return []digit{wholeDigit}
+}
+
+// dotValues adds the products of a digit of groups [lo, hi) of 32 columns to
+// sums, or starts sums with them.
+func (k *tile) dotValues(sums grid, s source, t *table, part digit, lo, hi int, first bool) {
+	for g := lo; g < hi; g++ {
+		w := make([]VecVirtual, k.parts())
+		for h := range w {
+			w[h] = k.lookup(t, k.smallCodes(s, g, h))
+			switch part {
+			case highDigit:
+				VPSRLW(Imm(4), w[h], w[h])
+				fallthrough
+			case lowDigit:
+				k.and(k.constant(nibbles), w[h], w[h])
+			}
+		}
+		k.dot(sums, w, s.a, s.act+4*g, first && g == lo)
+	}
+}
