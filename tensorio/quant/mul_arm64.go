@@ -266,3 +266,18 @@ func mulNeonBF16x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *in
 
 //go:noescape
 func mulNeonBF16x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n uint64)
+
+// quantizeBlocksNEON is refQuantizeBlocks for n whole blocks, n > 0.
+//
+//go:noescape
+func quantizeBlocksNEON(dst *byte, x *float32, n uint64)
+
+// quantizeBytesNEON is refQuantizeBytes for n whole blocks, n > 0.
+//
+//go:noescape
+func quantizeBytesNEON(dst *byte, x *float32, n uint64)
+
+// quantizeSupersNEON is refQuantizeSupers for n blocks, n > 0.
+//
+//go:noescape
+func quantizeSupersNEON(dst *byte, x *float32, n uint64)

@@ -37,6 +37,7 @@
 #define SXTL2H(d, n) WORD $(0x4f10a400 | (n)<<5 | (d)) // sxtl2 vd.4s, vn.8h
 #define LOWH(d) WORD $(0x6f07b7e0 | (d)) // bic vd.8h, 0xff, lsl 8
 #define ADDW(d, n, m) WORD $(0x4ea08400 | (m)<<16 | (n)<<5 | (d)) // add vd.4s, vn.4s, vm.4s
+#define ADDPH(d, n, m) WORD $(0x4e60bc00 | (m)<<16 | (n)<<5 | (d)) // addp vd.8h, vn.8h, vm.8h
 #define ADDPW(d, n, m) WORD $(0x4ea0bc00 | (m)<<16 | (n)<<5 | (d)) // addp vd.4s, vn.4s, vm.4s
 #define MLAW(d, n, m) WORD $(0x4ea09400 | (m)<<16 | (n)<<5 | (d)) // mla vd.4s, vn.4s, vm.4s
 #define DUPW(d, n, i) WORD $(0x4e040400 | (i)<<19 | (n)<<5 | (d)) // dup vd.4s, vn.s[i]
