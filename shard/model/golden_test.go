@@ -111,7 +111,7 @@ type quantGolden struct {
 // accepts of an engine with 8-bit activations: three times the difference that
 // llama.cpp has.
 func TestQuantisedModelsStayNearTheReference(t *testing.T) {
-	for _, name := range []string{"F16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q2_K", "Q3_K_M", "Q4_K_M", "Q6_K"} {
+	for _, name := range []string{"F16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q2_K", "Q3_K_M", "Q4_K_M", "Q6_K", "IQ4_NL", "IQ3_S", "IQ2_XS", "TQ2_0", "MXFP4"} {
 		t.Run(name, func(t *testing.T) {
 			dir := shared(t, "data/zoo/quant/"+name)
 			var want quantGolden

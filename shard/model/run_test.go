@@ -94,6 +94,12 @@ func (c *chain) Logits(_, index int, logits []float32) {
 func newChain(t testing.TB, path string, h how) *chain {
 	t.Helper()
 	f, cfg := openFile(t, path)
+	return newChainOf(t, f, cfg, h)
+}
+
+// newChainOf loads a model.
+func newChainOf(t testing.TB, f Source, cfg Config, h how) *chain {
+	t.Helper()
 	c := &chain{cfg: cfg, how: h}
 	pool := par.New(max(1, h.threads))
 	t.Cleanup(pool.Close)
