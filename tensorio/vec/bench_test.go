@@ -1,7 +1,6 @@
 package vec
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 )
@@ -43,24 +42,6 @@ func BenchmarkKernels(b *testing.B) {
 	cos, sin := s.floats(32), s.floats(32)
 	both(b, "RopeHalf64", 256, func() { ropeHalf(x[:64], cos, sin, 32) }, func() { ropeHalfRef(x[:64], cos, sin, 32) })
 	both(b, "RopePairs64", 256, func() { ropePairs(x[:64], cos, sin) }, func() { ropePairsRef(x[:64], cos, sin) })
-}
-
-// BenchmarkAttention counts the bytes of the rows for each head that uses them.
-func BenchmarkAttention(b *testing.B) {
-	s := source{rand.New(rand.NewPCG(1, 1)), 0}
-	for _, dim := range []int{64, 128} {
-		for _, heads := range []int{1, 3, 4} {
-			const n = 64
-			rows, q, p := s.halfs(n*dim), s.floats(heads*dim), s.floats(heads*n)
-			name := fmt.Sprintf("dim=%d/heads=%d", dim, heads)
-			both(b, "Dots/"+name, 2*dim*n*heads,
-				func() { DotsF16Group(p, n, q, heads, rows, dim, n, 1e-3) },
-				func() { dotsF16Ref(p, n, q, heads, rows, dim, n, 1e-3) })
-			both(b, "Accum/"+name, 2*dim*n*heads,
-				func() { AccumF16Group(q, heads, p, n, rows, dim, n) },
-				func() { accumF16Ref(q, heads, p, n, rows, dim, n) })
-		}
-	}
 }
 
 func BenchmarkFMA(b *testing.B) {

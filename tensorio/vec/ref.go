@@ -188,45 +188,6 @@ func ropePairsRef(x, cos, sin []float32) {
 	}
 }
 
-// dotRow is dotRef with a half-precision row.
-func dotRow(q []float32, k []uint16) float32 {
-	var s [lanes]float32
-	k = k[:len(q)]
-	for i, v := range q {
-		s[i%lanes] = FMA(v, f32FromF16(k[i]), s[i%lanes])
-	}
-	if t := len(q) % lanes; t > 0 {
-		for l := t; l < lanes; l++ {
-			s[l] += 0
-		}
-	}
-	return fold(&s)
-}
-
-// dotsF16Ref defines [DotsF16Group].
-func dotsF16Ref(dst []float32, dstStride int, q []float32, heads int, k []uint16, stride, n int, scale float32) {
-	dim := len(q) / heads
-	for h := range heads {
-		for j := range n {
-			dst[h*dstStride+j] = float32(scale * dotRow(q[h*dim:][:dim], k[j*stride:]))
-		}
-	}
-}
-
-// accumF16Ref defines [AccumF16Group].
-func accumF16Ref(dst []float32, heads int, p []float32, pStride int, v []uint16, stride, n int) {
-	dim := len(dst) / heads
-	for h := range heads {
-		sum := dst[h*dim:][:dim]
-		for j := range n {
-			w, row := p[h*pStride+j], v[j*stride:][:dim]
-			for i := range sum {
-				sum[i] = FMA(w, f32FromF16(row[i]), sum[i])
-			}
-		}
-	}
-}
-
 // f16FromF32 rounds to nearest even, as VCVTPS2PH and FCVT do.
 func f16FromF32(x float32) uint16 {
 	u := math.Float32bits(x)

@@ -38,14 +38,6 @@ func ropeHalf(x, cos, sin []float32, half int) { ropeHalfRef(x, cos, sin, half) 
 
 func ropePairs(x, cos, sin []float32) { ropePairsRef(x, cos, sin) }
 
-func dotsF16(dst []float32, dstStride int, q []float32, heads int, k []uint16, stride, n int, scale float32) {
-	dotsF16Ref(dst, dstStride, q, heads, k, stride, n, scale)
-}
-
-func accumF16(dst []float32, heads int, p []float32, pStride int, v []uint16, stride, n int) {
-	accumF16Ref(dst, heads, p, pStride, v, stride, n)
-}
-
 func fromI8(dst []float32, x []int8) { fromI8Ref(dst, x) }
 
 func panelsF32(p *Product, b []float32) { panelsF32Ref(p, b) }
