@@ -49,6 +49,7 @@ type Open struct {
 	Prev      shard.PeerID // the upstream stage; zero for the first
 	Next      *Neighbour   // the downstream stage; nil for the last
 	Codec     wire.Codec   // of hidden states sent to Next
+	Prefix    *Prefix      // what the session begins with; nil if the driver shares nothing
 }
 
 // Message returns o as it is sent.
@@ -61,6 +62,9 @@ func (o Open) Message() *wirepb.Open {
 	}
 	if !o.Prev.IsZero() {
 		m.Prev = o.Prev[:]
+	}
+	if o.Prefix != nil {
+		m.Chain, m.ChainTokens, m.Lineage = HashBlock(o.Prefix.Chain), ChainTokens, o.Prefix.Lineage[:]
 	}
 	if o.Next != nil {
 		m.Next = &wirepb.Peer{Id: o.Next.Peer[:], Name: o.Next.Name, Addrs: o.Next.Addrs}
@@ -105,6 +109,9 @@ func ParseOpen(m *wirepb.Open) (Open, error) {
 		}
 	}
 	var err error
+	if o.Prefix, err = parsePrefix(m); err != nil {
+		return o, err
+	}
 	if o.Codec, err = parseCodec(m.GetCodec()); err != nil || m.GetNext() == nil {
 		return o, err
 	}
@@ -156,7 +163,7 @@ func CheckStep(m *wirepb.Step) error {
 	case math.IsNaN(m.GetTemperature()) || math.IsInf(m.GetTemperature(), 0):
 		return refuse(shard.Invalid, "temperature is %v, want a finite number", m.GetTemperature())
 	}
-	return nil
+	return checkChain(m)
 }
 
 // SummaryRows returns how many positions' logits, summarized as r asks, surely

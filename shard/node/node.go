@@ -15,12 +15,13 @@ import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/engine"
 	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/kvcache"
 )
 
 // An Engine runs the layers of one span for many sessions. Package engine's
 // does.
 type Engine interface {
-	Open(id shard.SessionID, span shard.Span, maxTokens int) error
+	OpenShared(id shard.SessionID, span shard.Span, maxTokens int, keys []kvcache.Key) (shard.Pos, error)
 	Step(ctx context.Context, step engine.Step) (engine.Result, error)
 	More(ctx context.Context, id shard.SessionID) ([]float32, error)
 	CloseSession(id shard.SessionID)

@@ -18,6 +18,7 @@ import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/engine"
 	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/sample"
 	"github.com/shardnode/shardnode/tensorio/wire"
 	"github.com/shardnode/shardnode/transport/wirepb"
@@ -32,13 +33,16 @@ const (
 type adder struct {
 	mu   sync.Mutex
 	open map[shard.SessionID]shard.Span
+
+	asked, told []kvcache.Key // by the last open and step
 }
 
-func (e *adder) Open(id shard.SessionID, span shard.Span, _ int) error {
+func (e *adder) OpenShared(id shard.SessionID, span shard.Span, _ int, keys []kvcache.Key) (shard.Pos, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.open[id] = span
-	return nil
+	e.asked = keys
+	return 0, nil
 }
 
 func (e *adder) CloseSession(id shard.SessionID) {
@@ -48,6 +52,9 @@ func (e *adder) CloseSession(id shard.SessionID) {
 }
 
 func (e *adder) Step(_ context.Context, s engine.Step) (engine.Result, error) {
+	e.mu.Lock()
+	e.told = s.Keys
+	e.mu.Unlock()
 	if s.Want == engine.LogitsNone {
 		out := slices.Clone(s.Hidden)
 		for range s.Tokens {

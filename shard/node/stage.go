@@ -29,6 +29,7 @@ type stage struct {
 	open    hop.Open
 	held    *Held // set by admit
 	control *hop.Conn
+	keyring *keyring                 // set by prepare; nil if the driver shares nothing
 	next    *hop.Conn                // nil on the last stage
 	inbound atomic.Pointer[hop.Conn] // what steps arrive on; set once
 	in      chan work                // capacity maxAhead
@@ -72,7 +73,8 @@ func newStage(ctx context.Context, n *Node, open hop.Open, control *hop.Conn) *s
 
 // prepare reserves memory, links to the next stage and tells the driver.
 func (st *stage) prepare() error {
-	if err := st.held.Engine.Open(st.open.Session, st.open.Span, st.open.MaxTokens); err != nil {
+	ready, err := st.openEngine()
+	if err != nil {
 		return err
 	}
 	if st.open.Next != nil {
@@ -80,11 +82,11 @@ func (st *stage) prepare() error {
 			return err
 		}
 	}
-	opened := &wirepb.Opened{Version: hop.Version, Dim: uint32(st.held.Dim)}
+	opened := &wirepb.Opened{Version: hop.Version, Dim: uint32(st.held.Dim), Ready: uint32(ready)}
 	if st.open.Next == nil {
 		opened.Vocab = uint32(st.held.Vocab)
 	}
-	_, err := st.control.Send(wire.KindOpened, opened, nil)
+	_, err = st.control.Send(wire.KindOpened, opened, nil)
 	return err
 }
 
@@ -259,7 +261,13 @@ func (st *stage) step(w work) error {
 	m := w.step
 	st.meter.Add(w.bytes, wire.Codec(m.GetCodec()), m.GetSentUnixUs(), w.at)
 	last := st.open.Next == nil
-	s := engine.Step{Session: st.open.Session, Pos: shard.Pos(m.GetPos()), Tokens: w.tokens, Hidden: w.hidden}
+	hashes, err := hop.ParseHashes(m.GetChain())
+	if err != nil {
+		return err
+	}
+	s := engine.Step{
+		Session: st.open.Session, Pos: shard.Pos(m.GetPos()), Tokens: w.tokens, Hidden: w.hidden, Keys: st.keyring.keys(hashes),
+	}
 	if last {
 		s.Want, s.Summary = engine.Want(m.GetWant()), hop.Request(m)
 		if s.Full = m.GetFull(); s.Full {

@@ -36,6 +36,16 @@ type Config struct {
 	Route []Stage // contiguous, from layer 0 to the last
 	// MaxTokens is the number of positions that every stage reserves.
 	MaxTokens int
+
+	// Prefix, if known, is what the session will begin with: the prompt. Stages
+	// that have computed its beginning for another session of this driver do
+	// not do so again; [Session.Ready] says how much that is.
+	Prefix []shard.Token
+	// Secret, unless zero, lets stages keep what they compute for later
+	// sessions that have the same Secret and Self. Whoever drives draws one at
+	// random when it starts and tells it to nobody.
+	Secret hop.Secret
+
 	// Codec is how stages encode hidden states. Default: raw.
 	Codec wire.Codec
 
@@ -86,6 +96,7 @@ type Session struct {
 	id     shard.SessionID
 	epoch  shard.Epoch
 	vocab  int
+	ready  shard.Pos
 	stages []*hop.Conn // one for each stage of the route
 
 	ctx     context.Context // ends with the session; its cause says why
@@ -97,9 +108,11 @@ type Session struct {
 	closed  chan closedStage
 
 	// The driver's goroutine alone.
-	owed  int       // results still to come
-	held  shard.Pos // positions that every stage holds once it has done what it was sent
-	stats recorder
+	owed   int       // results still to come
+	held   shard.Pos // positions that every stage holds once it has done what it was sent
+	gave   bool      // the last stage has been sent a step, so that it has logits of held-1
+	prefix *prefix
+	stats  recorder
 }
 
 // result is a Result frame of the last stage.
@@ -134,6 +147,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.blame.init(s.cancel, len(cfg.Route))
 	s.stats.init(cfg)
+	s.prefix = newPrefix(&cfg)
 	ctx, stop := context.WithTimeoutCause(ctx, cfg.OpenTimeout, errOpenTimeout)
 	defer stop()
 	if err := s.openStages(ctx); err != nil {
@@ -141,6 +155,8 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		s.closeStreams()
 		return nil, err
 	}
+	s.ready = s.prefix.begin()
+	s.held = s.ready
 	// When the session ends nobody reads any more: what blocks must end, and
 	// the other stages are freed before the caller gets to close the session.
 	context.AfterFunc(s.ctx, s.hangUp)
@@ -197,7 +213,7 @@ func (s *Session) openStage(ctx context.Context, i int) error {
 	defer stop()
 	open := hop.Open{
 		Session: s.id, Epoch: s.epoch, Model: s.cfg.Model, Span: st.Span,
-		MaxTokens: s.cfg.MaxTokens, Codec: s.cfg.Codec,
+		MaxTokens: s.cfg.MaxTokens, Codec: s.cfg.Codec, Prefix: s.prefix.of(route, i),
 	}
 	if i > 0 {
 		open.Prev = route[i-1].Peer
@@ -214,6 +230,9 @@ func (s *Session) openStage(ctx context.Context, i int) error {
 	}
 	if !stop() {
 		return context.Cause(ctx)
+	}
+	if err := s.prefix.take(conn, i, &opened); err != nil {
+		return s.name(i, err)
 	}
 	if i+1 < len(route) {
 		return nil

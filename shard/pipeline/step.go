@@ -158,12 +158,13 @@ func (s *Session) send(ctx context.Context, st Step, lo, n int) error {
 		m.TopK, m.Named = uint32(min(max(st.Summary.K, 0), hop.MaxTopK)), hop.Uint32s(st.Summary.Named)
 		m.Temperature, m.Full = st.Summary.Temperature, st.full()
 	}
+	m.Chain = s.prefix.put(shard.Pos(m.Pos), st.Tokens[lo:lo+n])
 	m.SentUnixUs = time.Now().UnixMicro()
 	err := s.sendTo(ctx, 0, func(c *hop.Conn) (int, error) { return c.Send(wire.KindStep, m, payload) })
 	if err != nil {
 		return err
 	}
-	s.held = st.Pos + shard.Pos(lo+n)
+	s.held, s.gave = st.Pos+shard.Pos(lo+n), true
 	return nil
 }
 
@@ -288,7 +289,7 @@ func (s *Session) More(ctx context.Context, pos shard.Pos) ([]float32, error) {
 	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
-	if s.held == 0 || pos != s.held-1 {
+	if !s.gave || pos != s.held-1 {
 		return nil, fmt.Errorf("more logits of position %d: the last stage keeps those of %d", pos, s.held-1)
 	}
 	last := len(s.stages) - 1

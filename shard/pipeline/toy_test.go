@@ -18,6 +18,7 @@ import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/engine"
 	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/node"
 	"github.com/shardnode/shardnode/shard/pipeline"
 	"github.com/shardnode/shardnode/shard/sample"
@@ -40,6 +41,9 @@ type toy struct {
 
 	mu       sync.Mutex
 	sessions map[shard.SessionID]*toySession
+	prefixes map[kvcache.Key][][]uint64 // what sessions have seen, by layer
+	computed int                        // positions
+	claim    shard.Pos                  // added to what is ready
 }
 
 type toySession struct {
@@ -50,7 +54,7 @@ type toySession struct {
 }
 
 func newToy() *toy {
-	return &toy{room: 100, sessions: map[shard.SessionID]*toySession{}}
+	return &toy{room: 100, sessions: map[shard.SessionID]*toySession{}, prefixes: map[kvcache.Key][][]uint64{}}
 }
 
 func (e *toy) open() int {
@@ -59,14 +63,26 @@ func (e *toy) open() int {
 	return len(e.sessions)
 }
 
-func (e *toy) Open(id shard.SessionID, span shard.Span, maxTokens int) error {
+func (e *toy) OpenShared(id shard.SessionID, span shard.Span, maxTokens int, keys []kvcache.Key) (shard.Pos, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.sessions) >= e.room {
-		return &shard.StageError{Span: span, Code: shard.NoCapacity, Text: "the toy is full"}
+		return 0, &shard.StageError{Span: span, Code: shard.NoCapacity, Text: "the toy is full"}
 	}
-	e.sessions[id] = &toySession{span: span, max: maxTokens, seen: make([][]uint64, span.Len())}
-	return nil
+	s := &toySession{span: span, max: maxTokens, seen: make([][]uint64, span.Len())}
+	e.sessions[id] = s
+	ready := e.claim
+	for _, key := range keys {
+		seen := e.prefixes[key]
+		if seen == nil {
+			break
+		}
+		for l := range seen {
+			s.seen[l] = slices.Clone(seen[l])
+		}
+		ready += kvcache.KeyTokens
+	}
+	return ready, nil
 }
 
 func (e *toy) CloseSession(id shard.SessionID) {
@@ -108,6 +124,15 @@ func (e *toy) Step(ctx context.Context, st engine.Step) (engine.Result, error) {
 			return res, err
 		}
 		s.give(&res, st, state, r == rows-1)
+	}
+	e.computed += rows
+	for i, key := range st.Keys {
+		end := (int(st.Pos)/kvcache.KeyTokens + i + 1) * kvcache.KeyTokens
+		seen := make([][]uint64, len(s.seen))
+		for l := range seen {
+			seen[l] = slices.Clone(s.seen[l][:end])
+		}
+		e.prefixes[key] = seen
 	}
 	return res, nil
 }
@@ -163,7 +188,7 @@ func (e *toy) More(_ context.Context, id shard.SessionID) ([]float32, error) {
 func truth(t *testing.T, tokens []shard.Token) [][]float32 {
 	t.Helper()
 	e, id := newToy(), shard.NewSessionID()
-	if err := e.Open(id, shard.Span{End: toyLayers}, 1000); err != nil {
+	if _, err := e.OpenShared(id, shard.Span{End: toyLayers}, 1000, nil); err != nil {
 		t.Fatal(err)
 	}
 	res, err := e.Step(t.Context(), engine.Step{Session: id, Tokens: tokens, Want: engine.LogitsAll, Full: true})
@@ -187,9 +212,11 @@ type ring struct {
 var toyModel = shard.ModelID{1, 2, 3}
 
 // newRing returns a ring whose members hold so many layers each.
-func newRing(t *testing.T, sizes ...int) *ring {
+func newRing(t *testing.T, sizes ...int) *ring { return newRingOf(t, 0, sizes...) }
+
+func newRingOf(t *testing.T, more int, sizes ...int) *ring {
 	t.Helper()
-	r := &ring{t: t, Swarm: transporttest.NewSwarm(t, 1+len(sizes), transporttest.Link{Latency: 5 * time.Millisecond}, nil)}
+	r := &ring{t: t, Swarm: transporttest.NewSwarm(t, 1+len(sizes)+more, transporttest.Link{Latency: 5 * time.Millisecond}, nil)}
 	r.Introduce()
 	at := shard.Layer(0)
 	for i, size := range sizes {
@@ -200,6 +227,14 @@ func newRing(t *testing.T, sizes ...int) *ring {
 		})
 		at = span.End
 	}
+	return r
+}
+
+// newRingBeside is newRing with one more peer that holds the first stage's layers.
+func newRingBeside(t *testing.T, sizes ...int) *ring {
+	t.Helper()
+	r := newRingOf(t, 1, sizes...)
+	r.serve(len(sizes)+1, r.route[0].Span)
 	return r
 }
 

@@ -141,18 +141,24 @@ func (x *Peer) GetAddrs() []string {
 
 // Open asks a peer to be a stage of a session. Driver to stage, first frame.
 type Open struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`                         // newest version the driver speaks
-	MinVersion    uint32                 `protobuf:"varint,2,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"` // oldest version the driver speaks
-	Session       []byte                 `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`                          // 16 bytes
-	Epoch         uint32                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`                             // route number, from 1
-	Model         []byte                 `protobuf:"bytes,5,opt,name=model,proto3" json:"model,omitempty"`                              // 32 bytes, shard.ModelID
-	Start         uint32                 `protobuf:"varint,6,opt,name=start,proto3" json:"start,omitempty"`                             // first layer
-	End           uint32                 `protobuf:"varint,7,opt,name=end,proto3" json:"end,omitempty"`                                 // one past the last layer
-	MaxTokens     uint32                 `protobuf:"varint,8,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`    // positions to reserve
-	Prev          []byte                 `protobuf:"bytes,9,opt,name=prev,proto3" json:"prev,omitempty"`                                // id of the upstream stage; empty for the first
-	Next          *Peer                  `protobuf:"bytes,10,opt,name=next,proto3" json:"next,omitempty"`                               // the downstream stage; absent for the last
-	Codec         string                 `protobuf:"bytes,11,opt,name=codec,proto3" json:"codec,omitempty"`                             // "", "raw", "lossless": how to encode hidden states
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Version    uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`                         // newest version the driver speaks
+	MinVersion uint32                 `protobuf:"varint,2,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"` // oldest version the driver speaks
+	Session    []byte                 `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`                          // 16 bytes
+	Epoch      uint32                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`                             // route number, from 1
+	Model      []byte                 `protobuf:"bytes,5,opt,name=model,proto3" json:"model,omitempty"`                              // 32 bytes, shard.ModelID
+	Start      uint32                 `protobuf:"varint,6,opt,name=start,proto3" json:"start,omitempty"`                             // first layer
+	End        uint32                 `protobuf:"varint,7,opt,name=end,proto3" json:"end,omitempty"`                                 // one past the last layer
+	MaxTokens  uint32                 `protobuf:"varint,8,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`    // positions to reserve
+	Prev       []byte                 `protobuf:"bytes,9,opt,name=prev,proto3" json:"prev,omitempty"`                                // id of the upstream stage; empty for the first
+	Next       *Peer                  `protobuf:"bytes,10,opt,name=next,proto3" json:"next,omitempty"`                               // the downstream stage; absent for the last
+	Codec      string                 `protobuf:"bytes,11,opt,name=codec,proto3" json:"codec,omitempty"`                             // "", "raw", "lossless": how to encode hidden states
+	// What the session will begin with, so that the stage need not compute again
+	// what it still has. All three are absent, or none. A stage that does not
+	// know them has nothing ready.
+	Chain         []byte `protobuf:"bytes,12,opt,name=chain,proto3" json:"chain,omitempty"`                                 // a hash of 16 bytes for the end of each block of tokens
+	ChainTokens   uint32 `protobuf:"varint,13,opt,name=chain_tokens,json=chainTokens,proto3" json:"chain_tokens,omitempty"` // tokens of a block
+	Lineage       []byte `protobuf:"bytes,14,opt,name=lineage,proto3" json:"lineage,omitempty"`                             // 16 bytes: digest of the stages before this one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -264,12 +270,34 @@ func (x *Open) GetCodec() string {
 	return ""
 }
 
+func (x *Open) GetChain() []byte {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+func (x *Open) GetChainTokens() uint32 {
+	if x != nil {
+		return x.ChainTokens
+	}
+	return 0
+}
+
+func (x *Open) GetLineage() []byte {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
 // Opened accepts an Open. Stage to driver.
 type Opened struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // version both speak
 	Dim           uint32                 `protobuf:"varint,2,opt,name=dim,proto3" json:"dim,omitempty"`         // width of a hidden state
 	Vocab         uint32                 `protobuf:"varint,3,opt,name=vocab,proto3" json:"vocab,omitempty"`     // number of logits, last stage only
+	Ready         uint32                 `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`     // positions of Open.chain that the session holds already
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -321,6 +349,13 @@ func (x *Opened) GetDim() uint32 {
 func (x *Opened) GetVocab() uint32 {
 	if x != nil {
 		return x.Vocab
+	}
+	return 0
+}
+
+func (x *Opened) GetReady() uint32 {
+	if x != nil {
+		return x.Ready
 	}
 	return 0
 }
@@ -449,6 +484,7 @@ type Step struct {
 	Full          bool                   `protobuf:"varint,9,opt,name=full,proto3" json:"full,omitempty"`                                  // all logits, as the payload of the result
 	SentUnixUs    int64                  `protobuf:"varint,10,opt,name=sent_unix_us,json=sentUnixUs,proto3" json:"sent_unix_us,omitempty"` // the sender's clock when the frame was written
 	Times         []*StageTime           `protobuf:"bytes,11,rep,name=times,proto3" json:"times,omitempty"`                                // of the stages passed so far
+	Chain         []byte                 `protobuf:"bytes,12,opt,name=chain,proto3" json:"chain,omitempty"`                                // as in Open, of the blocks that end within the step; may be absent
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -556,6 +592,13 @@ func (x *Step) GetSentUnixUs() int64 {
 func (x *Step) GetTimes() []*StageTime {
 	if x != nil {
 		return x.Times
+	}
+	return nil
+}
+
+func (x *Step) GetChain() []byte {
+	if x != nil {
+		return x.Chain
 	}
 	return nil
 }
@@ -1145,7 +1188,7 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05addrs\x18\x03 \x03(\tR\x05addrs\"\xa5\x02\n" +
+	"\x05addrs\x18\x03 \x03(\tR\x05addrs\"\xf8\x02\n" +
 	"\x04Open\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vmin_version\x18\x02 \x01(\rR\n" +
@@ -1160,17 +1203,21 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	"\x04prev\x18\t \x01(\fR\x04prev\x12+\n" +
 	"\x04next\x18\n" +
 	" \x01(\v2\x17.shardnode.wire.v1.PeerR\x04next\x12\x14\n" +
-	"\x05codec\x18\v \x01(\tR\x05codec\"J\n" +
+	"\x05codec\x18\v \x01(\tR\x05codec\x12\x14\n" +
+	"\x05chain\x18\f \x01(\fR\x05chain\x12!\n" +
+	"\fchain_tokens\x18\r \x01(\rR\vchainTokens\x12\x18\n" +
+	"\alineage\x18\x0e \x01(\fR\alineage\"`\n" +
 	"\x06Opened\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x10\n" +
 	"\x03dim\x18\x02 \x01(\rR\x03dim\x12\x14\n" +
-	"\x05vocab\x18\x03 \x01(\rR\x05vocab\"P\n" +
+	"\x05vocab\x18\x03 \x01(\rR\x05vocab\x12\x14\n" +
+	"\x05ready\x18\x04 \x01(\rR\x05ready\"P\n" +
 	"\x04Link\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\asession\x18\x02 \x01(\fR\asession\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"\"\n" +
 	"\x06Linked\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\rR\aversion\"\xbe\x02\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"\xd4\x02\n" +
 	"\x04Step\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x10\n" +
 	"\x03pos\x18\x02 \x01(\rR\x03pos\x12\x14\n" +
@@ -1184,7 +1231,8 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	"\fsent_unix_us\x18\n" +
 	" \x01(\x03R\n" +
 	"sentUnixUs\x122\n" +
-	"\x05times\x18\v \x03(\v2\x1c.shardnode.wire.v1.StageTimeR\x05times\"E\n" +
+	"\x05times\x18\v \x03(\v2\x1c.shardnode.wire.v1.StageTimeR\x05times\x12\x14\n" +
+	"\x05chain\x18\f \x01(\fR\x05chain\"E\n" +
 	"\tStageTime\x12\x1d\n" +
 	"\n" +
 	"compute_us\x18\x01 \x01(\rR\tcomputeUs\x12\x19\n" +
