@@ -20,8 +20,9 @@ func machineForms() []choice {
 
 // A neonFunc multiplies one panel with a few tokens. stride is the bytes from
 // one token's activations to the next one's, ldy those between outputs, values
-// what the codes stand for, n the number of units of the panel.
-type neonFunc func(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n uint64)
+// what the codes stand for, n the number of units of the panel
+// and rows that of its rows.
+type neonFunc func(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 // neonFuncs are the kernels of a type by number of tokens: 1, 2 and, if there is
 // one, 4.
@@ -106,21 +107,13 @@ func neonTiled(fs *neonFuncs, table *[16]int8) mulFunc {
 		base, stride := a.form(m)
 		units := uint64(m.layout.units(m.cols))
 		group := max(1, groupBytes/m.panelBytes)
-		var tail [4 * PanelRows]float32
 		for g := lo; g < hi; g += group {
 			for t, n := 0, 0; t < a.tokens; t += n {
 				n = fs.tokens(a.tokens - t)
 				at := (*byte)(unsafe.Add(base, t*stride))
 				for p := g; p < min(g+group, hi); p++ {
-					rows := m.rows - p*PanelRows
-					if rows >= PanelRows {
-						fs[n](&m.buf[p*m.panelBytes], at, uint64(stride), &y[t*ldy+p*PanelRows], uint64(4*ldy), values, units)
-						continue
-					}
-					fs[n](&m.buf[p*m.panelBytes], at, uint64(stride), &tail[0], 4*PanelRows, values, units)
-					for i := range n {
-						copy(y[(t+i)*ldy+p*PanelRows:][:rows], tail[i*PanelRows:])
-					}
+					rows := uint64(min(m.rows-p*PanelRows, PanelRows))
+					fs[n](&m.buf[p*m.panelBytes], at, uint64(stride), &y[t*ldy+p*PanelRows], uint64(4*ldy), values, units, rows)
 				}
 			}
 		}

@@ -5,15 +5,12 @@
 //
 // A kernel does half a panel at a time: eight rows, of which a 16-byte register
 // holds four columns of four rows. Macros with the parameter E do something for
-// each token: E is E1, E2 or E4, and what it repeats has the token t as the
-// first parameter.
+// each token: see tile_arm64.h.
 //
 //	R0       the unit; R13 its head and R6 its codes, for this half
-//	R1-R4    activations of the tokens
 //	R8       units left
 //	R10      0 for the first half, 16 for the second
 //	R14 R15  sub-blocks left, scales of sub-blocks
-//	R19-R22  results of the tokens, for this half
 //	V0-V7    sums of a block, two registers a token (four without the extension)
 //	V8-V15   results (blocks of 32), or sums of 256 columns
 //	V16-V23  32 activations, two registers a token
@@ -21,27 +18,6 @@
 //	V28-V29  scales, or bits of codes
 //	V30      a table, or whatever a block needs
 //	V31      the mask of a code
-
-#define E1(M, x, y) M(0, x, y)
-#define E2(M, x, y) M(0, x, y); M(1, x, y)
-#define E4(M, x, y) M(0, x, y); M(1, x, y); M(2, x, y); M(3, x, y)
-
-// Pointers of the tokens.
-#define TOKENS1 \
-	MOVD a+8(FP), R1  \
-	MOVD y+24(FP), R19
-#define TOKENS2 \
-	TOKENS1              \
-	MOVD stride+16(FP), R11 \
-	MOVD ldy+32(FP), R12    \
-	ADD  R11, R1, R2        \
-	ADD  R12, R19, R20
-#define TOKENS4 \
-	TOKENS2            \
-	ADD R11, R2, R3    \
-	ADD R12, R20, R21  \
-	ADD R11, R3, R4    \
-	ADD R12, R21, R22
 
 #define SECONDY(t, x, y) ADD2(19+(t), 19+(t), 10)
 #define CLEARY(t, x, y) STPQ(0, 0, 19+(t), 0)
@@ -56,7 +32,7 @@
 	ADD2(6, 6, 10)
 
 // KERNEL does one half of the panel after the other.
-#define KERNEL(E, TOKENS, UNIT, HEAD, SIZE) \
+#define KERNEL(E, TOKENS, UNIT, HEAD, SIZE, tokens) \
 	MOVD  $0, R10        \
 half:                        \
 	TOKENS               \
@@ -74,7 +50,7 @@ unit:                        \
 	ADD   $16, R10       \
 	CMP   $32, R10       \
 	BNE   half           \
-	RET
+	FINISH(tokens)
 
 // KERNEL1 is for one token: it does both halves of a unit before the next one,
 // because the weights come from memory.
@@ -101,7 +77,7 @@ both:                        \
 	ADD   $SIZE, R0      \
 	SUBS  $1, R8, R8     \
 	BNE   unit           \
-	RET
+	FINISH(1)
 
 #define TABLE \
 	MOVD values+40(FP), R11 \
