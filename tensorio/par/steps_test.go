@@ -209,6 +209,18 @@ func (still) Begin(int)       {}
 func (still) Tile(int, int)   {}
 func (still) Commit(int, int) {}
 
+func TestAClosedOperationIsKnown(t *testing.T) {
+	p := New(2)
+	defer p.Close()
+	op := Repeatable(still{})
+	p.Steps(sequence{op, op, op})
+	for seq := uint64(1); seq <= 3; seq++ {
+		if _, _, open := p.current(seq); open != (seq == 3) {
+			t.Errorf("operation %d of 3 is open: %v", seq, open)
+		}
+	}
+}
+
 func TestStepsDoNotAllocate(t *testing.T) {
 	p := New(3)
 	defer p.Close()
