@@ -29,7 +29,7 @@ func genValueBlock(t target, f valueFormat, tokens int) {
 	acc := k.store()
 	acc.zero()
 	var half *store
-	if limit < 8 {
+	if limit == 4 {
 		half = k.store()
 	}
 	Label(k.label("unit"))
@@ -42,25 +42,20 @@ func genValueBlock(t target, f valueFormat, tokens int) {
 			if k.vnni {
 				sums.each(func(_, n int, v VecVirtual) { k.valueCorrection(f, n, from.act, v) })
 			}
-			k.dotValues(sums, from, table, wholeDigit, 0, 8, !k.vnni)
+			k.dotValues(sums, from, table, 0, 8, !k.vnni)
 			k.widen(sums)
 		case 4:
-			k.dotValues(sums, from, table, wholeDigit, 0, 4, true)
+			k.dotValues(sums, from, table, 0, 4, true)
 			k.widen(sums)
 			sums.each(func(h, n int, v VecVirtual) { half.set(h, n, v) })
-			k.dotValues(sums, from, table, wholeDigit, 4, 8, true)
+			k.dotValues(sums, from, table, 4, 8, true)
 			k.widen(sums)
 			sums.each(func(h, n int, v VecVirtual) { VPADDD(half.op(h, n), v, v) })
 		default:
-			k.dotValues(sums, from, table, lowDigit, 0, 8, true)
-			k.widen(sums)
-			sums.each(func(h, n int, v VecVirtual) { half.set(h, n, v) })
-			k.dotValues(sums, from, table, highDigit, 0, 8, true)
-			k.widen(sums)
-			sums.each(func(h, n int, v VecVirtual) {
-				VPSLLD(Imm(4), v, v)
-				VPADDD(half.op(h, n), v, v)
-			})
+			ones := []Op{k.constant(ones16), k.constant(ones16)}
+			for g := range 8 {
+				k.dotSigned(sums, from, table, ones, g, g == 0)
+			}
 		}
 		k.scaleValues(f, sums, acc, b, from.act)
 	}
@@ -93,7 +88,7 @@ func (k *tile) scaleValues(f valueFormat, sums grid, acc *store, b, act int) {
 		dw = k.halves(b * 32)
 	}
 	for n := range k.tokens {
-		if !k.vnni {
+		if !k.vnni && !k.signed(f.values) {
 			v := k.vec()
 			k.valueCorrection(f, n, act, v)
 			for h := range k.parts() {

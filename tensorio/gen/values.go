@@ -31,13 +31,16 @@ var (
 // none reports whether codes are numbers themselves.
 func (v values) none() bool { return v.of == nil }
 
-// table returns the unsigned numbers by code.
-func (v values) table() constant {
-	words := make([]uint64, 2)
-	for i := range 16 {
-		words[i/8] |= uint64(v.of[i%len(v.of)]+1<<v.shift) << (i % 8 * 8)
+// table returns the numbers by code, with the offset or as they are.
+func (v values) table(signed bool) constant {
+	words, offset, name := make([]uint64, 2), 1<<v.shift, v.name
+	if signed {
+		offset, name = 0, v.name+"Signed"
 	}
-	return constant{v.name, words}
+	for i := range 16 {
+		words[i/8] |= uint64(uint8(v.of[i%len(v.of)]+offset)) << (i % 8 * 8)
+	}
+	return constant{name, words}
 }
 
 // valuesLimit returns how many products with vectors of the numbers may be added
@@ -69,7 +72,7 @@ func (k *tile) table(v values) *table {
 	if v.none() {
 		return nil
 	}
-	t := &table{of: v.table()}
+	t := &table{of: v.table(k.signed(v))}
 	if k.evex || k.tokens == 1 {
 		r := k.vec()
 		k.load(t.of.mem(), r)
@@ -126,39 +129,40 @@ var (
 	nibble32 = constant{"nibble32", []uint64{0x0000000f0000000f}}
 )
 
-// A digit is a part of the numbers of codes: all of them, or the lower or upper
-// four bits where a whole one is too large for 16-bit sums.
-type digit int
-
-const (
-	wholeDigit digit = iota
-	lowDigit
-	highDigit
-)
-
-// digits returns the parts in which the numbers of a type are multiplied.
-func (k *tile) digits(limit int) []digit {
-	if limit == 0 {
-		return []digit{lowDigit, highDigit}
-	}
-	return []digit{wholeDigit}
-}
-
-// dotValues adds the products of a digit of groups [lo, hi) of 32 columns to
-// sums, or starts sums with them.
-func (k *tile) dotValues(sums grid, s source, t *table, part digit, lo, hi int, first bool) {
+// dotValues adds the products of groups [lo, hi) of 32 columns to sums, or
+// starts sums with them.
+func (k *tile) dotValues(sums grid, s source, t *table, lo, hi int, first bool) {
 	for g := lo; g < hi; g++ {
 		w := make([]VecVirtual, k.parts())
 		for h := range w {
 			w[h] = k.lookup(t, k.smallCodes(s, g, h))
-			switch part {
-			case highDigit:
-				VPSRLW(Imm(4), w[h], w[h])
-				fallthrough
-			case lowDigit:
-				k.and(k.constant(nibbles), w[h], w[h])
-			}
 		}
 		k.dot(sums, w, s.a, s.act+4*g, first && g == lo)
 	}
 }
+
+// dotSigned adds the products of group g of 32 columns, each pair times sc of its
+// row, to 32-bit sums, or starts sums with them. The numbers are signed: of two
+// times 127 * 127 16 bits hold one sum, but not with an offset.
+func (k *tile) dotSigned(sums grid, s source, t *table, sc []Op, g int, first bool) {
+	for h := range k.parts() {
+		w, size := k.lookup(t, k.smallCodes(s, g, h)), k.vec()
+		VPABSB(w, size)
+		for n := range k.tokens {
+			v := k.vec()
+			VPBROADCASTD(k.act(s.a, n, s.act+4*g), v)
+			VPSIGNB(w, v, v)
+			VPMADDUBSW(v, size, v)
+			if first {
+				VPMADDWD(sc[h], v, sums[h][n])
+				continue
+			}
+			VPMADDWD(sc[h], v, v)
+			VPADDD(v, sums[h][n], sums[h][n])
+		}
+	}
+}
+
+// signed reports whether the numbers are multiplied as they are: an offset would
+// make them too large for 16 bits.
+func (k *tile) signed(v values) bool { return k.valuesLimit(v, 4) == 0 }

@@ -59,7 +59,7 @@ func genSmall(t target, f smallFormat, tokens int) {
 	table := k.table(f.values)
 	acc, total := k.store(), (*store)(nil)
 	limit := k.valuesLimit(f.values, f.bits)
-	if limit == 1 {
+	if limit <= 1 {
 		total = &store{tile: k, regs: k.grid(tokens)}
 	} else {
 		total = k.store()
@@ -67,7 +67,7 @@ func genSmall(t target, f smallFormat, tokens int) {
 	acc.zero()
 	partBytes, head := 64*f.bits, smallScales+f.scaling.bytes()
 	Label(k.label("unit"))
-	if f.offset {
+	if f.offset && limit > 0 {
 		k.correctSmall(f, total)
 	} else {
 		total.zero()
@@ -81,8 +81,8 @@ func genSmall(t target, f smallFormat, tokens int) {
 	k.prefetch(codes, 2*partBytes)
 	for p := range 2 {
 		from := source{w: codes, codes: p * partBytes, bits: f.bits, a: a, act: 32 * p}
-		if limit == 1 {
-			k.shallow(f, total, from, table, scales, p)
+		if limit <= 1 {
+			k.shallow(f, total, from, table, scales, p, limit == 0)
 		} else {
 			k.deep(f, total, from, table, scales, p, limit)
 		}
@@ -104,34 +104,29 @@ func genSmall(t target, f smallFormat, tokens int) {
 // products before they are scaled.
 func (k *tile) deep(f smallFormat, total *store, from source, t *table, scales Register, p, limit int) {
 	sums := k.grid(k.tokens)
-	for _, d := range k.digits(limit) {
-		step := limit
-		if d != wholeDigit {
-			step = 8
-		}
-		if f.scaling == scalesPairs16 || f.scaling == scalesNibbles {
-			step = min(step, 4)
-		}
-		for lo := 0; lo < 8; lo += step {
-			k.dotValues(sums, from, t, d, lo, lo+step, true)
-			for h := range k.parts() {
-				var sc Op
-				if f.scaling == scalesNone {
-					if !k.vnni {
-						sc = k.constant(ones16)
-					}
-				} else {
-					sc = k.smallScale(f, scales, p, lo/4, h, d)
+	step := limit
+	if f.scaling == scalesPairs16 || f.scaling == scalesNibbles {
+		step = min(step, 4)
+	}
+	for lo := 0; lo < 8; lo += step {
+		k.dotValues(sums, from, t, lo, lo+step, true)
+		for h := range k.parts() {
+			var sc Op
+			if f.scaling == scalesNone {
+				if !k.vnni {
+					sc = k.constant(ones16)
 				}
-				for n, s := range sums[h] {
-					switch {
-					case !k.vnni:
-						VPMADDWD(sc, s, s)
-					case sc != nil:
-						VPMULLD(sc, s, s)
-					}
-					total.addInt(h, n, s)
+			} else {
+				sc = k.smallScale(f, scales, p, lo/4, h)
+			}
+			for n, s := range sums[h] {
+				switch {
+				case !k.vnni:
+					VPMADDWD(sc, s, s)
+				case sc != nil:
+					VPMULLD(sc, s, s)
 				}
+				total.addInt(h, n, s)
 			}
 		}
 	}
@@ -139,18 +134,22 @@ func (k *tile) deep(f smallFormat, total *store, from source, t *table, scales R
 
 // shallow is deep for numbers of which two products fill 16 bits. The totals are
 // in registers, the scales in memory if there are many totals.
-func (k *tile) shallow(f smallFormat, total *store, from source, t *table, scales Register, p int) {
+func (k *tile) shallow(f smallFormat, total *store, from source, t *table, scales Register, p int, signed bool) {
 	sc := make([]Op, k.parts())
 	for g := range 8 {
 		if g == 0 || g == 4 && f.scaling == scalesPairs16 {
 			for h := range sc {
-				v := k.smallScale(f, scales, p, g/4, h, wholeDigit)
+				v := k.smallScale(f, scales, p, g/4, h)
 				sc[h] = v
 				if !k.inRegisters() {
 					sc[h] = Mem{Base: k.scratch, Disp: k.used + h*k.bytes()}
 					k.move(v, sc[h])
 				}
 			}
+		}
+		if signed {
+			k.dotSigned(total.regs, from, t, sc, g, false)
+			continue
 		}
 		w := make([]VecVirtual, k.parts())
 		for h := range w {
@@ -173,9 +172,8 @@ func (k *tile) shallow(f smallFormat, total *store, from source, t *table, scale
 }
 
 // smallScale returns the scales of rows for columns 16*half and on of part p of
-// 64 columns, as pairs of 16-bit numbers or, with VNNI, as 32-bit numbers. Those
-// of an upper digit are 16 times as large.
-func (k *tile) smallScale(f smallFormat, scales Register, p, half, h int, d digit) VecVirtual {
+// 64 columns, as pairs of 16-bit numbers or, with VNNI, as 32-bit numbers.
+func (k *tile) smallScale(f smallFormat, scales Register, p, half, h int) VecVirtual {
 	at := Mem{Base: scales, Disp: h * k.bytes() / 2}
 	if f.scaling == scalesPairs32 {
 		half = p
@@ -191,9 +189,6 @@ func (k *tile) smallScale(f smallFormat, scales Register, p, half, h int, d digi
 			k.and(k.constant(nibble16), sc, sc)
 		}
 		VPSHUFB(k.constant([]constant{pairFirst, pairSecond}[half]), sc, sc)
-	}
-	if d == highDigit {
-		VPSLLW(Imm(4), sc, sc)
 	}
 	return sc
 }

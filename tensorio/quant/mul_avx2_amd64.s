@@ -15054,7 +15054,7 @@ TEXT ·mulAVX2IQ4_NLx1(SB), $0-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
 	MOVQ    n+48(FP), DX
-	VMOVUPS valuesIQ4<>+0(SB), Y0
+	VMOVUPS valuesIQ4Signed<>+0(SB), Y0
 	VPXOR   Y1, Y1, Y1
 	VPXOR   Y2, Y2, Y2
 
@@ -15068,524 +15068,324 @@ mulAVX2IQ4_NLx1_unit:
 	PREFETCHT0   2432(AX)
 	PREFETCHT0   2496(AX)
 	PREFETCHT0   2560(AX)
-	VMOVUPS      64(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      96(AX), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPBROADCASTD (CX), Y4
-	VPMADDUBSW   Y4, Y5, Y5
-	VPMADDUBSW   Y4, Y3, Y6
-	VMOVUPS      128(AX), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      160(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 4(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVUPS      192(AX), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      224(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 8(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVUPS      256(AX), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      288(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 12(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
 	VMOVUPS      64(AX), Y3
-	VPSRLW       $0x04, Y3, Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
+	VPABSB       Y3, Y4
+	VPBROADCASTD (CX), Y5
+	VPSIGNB      Y3, Y5, Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPMADDWD     ones16<>+0(SB), Y5, Y3
 	VMOVUPS      96(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
 	VPAND        nibbles<>+0(SB), Y4, Y4
 	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 16(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVUPS      128(AX), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      160(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 20(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVUPS      192(AX), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      224(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 24(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVUPS      256(AX), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      288(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 28(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VMOVAPS      Y5, Y3
-	VMOVAPS      Y6, Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD (CX), Y6
+	VPSIGNB      Y4, Y6, Y6
+	VPMADDUBSW   Y6, Y5, Y6
+	VPMADDWD     ones16<>+0(SB), Y6, Y4
+	VMOVUPS      128(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 4(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      160(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 4(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      192(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 8(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      224(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 8(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      256(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 12(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      288(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 12(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
 	VMOVUPS      64(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPSHUFB      Y5, Y0, Y5
 	VPSRLW       $0x04, Y5, Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      96(AX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPSHUFB      Y6, Y0, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPBROADCASTD (CX), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      128(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      160(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 4(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      192(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      224(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 8(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      256(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      288(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 12(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      64(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      96(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 16(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      128(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      160(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 20(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      192(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      224(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 24(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      256(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      288(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 28(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VPSLLD       $0x04, Y5, Y5
-	VPADDD       Y3, Y5, Y5
-	VPSLLD       $0x04, Y6, Y6
-	VPADDD       Y4, Y6, Y6
-	VCVTPH2PS    (AX), Y3
-	VCVTPH2PS    16(AX), Y4
-	VPBROADCASTD 44(CX), Y7
-	VPSLLD       $0x03, Y7, Y7
-	VPADDD       Y7, Y5, Y5
-	VPADDD       Y7, Y6, Y6
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 16(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      96(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 16(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      128(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 20(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      160(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 20(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      192(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 24(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      224(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 24(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      256(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 28(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      288(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 28(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VCVTPH2PS    (AX), Y5
+	VCVTPH2PS    16(AX), Y6
 	VBROADCASTSS 32(CX), Y7
-	VMULPS       Y7, Y3, Y3
-	VMULPS       Y7, Y4, Y7
-	VCVTDQ2PS    Y5, Y5
-	VFMADD231PS  Y5, Y3, Y1
-	VCVTDQ2PS    Y6, Y6
-	VFMADD231PS  Y6, Y7, Y2
-	VMOVUPS      320(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      352(AX), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPBROADCASTD 48(CX), Y4
-	VPMADDUBSW   Y4, Y5, Y5
-	VPMADDUBSW   Y4, Y3, Y6
-	VMOVUPS      384(AX), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      416(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 52(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVUPS      448(AX), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      480(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 56(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVUPS      512(AX), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      544(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 60(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
+	VMULPS       Y7, Y5, Y5
+	VMULPS       Y7, Y6, Y7
+	VCVTDQ2PS    Y3, Y3
+	VFMADD231PS  Y3, Y5, Y1
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y4, Y7, Y2
 	VMOVUPS      320(AX), Y3
-	VPSRLW       $0x04, Y3, Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
+	VPABSB       Y3, Y4
+	VPBROADCASTD 48(CX), Y5
+	VPSIGNB      Y3, Y5, Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPMADDWD     ones16<>+0(SB), Y5, Y3
 	VMOVUPS      352(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
 	VPAND        nibbles<>+0(SB), Y4, Y4
 	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 64(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVUPS      384(AX), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      416(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 68(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVUPS      448(AX), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      480(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 72(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VMOVUPS      512(AX), Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      544(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPSHUFB      Y4, Y0, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 76(CX), Y7
-	VPMADDUBSW   Y7, Y3, Y3
-	VPADDW       Y3, Y5, Y5
-	VPMADDUBSW   Y7, Y4, Y7
-	VPADDW       Y7, Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VMOVAPS      Y5, Y3
-	VMOVAPS      Y6, Y4
-	VMOVUPS      320(AX), Y5
+	VPABSB       Y4, Y5
+	VPBROADCASTD 48(CX), Y6
+	VPSIGNB      Y4, Y6, Y6
+	VPMADDUBSW   Y6, Y5, Y6
+	VPMADDWD     ones16<>+0(SB), Y6, Y4
+	VMOVUPS      384(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 52(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      416(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 52(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      448(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 56(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      480(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 56(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      512(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 60(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      544(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 60(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      320(AX), Y5
 	VPSRLW       $0x04, Y5, Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      352(AX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPSHUFB      Y6, Y0, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPBROADCASTD 48(CX), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      384(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      416(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 52(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      448(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      480(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 56(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      512(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      544(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 60(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      320(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      352(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 64(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      384(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      416(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 68(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      448(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      480(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 72(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      512(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      544(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 76(CX), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VPSLLD       $0x04, Y5, Y5
-	VPADDD       Y3, Y5, Y5
-	VPSLLD       $0x04, Y6, Y6
-	VPADDD       Y4, Y6, Y6
-	VCVTPH2PS    32(AX), Y3
-	VCVTPH2PS    48(AX), Y4
-	VPBROADCASTD 92(CX), Y7
-	VPSLLD       $0x03, Y7, Y7
-	VPADDD       Y7, Y5, Y5
-	VPADDD       Y7, Y6, Y6
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 64(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      352(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 64(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      384(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 68(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      416(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 68(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      448(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 72(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      480(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 72(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      512(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 76(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VMOVUPS      544(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 76(CX), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VCVTPH2PS    32(AX), Y5
+	VCVTPH2PS    48(AX), Y6
 	VBROADCASTSS 80(CX), Y7
-	VMULPS       Y7, Y3, Y3
-	VMULPS       Y7, Y4, Y7
-	VCVTDQ2PS    Y5, Y5
-	VFMADD231PS  Y5, Y3, Y1
-	VCVTDQ2PS    Y6, Y6
-	VFMADD231PS  Y6, Y7, Y2
+	VMULPS       Y7, Y5, Y5
+	VMULPS       Y7, Y6, Y7
+	VCVTDQ2PS    Y3, Y3
+	VFMADD231PS  Y3, Y5, Y1
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y4, Y7, Y2
 	ADDQ         $0x00000240, AX
 	ADDQ         $0x00000060, CX
 	DECQ         DX
@@ -15608,15 +15408,15 @@ mulAVX2IQ4_NLx1_tail:
 	VZEROUPPER
 	RET
 
-DATA valuesIQ4<>+0(SB)/8, $0x766a5d4f3f2d1801
-DATA valuesIQ4<>+8(SB)/8, $0xf1d9c5b5a6998d81
-DATA valuesIQ4<>+16(SB)/8, $0x766a5d4f3f2d1801
-DATA valuesIQ4<>+24(SB)/8, $0xf1d9c5b5a6998d81
-DATA valuesIQ4<>+32(SB)/8, $0x766a5d4f3f2d1801
-DATA valuesIQ4<>+40(SB)/8, $0xf1d9c5b5a6998d81
-DATA valuesIQ4<>+48(SB)/8, $0x766a5d4f3f2d1801
-DATA valuesIQ4<>+56(SB)/8, $0xf1d9c5b5a6998d81
-GLOBL valuesIQ4<>(SB), RODATA|NOPTR, $64
+DATA valuesIQ4Signed<>+0(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4Signed<>+8(SB)/8, $0x7159453526190d01
+DATA valuesIQ4Signed<>+16(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4Signed<>+24(SB)/8, $0x7159453526190d01
+DATA valuesIQ4Signed<>+32(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4Signed<>+40(SB)/8, $0x7159453526190d01
+DATA valuesIQ4Signed<>+48(SB)/8, $0xf6eaddcfbfad9881
+DATA valuesIQ4Signed<>+56(SB)/8, $0x7159453526190d01
+GLOBL valuesIQ4Signed<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2IQ4_NLx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
 // Requires: AVX, AVX2, F16C, FMA3
@@ -15631,782 +15431,526 @@ TEXT ·mulAVX2IQ4_NLx2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVX2IQ4_NLx2_unit:
-	VMOVUPS      64(AX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y4
-	VPSHUFB      Y6, Y4, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      96(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD (CX), Y5
-	VPMADDUBSW   Y5, Y6, Y8
-	VPMADDUBSW   Y5, Y4, Y10
-	VPBROADCASTD (CX)(BX*1), Y5
-	VPMADDUBSW   Y5, Y6, Y9
-	VPMADDUBSW   Y5, Y4, Y11
-	VMOVUPS      128(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      160(AX), Y5
+	VMOVUPS      64(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 4(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 4(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      192(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      224(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 8(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 8(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      256(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      288(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 12(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 12(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      64(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      96(AX), Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 16(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 16(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      128(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      160(AX), Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 20(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 20(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      192(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      224(AX), Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 24(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 24(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      256(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      288(AX), Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 28(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 28(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VPMADDWD     ones16<>+0(SB), Y8, Y8
-	VPMADDWD     ones16<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y4
+	VPSHUFB      Y5, Y4, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD (CX), Y4
+	VPSIGNB      Y5, Y4, Y4
+	VPMADDUBSW   Y4, Y6, Y4
+	VPMADDWD     ones16<>+0(SB), Y4, Y4
+	VPBROADCASTD (CX)(BX*1), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y5
+	VMOVUPS      96(AX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y6
+	VPSHUFB      Y7, Y6, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD (CX), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VPMADDWD     ones16<>+0(SB), Y6, Y6
+	VPBROADCASTD (CX)(BX*1), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     ones16<>+0(SB), Y9, Y7
+	VMOVUPS      128(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
 	VPMADDWD     ones16<>+0(SB), Y10, Y10
-	VPMADDWD     ones16<>+0(SB), Y11, Y11
-	VMOVAPS      Y8, Y4
-	VMOVAPS      Y9, Y5
-	VMOVAPS      Y10, Y6
-	VMOVAPS      Y11, Y7
-	VMOVUPS      64(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y9, Y8, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      96(AX), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y11, Y8, Y11
-	VPSRLW       $0x04, Y11, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD (CX), Y10
-	VPMADDUBSW   Y10, Y9, Y8
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD (CX)(BX*1), Y12
-	VPMADDUBSW   Y12, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y11
-	VMOVUPS      128(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 4(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 4(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      192(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 8(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 8(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      256(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      288(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 12(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 12(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      64(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 16(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 16(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      128(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 20(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 20(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      192(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 24(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 24(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      256(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      288(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 28(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 28(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMADDWD     ones16<>+0(SB), Y8, Y8
-	VPMADDWD     ones16<>+0(SB), Y9, Y9
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 4(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
 	VPMADDWD     ones16<>+0(SB), Y10, Y10
-	VPMADDWD     ones16<>+0(SB), Y11, Y11
-	VPSLLD       $0x04, Y8, Y8
-	VPADDD       Y4, Y8, Y8
-	VPSLLD       $0x04, Y9, Y9
-	VPADDD       Y5, Y9, Y9
-	VPSLLD       $0x04, Y10, Y10
-	VPADDD       Y6, Y10, Y10
-	VPSLLD       $0x04, Y11, Y11
-	VPADDD       Y7, Y11, Y11
-	VCVTPH2PS    (AX), Y4
-	VCVTPH2PS    16(AX), Y5
-	VPBROADCASTD 44(CX), Y6
-	VPSLLD       $0x03, Y6, Y6
-	VPADDD       Y6, Y8, Y8
-	VPADDD       Y6, Y10, Y10
-	VBROADCASTSS 32(CX), Y6
-	VMULPS       Y6, Y4, Y7
-	VMULPS       Y6, Y5, Y6
-	VCVTDQ2PS    Y8, Y8
-	VFMADD231PS  Y8, Y7, Y0
-	VCVTDQ2PS    Y10, Y10
-	VFMADD231PS  Y10, Y6, Y2
-	VPBROADCASTD 44(CX)(BX*1), Y6
-	VPSLLD       $0x03, Y6, Y6
-	VPADDD       Y6, Y9, Y9
-	VPADDD       Y6, Y11, Y11
-	VBROADCASTSS 32(CX)(BX*1), Y6
-	VMULPS       Y6, Y4, Y4
-	VMULPS       Y6, Y5, Y6
-	VCVTDQ2PS    Y9, Y9
-	VFMADD231PS  Y9, Y4, Y1
-	VCVTDQ2PS    Y11, Y11
-	VFMADD231PS  Y11, Y6, Y3
-	VMOVUPS      320(AX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y4
-	VPSHUFB      Y6, Y4, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      352(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VPBROADCASTD 48(CX), Y5
-	VPMADDUBSW   Y5, Y6, Y8
-	VPMADDUBSW   Y5, Y4, Y10
-	VPBROADCASTD 48(CX)(BX*1), Y5
-	VPMADDUBSW   Y5, Y6, Y9
-	VPMADDUBSW   Y5, Y4, Y11
-	VMOVUPS      384(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      416(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 52(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 52(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      448(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      480(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 56(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 56(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      512(AX), Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      544(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 60(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 60(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      320(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      352(AX), Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 64(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 64(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      384(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      416(AX), Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 68(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 68(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      448(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      480(AX), Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 72(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 72(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VMOVUPS      512(AX), Y4
-	VPSRLW       $0x04, Y4, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      valuesIQ4<>+0(SB), Y5
-	VPSHUFB      Y4, Y5, Y4
-	VPAND        nibbles<>+0(SB), Y4, Y4
-	VMOVUPS      544(AX), Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y6
-	VPSHUFB      Y5, Y6, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 76(CX), Y6
-	VPMADDUBSW   Y6, Y4, Y7
-	VPADDW       Y7, Y8, Y8
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y10, Y10
-	VPBROADCASTD 76(CX)(BX*1), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPADDW       Y4, Y9, Y9
-	VPMADDUBSW   Y6, Y5, Y6
-	VPADDW       Y6, Y11, Y11
-	VPMADDWD     ones16<>+0(SB), Y8, Y8
-	VPMADDWD     ones16<>+0(SB), Y9, Y9
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      160(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
 	VPMADDWD     ones16<>+0(SB), Y10, Y10
-	VPMADDWD     ones16<>+0(SB), Y11, Y11
-	VMOVAPS      Y8, Y4
-	VMOVAPS      Y9, Y5
-	VMOVAPS      Y10, Y6
-	VMOVAPS      Y11, Y7
-	VMOVUPS      320(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y9, Y8, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      352(AX), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y11, Y8, Y11
-	VPSRLW       $0x04, Y11, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD 48(CX), Y10
-	VPMADDUBSW   Y10, Y9, Y8
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD 48(CX)(BX*1), Y12
-	VPMADDUBSW   Y12, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y11
-	VMOVUPS      384(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 52(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 52(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      448(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 56(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 56(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      512(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      544(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 60(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 60(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      320(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 64(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 64(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      384(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 68(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 68(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      448(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 72(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 72(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      512(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      544(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 76(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 76(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMADDWD     ones16<>+0(SB), Y8, Y8
-	VPMADDWD     ones16<>+0(SB), Y9, Y9
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 4(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
 	VPMADDWD     ones16<>+0(SB), Y10, Y10
-	VPMADDWD     ones16<>+0(SB), Y11, Y11
-	VPSLLD       $0x04, Y8, Y8
-	VPADDD       Y4, Y8, Y8
-	VPSLLD       $0x04, Y9, Y9
-	VPADDD       Y5, Y9, Y9
-	VPSLLD       $0x04, Y10, Y10
-	VPADDD       Y6, Y10, Y10
-	VPSLLD       $0x04, Y11, Y11
-	VPADDD       Y7, Y11, Y11
-	VCVTPH2PS    32(AX), Y4
-	VCVTPH2PS    48(AX), Y5
-	VPBROADCASTD 92(CX), Y6
-	VPSLLD       $0x03, Y6, Y6
-	VPADDD       Y6, Y8, Y8
-	VPADDD       Y6, Y10, Y10
-	VBROADCASTSS 80(CX), Y6
-	VMULPS       Y6, Y4, Y7
-	VMULPS       Y6, Y5, Y6
-	VCVTDQ2PS    Y8, Y8
-	VFMADD231PS  Y8, Y7, Y0
-	VCVTDQ2PS    Y10, Y10
-	VFMADD231PS  Y10, Y6, Y2
-	VPBROADCASTD 92(CX)(BX*1), Y6
-	VPSLLD       $0x03, Y6, Y6
-	VPADDD       Y6, Y9, Y9
-	VPADDD       Y6, Y11, Y11
-	VBROADCASTSS 80(CX)(BX*1), Y6
-	VMULPS       Y6, Y4, Y4
-	VMULPS       Y6, Y5, Y6
-	VCVTDQ2PS    Y9, Y9
-	VFMADD231PS  Y9, Y4, Y1
-	VCVTDQ2PS    Y11, Y11
-	VFMADD231PS  Y11, Y6, Y3
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      192(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 8(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      224(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 8(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      256(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 12(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      288(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 12(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      64(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 16(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      96(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 16(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 16(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      128(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 20(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      160(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 20(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      192(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 24(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      224(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 24(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      256(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 28(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      288(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 28(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VCVTPH2PS    (AX), Y8
+	VCVTPH2PS    16(AX), Y9
+	VBROADCASTSS 32(CX), Y10
+	VMULPS       Y10, Y8, Y11
+	VMULPS       Y10, Y9, Y10
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y4, Y11, Y0
+	VCVTDQ2PS    Y6, Y6
+	VFMADD231PS  Y6, Y10, Y2
+	VBROADCASTSS 32(CX)(BX*1), Y4
+	VMULPS       Y4, Y8, Y6
+	VMULPS       Y4, Y9, Y4
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y5, Y6, Y1
+	VCVTDQ2PS    Y7, Y7
+	VFMADD231PS  Y7, Y4, Y3
+	VMOVUPS      320(AX), Y5
+	VPAND        nibbles<>+0(SB), Y5, Y5
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y4
+	VPSHUFB      Y5, Y4, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 48(CX), Y4
+	VPSIGNB      Y5, Y4, Y4
+	VPMADDUBSW   Y4, Y6, Y4
+	VPMADDWD     ones16<>+0(SB), Y4, Y4
+	VPBROADCASTD 48(CX)(BX*1), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y5
+	VMOVUPS      352(AX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y6
+	VPSHUFB      Y7, Y6, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 48(CX), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VPMADDWD     ones16<>+0(SB), Y6, Y6
+	VPBROADCASTD 48(CX)(BX*1), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     ones16<>+0(SB), Y9, Y7
+	VMOVUPS      384(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 52(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 52(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      416(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 52(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 52(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      448(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 56(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 56(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      480(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 56(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 56(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      512(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 60(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 60(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      544(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 60(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 60(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      320(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 64(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 64(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      352(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 64(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 64(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      384(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 68(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 68(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      416(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 68(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 68(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      448(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 72(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 72(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      480(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 72(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 72(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      512(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 76(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 76(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VMOVUPS      544(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 76(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 76(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
+	VCVTPH2PS    32(AX), Y8
+	VCVTPH2PS    48(AX), Y9
+	VBROADCASTSS 80(CX), Y10
+	VMULPS       Y10, Y8, Y11
+	VMULPS       Y10, Y9, Y10
+	VCVTDQ2PS    Y4, Y4
+	VFMADD231PS  Y4, Y11, Y0
+	VCVTDQ2PS    Y6, Y6
+	VFMADD231PS  Y6, Y10, Y2
+	VBROADCASTSS 80(CX)(BX*1), Y4
+	VMULPS       Y4, Y8, Y6
+	VMULPS       Y4, Y9, Y4
+	VCVTDQ2PS    Y5, Y5
+	VFMADD231PS  Y5, Y6, Y1
+	VCVTDQ2PS    Y7, Y7
+	VFMADD231PS  Y7, Y4, Y3
 	ADDQ         $0x00000240, AX
 	ADDQ         $0x00000060, CX
 	DECQ         DX
@@ -16456,460 +16000,328 @@ TEXT ·mulAVX2IQ4_NLx3(SB), $640-56
 mulAVX2IQ4_NLx3_unit:
 	VMOVUPS      64(AX), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y0
 	VPSHUFB      Y2, Y0, Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD (CX), Y0
+	VPSIGNB      Y2, Y0, Y0
+	VPMADDUBSW   Y0, Y3, Y0
+	VPMADDWD     ones16<>+0(SB), Y0, Y0
+	VPBROADCASTD (CX)(BX*1), Y1
+	VPSIGNB      Y2, Y1, Y1
+	VPMADDUBSW   Y1, Y3, Y1
+	VPMADDWD     ones16<>+0(SB), Y1, Y1
+	VPBROADCASTD (CX)(BX*2), Y4
+	VPSIGNB      Y2, Y4, Y4
+	VPMADDUBSW   Y4, Y3, Y4
+	VPMADDWD     ones16<>+0(SB), Y4, Y2
 	VMOVUPS      96(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD (CX), Y1
-	VPMADDUBSW   Y1, Y2, Y0
-	VPMADDUBSW   Y1, Y5, Y3
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y3
+	VPSHUFB      Y5, Y3, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD (CX), Y3
+	VPSIGNB      Y5, Y3, Y3
+	VPMADDUBSW   Y3, Y6, Y3
+	VPMADDWD     ones16<>+0(SB), Y3, Y3
 	VPBROADCASTD (CX)(BX*1), Y4
-	VPMADDUBSW   Y4, Y2, Y1
-	VPMADDUBSW   Y4, Y5, Y4
-	VPBROADCASTD (CX)(BX*2), Y6
-	VPMADDUBSW   Y6, Y2, Y2
-	VPMADDUBSW   Y6, Y5, Y5
+	VPSIGNB      Y5, Y4, Y4
+	VPMADDUBSW   Y4, Y6, Y4
+	VPMADDWD     ones16<>+0(SB), Y4, Y4
+	VPBROADCASTD (CX)(BX*2), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y5
 	VMOVUPS      128(AX), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      160(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 4(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 4(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 4(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      160(AX), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 4(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 4(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 4(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      192(AX), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      224(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 8(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 8(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 8(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      224(AX), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 8(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 8(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 8(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      256(AX), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      288(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 12(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 12(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 12(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      288(AX), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 12(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 12(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 12(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      64(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      96(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 16(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 16(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 16(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      128(AX), Y6
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      96(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      160(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 20(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 20(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 20(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(AX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      224(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 24(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 24(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 24(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      256(AX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      288(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 28(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 28(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 28(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VMOVAPS      Y0, 192(SI)
-	VMOVAPS      Y1, 224(SI)
-	VMOVAPS      Y2, 256(SI)
-	VMOVAPS      Y3, 288(SI)
-	VMOVAPS      Y4, 320(SI)
-	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      64(AX), Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y2, Y0, Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      96(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD (CX), Y1
-	VPMADDUBSW   Y1, Y2, Y0
-	VPMADDUBSW   Y1, Y5, Y3
-	VPBROADCASTD (CX)(BX*1), Y4
-	VPMADDUBSW   Y4, Y2, Y1
-	VPMADDUBSW   Y4, Y5, Y4
-	VPBROADCASTD (CX)(BX*2), Y6
-	VPMADDUBSW   Y6, Y2, Y2
-	VPMADDUBSW   Y6, Y5, Y5
-	VMOVUPS      128(AX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      160(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 4(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 4(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 4(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(AX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      224(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 8(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 8(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 8(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      256(AX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      288(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 12(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 12(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 12(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      64(AX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      96(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 16(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 16(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 16(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      128(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 20(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 20(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 20(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      160(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      160(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 20(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 20(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 20(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      192(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 24(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 24(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 24(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      224(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      224(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 24(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 24(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 24(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      256(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 28(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 28(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 28(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      288(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      288(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 28(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 28(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 28(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPSLLD       $0x04, Y0, Y0
-	VPADDD       192(SI), Y0, Y0
-	VPSLLD       $0x04, Y1, Y1
-	VPADDD       224(SI), Y1, Y1
-	VPSLLD       $0x04, Y2, Y2
-	VPADDD       256(SI), Y2, Y2
-	VPSLLD       $0x04, Y3, Y3
-	VPADDD       288(SI), Y3, Y3
-	VPSLLD       $0x04, Y4, Y4
-	VPADDD       320(SI), Y4, Y4
-	VPSLLD       $0x04, Y5, Y5
-	VPADDD       352(SI), Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VCVTPH2PS    (AX), Y6
 	VCVTPH2PS    16(AX), Y7
-	VPBROADCASTD 44(CX), Y8
-	VPSLLD       $0x03, Y8, Y8
-	VPADDD       Y8, Y0, Y0
-	VPADDD       Y8, Y3, Y3
 	VBROADCASTSS 32(CX), Y8
 	VMULPS       Y8, Y6, Y9
 	VMULPS       Y8, Y7, Y8
@@ -16919,10 +16331,6 @@ mulAVX2IQ4_NLx3_unit:
 	VCVTDQ2PS    Y3, Y3
 	VFMADD213PS  96(SI), Y8, Y3
 	VMOVAPS      Y3, 96(SI)
-	VPBROADCASTD 44(CX)(BX*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y1, Y1
-	VPADDD       Y0, Y4, Y4
 	VBROADCASTSS 32(CX)(BX*1), Y0
 	VMULPS       Y0, Y6, Y3
 	VMULPS       Y0, Y7, Y0
@@ -16932,10 +16340,6 @@ mulAVX2IQ4_NLx3_unit:
 	VCVTDQ2PS    Y4, Y4
 	VFMADD213PS  128(SI), Y0, Y4
 	VMOVAPS      Y4, 128(SI)
-	VPBROADCASTD 44(CX)(BX*2), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y2, Y2
-	VPADDD       Y0, Y5, Y5
 	VBROADCASTSS 32(CX)(BX*2), Y0
 	VMULPS       Y0, Y6, Y1
 	VMULPS       Y0, Y7, Y0
@@ -16947,460 +16351,328 @@ mulAVX2IQ4_NLx3_unit:
 	VMOVAPS      Y5, 160(SI)
 	VMOVUPS      320(AX), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y0
 	VPSHUFB      Y2, Y0, Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 48(CX), Y0
+	VPSIGNB      Y2, Y0, Y0
+	VPMADDUBSW   Y0, Y3, Y0
+	VPMADDWD     ones16<>+0(SB), Y0, Y0
+	VPBROADCASTD 48(CX)(BX*1), Y1
+	VPSIGNB      Y2, Y1, Y1
+	VPMADDUBSW   Y1, Y3, Y1
+	VPMADDWD     ones16<>+0(SB), Y1, Y1
+	VPBROADCASTD 48(CX)(BX*2), Y4
+	VPSIGNB      Y2, Y4, Y4
+	VPMADDUBSW   Y4, Y3, Y4
+	VPMADDWD     ones16<>+0(SB), Y4, Y2
 	VMOVUPS      352(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 48(CX), Y1
-	VPMADDUBSW   Y1, Y2, Y0
-	VPMADDUBSW   Y1, Y5, Y3
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y3
+	VPSHUFB      Y5, Y3, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 48(CX), Y3
+	VPSIGNB      Y5, Y3, Y3
+	VPMADDUBSW   Y3, Y6, Y3
+	VPMADDWD     ones16<>+0(SB), Y3, Y3
 	VPBROADCASTD 48(CX)(BX*1), Y4
-	VPMADDUBSW   Y4, Y2, Y1
-	VPMADDUBSW   Y4, Y5, Y4
-	VPBROADCASTD 48(CX)(BX*2), Y6
-	VPMADDUBSW   Y6, Y2, Y2
-	VPMADDUBSW   Y6, Y5, Y5
+	VPSIGNB      Y5, Y4, Y4
+	VPMADDUBSW   Y4, Y6, Y4
+	VPMADDWD     ones16<>+0(SB), Y4, Y4
+	VPBROADCASTD 48(CX)(BX*2), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y5
 	VMOVUPS      384(AX), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      416(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 52(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 52(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 52(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      416(AX), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 52(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 52(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 52(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      448(AX), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      480(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 56(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 56(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 56(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      480(AX), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 56(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 56(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 56(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      512(AX), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      544(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 60(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 60(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 60(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      544(AX), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 60(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 60(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 60(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      320(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      352(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 64(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 64(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 64(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      384(AX), Y6
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      352(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      416(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 68(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 68(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 68(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      448(AX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      480(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 72(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 72(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 72(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      512(AX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      544(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 76(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 76(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 76(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VMOVAPS      Y0, 192(SI)
-	VMOVAPS      Y1, 224(SI)
-	VMOVAPS      Y2, 256(SI)
-	VMOVAPS      Y3, 288(SI)
-	VMOVAPS      Y4, 320(SI)
-	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      320(AX), Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y2, Y0, Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      352(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 48(CX), Y1
-	VPMADDUBSW   Y1, Y2, Y0
-	VPMADDUBSW   Y1, Y5, Y3
-	VPBROADCASTD 48(CX)(BX*1), Y4
-	VPMADDUBSW   Y4, Y2, Y1
-	VPMADDUBSW   Y4, Y5, Y4
-	VPBROADCASTD 48(CX)(BX*2), Y6
-	VPMADDUBSW   Y6, Y2, Y2
-	VPMADDUBSW   Y6, Y5, Y5
-	VMOVUPS      384(AX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      416(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 52(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 52(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 52(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      448(AX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      480(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 56(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 56(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 56(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      512(AX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      544(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 60(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 60(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 60(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      320(AX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      352(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 64(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 64(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 64(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      384(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 68(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 68(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 68(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      416(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      416(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 68(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 68(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 68(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      448(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 72(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 72(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 72(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      480(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      480(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 72(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 72(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 72(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      512(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 76(CX), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 76(CX)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 76(CX)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      544(AX), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      544(AX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 76(CX), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 76(CX)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 76(CX)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPSLLD       $0x04, Y0, Y0
-	VPADDD       192(SI), Y0, Y0
-	VPSLLD       $0x04, Y1, Y1
-	VPADDD       224(SI), Y1, Y1
-	VPSLLD       $0x04, Y2, Y2
-	VPADDD       256(SI), Y2, Y2
-	VPSLLD       $0x04, Y3, Y3
-	VPADDD       288(SI), Y3, Y3
-	VPSLLD       $0x04, Y4, Y4
-	VPADDD       320(SI), Y4, Y4
-	VPSLLD       $0x04, Y5, Y5
-	VPADDD       352(SI), Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VCVTPH2PS    32(AX), Y6
 	VCVTPH2PS    48(AX), Y7
-	VPBROADCASTD 92(CX), Y8
-	VPSLLD       $0x03, Y8, Y8
-	VPADDD       Y8, Y0, Y0
-	VPADDD       Y8, Y3, Y3
 	VBROADCASTSS 80(CX), Y8
 	VMULPS       Y8, Y6, Y9
 	VMULPS       Y8, Y7, Y8
@@ -17410,10 +16682,6 @@ mulAVX2IQ4_NLx3_unit:
 	VCVTDQ2PS    Y3, Y3
 	VFMADD213PS  96(SI), Y8, Y3
 	VMOVAPS      Y3, 96(SI)
-	VPBROADCASTD 92(CX)(BX*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y1, Y1
-	VPADDD       Y0, Y4, Y4
 	VBROADCASTSS 80(CX)(BX*1), Y0
 	VMULPS       Y0, Y6, Y3
 	VMULPS       Y0, Y7, Y0
@@ -17423,10 +16691,6 @@ mulAVX2IQ4_NLx3_unit:
 	VCVTDQ2PS    Y4, Y4
 	VFMADD213PS  128(SI), Y0, Y4
 	VMOVAPS      Y4, 128(SI)
-	VPBROADCASTD 92(CX)(BX*2), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y2, Y2
-	VPADDD       Y0, Y5, Y5
 	VBROADCASTSS 80(CX)(BX*2), Y0
 	VMULPS       Y0, Y6, Y1
 	VMULPS       Y0, Y7, Y0
@@ -17506,546 +16770,406 @@ TEXT ·mulAVX2IQ4_NLx4(SB), $832-56
 mulAVX2IQ4_NLx4_unit:
 	VMOVUPS      64(AX), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y0
 	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
+	VPABSB       Y3, Y4
+	VPBROADCASTD (CX), Y0
+	VPSIGNB      Y3, Y0, Y0
+	VPMADDUBSW   Y0, Y4, Y0
+	VPMADDWD     ones16<>+0(SB), Y0, Y0
+	VPBROADCASTD (CX)(BX*1), Y1
+	VPSIGNB      Y3, Y1, Y1
+	VPMADDUBSW   Y1, Y4, Y1
+	VPMADDWD     ones16<>+0(SB), Y1, Y1
+	VPBROADCASTD (CX)(BX*2), Y2
+	VPSIGNB      Y3, Y2, Y2
+	VPMADDUBSW   Y2, Y4, Y2
+	VPMADDWD     ones16<>+0(SB), Y2, Y2
+	VPBROADCASTD (CX)(SI*1), Y5
+	VPSIGNB      Y3, Y5, Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPMADDWD     ones16<>+0(SB), Y5, Y3
 	VMOVUPS      96(AX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD (CX), Y1
-	VPMADDUBSW   Y1, Y3, Y0
-	VPMADDUBSW   Y1, Y7, Y4
-	VPBROADCASTD (CX)(BX*1), Y2
-	VPMADDUBSW   Y2, Y3, Y1
-	VPMADDUBSW   Y2, Y7, Y5
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y4
+	VPSHUFB      Y7, Y4, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD (CX), Y4
+	VPSIGNB      Y7, Y4, Y4
+	VPMADDUBSW   Y4, Y8, Y4
+	VPMADDWD     ones16<>+0(SB), Y4, Y4
+	VPBROADCASTD (CX)(BX*1), Y5
+	VPSIGNB      Y7, Y5, Y5
+	VPMADDUBSW   Y5, Y8, Y5
+	VPMADDWD     ones16<>+0(SB), Y5, Y5
 	VPBROADCASTD (CX)(BX*2), Y6
-	VPMADDUBSW   Y6, Y3, Y2
-	VPMADDUBSW   Y6, Y7, Y6
-	VPBROADCASTD (CX)(SI*1), Y8
-	VPMADDUBSW   Y8, Y3, Y3
-	VPMADDUBSW   Y8, Y7, Y7
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VPMADDWD     ones16<>+0(SB), Y6, Y6
+	VPBROADCASTD (CX)(SI*1), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     ones16<>+0(SB), Y9, Y7
 	VMOVUPS      128(AX), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      160(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 4(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 4(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 4(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 4(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      160(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 4(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 4(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 4(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 4(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      192(AX), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      224(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 8(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 8(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 8(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 8(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      224(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 8(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 8(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 8(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 8(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      256(AX), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      288(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 12(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 12(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 12(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 12(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      288(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 12(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 12(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 12(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 12(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      64(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      96(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 16(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 16(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 16(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 16(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      128(AX), Y8
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      96(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      160(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 20(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 20(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 20(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 20(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      192(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      224(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 24(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 24(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 24(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 24(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      256(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      288(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 28(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 28(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 28(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 28(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y7, Y7
-	VMOVAPS      Y0, 256(DI)
-	VMOVAPS      Y1, 288(DI)
-	VMOVAPS      Y2, 320(DI)
-	VMOVAPS      Y3, 352(DI)
-	VMOVAPS      Y4, 384(DI)
-	VMOVAPS      Y5, 416(DI)
-	VMOVAPS      Y6, 448(DI)
-	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      64(AX), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y3, Y0, Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      96(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD (CX), Y1
-	VPMADDUBSW   Y1, Y3, Y0
-	VPMADDUBSW   Y1, Y7, Y4
-	VPBROADCASTD (CX)(BX*1), Y2
-	VPMADDUBSW   Y2, Y3, Y1
-	VPMADDUBSW   Y2, Y7, Y5
-	VPBROADCASTD (CX)(BX*2), Y6
-	VPMADDUBSW   Y6, Y3, Y2
-	VPMADDUBSW   Y6, Y7, Y6
-	VPBROADCASTD (CX)(SI*1), Y8
-	VPMADDUBSW   Y8, Y3, Y3
-	VPMADDUBSW   Y8, Y7, Y7
-	VMOVUPS      128(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      160(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 4(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 4(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 4(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 4(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      192(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      224(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 8(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 8(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 8(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 8(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      256(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      288(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 12(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 12(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 12(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 12(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      64(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      96(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 16(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 16(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 16(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 16(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      128(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 20(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 20(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 20(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 20(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      160(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      160(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 20(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 20(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 20(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 20(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      192(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 24(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 24(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 24(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 24(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      224(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      224(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 24(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 24(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 24(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 24(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      256(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 28(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 28(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 28(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 28(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      288(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      288(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 28(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 28(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 28(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 28(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y7, Y7
-	VPSLLD       $0x04, Y0, Y0
-	VPADDD       256(DI), Y0, Y0
-	VPSLLD       $0x04, Y1, Y1
-	VPADDD       288(DI), Y1, Y1
-	VPSLLD       $0x04, Y2, Y2
-	VPADDD       320(DI), Y2, Y2
-	VPSLLD       $0x04, Y3, Y3
-	VPADDD       352(DI), Y3, Y3
-	VPSLLD       $0x04, Y4, Y4
-	VPADDD       384(DI), Y4, Y4
-	VPSLLD       $0x04, Y5, Y5
-	VPADDD       416(DI), Y5, Y5
-	VPSLLD       $0x04, Y6, Y6
-	VPADDD       448(DI), Y6, Y6
-	VPSLLD       $0x04, Y7, Y7
-	VPADDD       480(DI), Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VCVTPH2PS    (AX), Y8
 	VCVTPH2PS    16(AX), Y9
-	VPBROADCASTD 44(CX), Y10
-	VPSLLD       $0x03, Y10, Y10
-	VPADDD       Y10, Y0, Y0
-	VPADDD       Y10, Y4, Y4
 	VBROADCASTSS 32(CX), Y10
 	VMULPS       Y10, Y8, Y11
 	VMULPS       Y10, Y9, Y10
@@ -18055,10 +17179,6 @@ mulAVX2IQ4_NLx4_unit:
 	VCVTDQ2PS    Y4, Y4
 	VFMADD213PS  128(DI), Y10, Y4
 	VMOVAPS      Y4, 128(DI)
-	VPBROADCASTD 44(CX)(BX*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y1, Y1
-	VPADDD       Y0, Y5, Y5
 	VBROADCASTSS 32(CX)(BX*1), Y0
 	VMULPS       Y0, Y8, Y4
 	VMULPS       Y0, Y9, Y0
@@ -18068,10 +17188,6 @@ mulAVX2IQ4_NLx4_unit:
 	VCVTDQ2PS    Y5, Y5
 	VFMADD213PS  160(DI), Y0, Y5
 	VMOVAPS      Y5, 160(DI)
-	VPBROADCASTD 44(CX)(BX*2), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y2, Y2
-	VPADDD       Y0, Y6, Y6
 	VBROADCASTSS 32(CX)(BX*2), Y0
 	VMULPS       Y0, Y8, Y1
 	VMULPS       Y0, Y9, Y0
@@ -18081,10 +17197,6 @@ mulAVX2IQ4_NLx4_unit:
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  192(DI), Y0, Y6
 	VMOVAPS      Y6, 192(DI)
-	VPBROADCASTD 44(CX)(SI*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y3, Y3
-	VPADDD       Y0, Y7, Y7
 	VBROADCASTSS 32(CX)(SI*1), Y0
 	VMULPS       Y0, Y8, Y1
 	VMULPS       Y0, Y9, Y0
@@ -18096,546 +17208,406 @@ mulAVX2IQ4_NLx4_unit:
 	VMOVAPS      Y7, 224(DI)
 	VMOVUPS      320(AX), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y0
 	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
+	VPABSB       Y3, Y4
+	VPBROADCASTD 48(CX), Y0
+	VPSIGNB      Y3, Y0, Y0
+	VPMADDUBSW   Y0, Y4, Y0
+	VPMADDWD     ones16<>+0(SB), Y0, Y0
+	VPBROADCASTD 48(CX)(BX*1), Y1
+	VPSIGNB      Y3, Y1, Y1
+	VPMADDUBSW   Y1, Y4, Y1
+	VPMADDWD     ones16<>+0(SB), Y1, Y1
+	VPBROADCASTD 48(CX)(BX*2), Y2
+	VPSIGNB      Y3, Y2, Y2
+	VPMADDUBSW   Y2, Y4, Y2
+	VPMADDWD     ones16<>+0(SB), Y2, Y2
+	VPBROADCASTD 48(CX)(SI*1), Y5
+	VPSIGNB      Y3, Y5, Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPMADDWD     ones16<>+0(SB), Y5, Y3
 	VMOVUPS      352(AX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 48(CX), Y1
-	VPMADDUBSW   Y1, Y3, Y0
-	VPMADDUBSW   Y1, Y7, Y4
-	VPBROADCASTD 48(CX)(BX*1), Y2
-	VPMADDUBSW   Y2, Y3, Y1
-	VPMADDUBSW   Y2, Y7, Y5
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y4
+	VPSHUFB      Y7, Y4, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 48(CX), Y4
+	VPSIGNB      Y7, Y4, Y4
+	VPMADDUBSW   Y4, Y8, Y4
+	VPMADDWD     ones16<>+0(SB), Y4, Y4
+	VPBROADCASTD 48(CX)(BX*1), Y5
+	VPSIGNB      Y7, Y5, Y5
+	VPMADDUBSW   Y5, Y8, Y5
+	VPMADDWD     ones16<>+0(SB), Y5, Y5
 	VPBROADCASTD 48(CX)(BX*2), Y6
-	VPMADDUBSW   Y6, Y3, Y2
-	VPMADDUBSW   Y6, Y7, Y6
-	VPBROADCASTD 48(CX)(SI*1), Y8
-	VPMADDUBSW   Y8, Y3, Y3
-	VPMADDUBSW   Y8, Y7, Y7
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VPMADDWD     ones16<>+0(SB), Y6, Y6
+	VPBROADCASTD 48(CX)(SI*1), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     ones16<>+0(SB), Y9, Y7
 	VMOVUPS      384(AX), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      416(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 52(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 52(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 52(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 52(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      416(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 52(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 52(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 52(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 52(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      448(AX), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      480(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 56(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 56(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 56(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 56(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      480(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 56(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 56(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 56(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 56(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      512(AX), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      544(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 60(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 60(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 60(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 60(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      544(AX), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 60(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 60(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 60(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 60(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      320(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      352(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 64(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 64(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 64(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 64(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      384(AX), Y8
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      352(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      416(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 68(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 68(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 68(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 68(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      448(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      480(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 72(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 72(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 72(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 72(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      512(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      544(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 76(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 76(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 76(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 76(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y7, Y7
-	VMOVAPS      Y0, 256(DI)
-	VMOVAPS      Y1, 288(DI)
-	VMOVAPS      Y2, 320(DI)
-	VMOVAPS      Y3, 352(DI)
-	VMOVAPS      Y4, 384(DI)
-	VMOVAPS      Y5, 416(DI)
-	VMOVAPS      Y6, 448(DI)
-	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      320(AX), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y3, Y0, Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      352(AX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 48(CX), Y1
-	VPMADDUBSW   Y1, Y3, Y0
-	VPMADDUBSW   Y1, Y7, Y4
-	VPBROADCASTD 48(CX)(BX*1), Y2
-	VPMADDUBSW   Y2, Y3, Y1
-	VPMADDUBSW   Y2, Y7, Y5
-	VPBROADCASTD 48(CX)(BX*2), Y6
-	VPMADDUBSW   Y6, Y3, Y2
-	VPMADDUBSW   Y6, Y7, Y6
-	VPBROADCASTD 48(CX)(SI*1), Y8
-	VPMADDUBSW   Y8, Y3, Y3
-	VPMADDUBSW   Y8, Y7, Y7
-	VMOVUPS      384(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      416(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 52(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 52(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 52(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 52(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      448(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      480(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 56(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 56(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 56(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 56(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      512(AX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      544(AX), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 60(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 60(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 60(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 60(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      320(AX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      352(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 64(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 64(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 64(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 64(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      384(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 68(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 68(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 68(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 68(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      416(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      416(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 68(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 68(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 68(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 68(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      448(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 72(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 72(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 72(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 72(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      480(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      480(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 72(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 72(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 72(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 72(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      512(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 76(CX), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 76(CX)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 76(CX)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 76(CX)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      544(AX), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      544(AX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 76(CX), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 76(CX)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 76(CX)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 76(CX)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y7, Y7
-	VPSLLD       $0x04, Y0, Y0
-	VPADDD       256(DI), Y0, Y0
-	VPSLLD       $0x04, Y1, Y1
-	VPADDD       288(DI), Y1, Y1
-	VPSLLD       $0x04, Y2, Y2
-	VPADDD       320(DI), Y2, Y2
-	VPSLLD       $0x04, Y3, Y3
-	VPADDD       352(DI), Y3, Y3
-	VPSLLD       $0x04, Y4, Y4
-	VPADDD       384(DI), Y4, Y4
-	VPSLLD       $0x04, Y5, Y5
-	VPADDD       416(DI), Y5, Y5
-	VPSLLD       $0x04, Y6, Y6
-	VPADDD       448(DI), Y6, Y6
-	VPSLLD       $0x04, Y7, Y7
-	VPADDD       480(DI), Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VCVTPH2PS    32(AX), Y8
 	VCVTPH2PS    48(AX), Y9
-	VPBROADCASTD 92(CX), Y10
-	VPSLLD       $0x03, Y10, Y10
-	VPADDD       Y10, Y0, Y0
-	VPADDD       Y10, Y4, Y4
 	VBROADCASTSS 80(CX), Y10
 	VMULPS       Y10, Y8, Y11
 	VMULPS       Y10, Y9, Y10
@@ -18645,10 +17617,6 @@ mulAVX2IQ4_NLx4_unit:
 	VCVTDQ2PS    Y4, Y4
 	VFMADD213PS  128(DI), Y10, Y4
 	VMOVAPS      Y4, 128(DI)
-	VPBROADCASTD 92(CX)(BX*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y1, Y1
-	VPADDD       Y0, Y5, Y5
 	VBROADCASTSS 80(CX)(BX*1), Y0
 	VMULPS       Y0, Y8, Y4
 	VMULPS       Y0, Y9, Y0
@@ -18658,10 +17626,6 @@ mulAVX2IQ4_NLx4_unit:
 	VCVTDQ2PS    Y5, Y5
 	VFMADD213PS  160(DI), Y0, Y5
 	VMOVAPS      Y5, 160(DI)
-	VPBROADCASTD 92(CX)(BX*2), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y2, Y2
-	VPADDD       Y0, Y6, Y6
 	VBROADCASTSS 80(CX)(BX*2), Y0
 	VMULPS       Y0, Y8, Y1
 	VMULPS       Y0, Y9, Y0
@@ -18671,10 +17635,6 @@ mulAVX2IQ4_NLx4_unit:
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  192(DI), Y0, Y6
 	VMOVAPS      Y6, 192(DI)
-	VPBROADCASTD 92(CX)(SI*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y3, Y3
-	VPADDD       Y0, Y7, Y7
 	VBROADCASTSS 80(CX)(SI*1), Y0
 	VMULPS       Y0, Y8, Y1
 	VMULPS       Y0, Y9, Y0
@@ -18769,718 +17729,562 @@ TEXT ·mulAVX2IQ4_NLx6(SB), $1216-56
 mulAVX2IQ4_NLx6_unit:
 	VMOVUPS      64(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD (CX), Y0
+	VPSIGNB      Y5, Y0, Y0
+	VPMADDUBSW   Y0, Y6, Y0
+	VPMADDWD     ones16<>+0(SB), Y0, Y0
+	VPBROADCASTD (CX)(BX*1), Y1
+	VPSIGNB      Y5, Y1, Y1
+	VPMADDUBSW   Y1, Y6, Y1
+	VPMADDWD     ones16<>+0(SB), Y1, Y1
+	VPBROADCASTD (CX)(BX*2), Y2
+	VPSIGNB      Y5, Y2, Y2
+	VPMADDUBSW   Y2, Y6, Y2
+	VPMADDWD     ones16<>+0(SB), Y2, Y2
+	VPBROADCASTD (CX)(SI*1), Y3
+	VPSIGNB      Y5, Y3, Y3
+	VPMADDUBSW   Y3, Y6, Y3
+	VPMADDWD     ones16<>+0(SB), Y3, Y3
+	VPBROADCASTD (CX)(BX*4), Y4
+	VPSIGNB      Y5, Y4, Y4
+	VPMADDUBSW   Y4, Y6, Y4
+	VPMADDWD     ones16<>+0(SB), Y4, Y4
+	VPBROADCASTD (CX)(DI*1), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y5
 	VMOVUPS      96(AX), Y11
 	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y11, Y0, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD (CX), Y1
-	VPMADDUBSW   Y1, Y5, Y0
-	VPMADDUBSW   Y1, Y11, Y6
-	VPBROADCASTD (CX)(BX*1), Y2
-	VPMADDUBSW   Y2, Y5, Y1
-	VPMADDUBSW   Y2, Y11, Y7
-	VPBROADCASTD (CX)(BX*2), Y3
-	VPMADDUBSW   Y3, Y5, Y2
-	VPMADDUBSW   Y3, Y11, Y8
-	VPBROADCASTD (CX)(SI*1), Y4
-	VPMADDUBSW   Y4, Y5, Y3
-	VPMADDUBSW   Y4, Y11, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y6
+	VPSHUFB      Y11, Y6, Y11
+	VPABSB       Y11, Y12
+	VPBROADCASTD (CX), Y6
+	VPSIGNB      Y11, Y6, Y6
+	VPMADDUBSW   Y6, Y12, Y6
+	VPMADDWD     ones16<>+0(SB), Y6, Y6
+	VPBROADCASTD (CX)(BX*1), Y7
+	VPSIGNB      Y11, Y7, Y7
+	VPMADDUBSW   Y7, Y12, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPBROADCASTD (CX)(BX*2), Y8
+	VPSIGNB      Y11, Y8, Y8
+	VPMADDUBSW   Y8, Y12, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPBROADCASTD (CX)(SI*1), Y9
+	VPSIGNB      Y11, Y9, Y9
+	VPMADDUBSW   Y9, Y12, Y9
+	VPMADDWD     ones16<>+0(SB), Y9, Y9
 	VPBROADCASTD (CX)(BX*4), Y10
-	VPMADDUBSW   Y10, Y5, Y4
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD (CX)(DI*1), Y12
-	VPMADDUBSW   Y12, Y5, Y5
-	VPMADDUBSW   Y12, Y11, Y11
+	VPSIGNB      Y11, Y10, Y10
+	VPMADDUBSW   Y10, Y12, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPBROADCASTD (CX)(DI*1), Y13
+	VPSIGNB      Y11, Y13, Y13
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     ones16<>+0(SB), Y13, Y11
 	VMOVUPS      128(AX), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 4(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 4(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 4(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 4(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 4(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 4(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      160(AX), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 4(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 4(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 4(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 4(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 4(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 4(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      192(AX), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 8(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 8(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 8(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 8(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 8(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 8(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      224(AX), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 8(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 8(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 8(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 8(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 8(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 8(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      256(AX), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      288(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 12(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 12(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 12(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 12(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 12(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 12(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      288(AX), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 12(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 12(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 12(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 12(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 12(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 12(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      64(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 16(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 16(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 16(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 16(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 16(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 16(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      128(AX), Y12
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      96(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 20(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 20(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 20(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 20(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 20(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 20(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      192(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 24(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 24(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 24(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 24(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 24(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 24(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      256(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      288(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 28(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 28(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 28(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 28(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 28(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 28(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y7, Y7
-	VPMADDWD     ones16<>+0(SB), Y8, Y8
-	VPMADDWD     ones16<>+0(SB), Y9, Y9
-	VPMADDWD     ones16<>+0(SB), Y10, Y10
-	VPMADDWD     ones16<>+0(SB), Y11, Y11
-	VMOVAPS      Y0, 384(R8)
-	VMOVAPS      Y1, 416(R8)
-	VMOVAPS      Y2, 448(R8)
-	VMOVAPS      Y3, 480(R8)
-	VMOVAPS      Y4, 512(R8)
-	VMOVAPS      Y5, 544(R8)
-	VMOVAPS      Y6, 576(R8)
-	VMOVAPS      Y7, 608(R8)
-	VMOVAPS      Y8, 640(R8)
-	VMOVAPS      Y9, 672(R8)
-	VMOVAPS      Y10, 704(R8)
-	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      64(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      96(AX), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y11, Y0, Y11
-	VPSRLW       $0x04, Y11, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD (CX), Y1
-	VPMADDUBSW   Y1, Y5, Y0
-	VPMADDUBSW   Y1, Y11, Y6
-	VPBROADCASTD (CX)(BX*1), Y2
-	VPMADDUBSW   Y2, Y5, Y1
-	VPMADDUBSW   Y2, Y11, Y7
-	VPBROADCASTD (CX)(BX*2), Y3
-	VPMADDUBSW   Y3, Y5, Y2
-	VPMADDUBSW   Y3, Y11, Y8
-	VPBROADCASTD (CX)(SI*1), Y4
-	VPMADDUBSW   Y4, Y5, Y3
-	VPMADDUBSW   Y4, Y11, Y9
-	VPBROADCASTD (CX)(BX*4), Y10
-	VPMADDUBSW   Y10, Y5, Y4
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD (CX)(DI*1), Y12
-	VPMADDUBSW   Y12, Y5, Y5
-	VPMADDUBSW   Y12, Y11, Y11
-	VMOVUPS      128(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 4(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 4(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 4(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 4(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 4(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 4(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      192(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 8(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 8(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 8(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 8(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 8(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 8(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      256(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      288(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 12(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 12(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 12(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 12(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 12(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 12(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      64(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 16(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 16(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 16(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 16(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 16(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 16(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      128(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 20(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 20(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 20(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 20(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 20(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 20(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      160(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 20(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 20(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 20(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 20(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 20(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 20(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      192(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 24(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 24(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 24(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 24(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 24(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 24(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      224(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 24(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 24(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 24(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 24(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 24(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 24(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      256(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 28(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 28(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 28(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 28(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 28(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 28(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      288(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      288(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 28(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 28(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 28(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 28(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 28(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 28(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y7, Y7
-	VPMADDWD     ones16<>+0(SB), Y8, Y8
-	VPMADDWD     ones16<>+0(SB), Y9, Y9
-	VPMADDWD     ones16<>+0(SB), Y10, Y10
-	VPMADDWD     ones16<>+0(SB), Y11, Y11
-	VPSLLD       $0x04, Y0, Y0
-	VPADDD       384(R8), Y0, Y0
-	VPSLLD       $0x04, Y1, Y1
-	VPADDD       416(R8), Y1, Y1
-	VPSLLD       $0x04, Y2, Y2
-	VPADDD       448(R8), Y2, Y2
-	VPSLLD       $0x04, Y3, Y3
-	VPADDD       480(R8), Y3, Y3
-	VPSLLD       $0x04, Y4, Y4
-	VPADDD       512(R8), Y4, Y4
-	VPSLLD       $0x04, Y5, Y5
-	VPADDD       544(R8), Y5, Y5
-	VPSLLD       $0x04, Y6, Y6
-	VPADDD       576(R8), Y6, Y6
-	VPSLLD       $0x04, Y7, Y7
-	VPADDD       608(R8), Y7, Y7
-	VPSLLD       $0x04, Y8, Y8
-	VPADDD       640(R8), Y8, Y8
-	VPSLLD       $0x04, Y9, Y9
-	VPADDD       672(R8), Y9, Y9
-	VPSLLD       $0x04, Y10, Y10
-	VPADDD       704(R8), Y10, Y10
-	VPSLLD       $0x04, Y11, Y11
-	VPADDD       736(R8), Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VCVTPH2PS    (AX), Y12
 	VCVTPH2PS    16(AX), Y13
-	VPBROADCASTD 44(CX), Y14
-	VPSLLD       $0x03, Y14, Y14
-	VPADDD       Y14, Y0, Y0
-	VPADDD       Y14, Y6, Y6
 	VBROADCASTSS 32(CX), Y14
 	VMULPS       Y14, Y12, Y15
 	VMULPS       Y14, Y13, Y14
@@ -19490,10 +18294,6 @@ mulAVX2IQ4_NLx6_unit:
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  192(R8), Y14, Y6
 	VMOVAPS      Y6, 192(R8)
-	VPBROADCASTD 44(CX)(BX*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y1, Y1
-	VPADDD       Y0, Y7, Y7
 	VBROADCASTSS 32(CX)(BX*1), Y0
 	VMULPS       Y0, Y12, Y6
 	VMULPS       Y0, Y13, Y0
@@ -19503,10 +18303,6 @@ mulAVX2IQ4_NLx6_unit:
 	VCVTDQ2PS    Y7, Y7
 	VFMADD213PS  224(R8), Y0, Y7
 	VMOVAPS      Y7, 224(R8)
-	VPBROADCASTD 44(CX)(BX*2), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y2, Y2
-	VPADDD       Y0, Y8, Y8
 	VBROADCASTSS 32(CX)(BX*2), Y0
 	VMULPS       Y0, Y12, Y1
 	VMULPS       Y0, Y13, Y0
@@ -19516,10 +18312,6 @@ mulAVX2IQ4_NLx6_unit:
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  256(R8), Y0, Y8
 	VMOVAPS      Y8, 256(R8)
-	VPBROADCASTD 44(CX)(SI*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y3, Y3
-	VPADDD       Y0, Y9, Y9
 	VBROADCASTSS 32(CX)(SI*1), Y0
 	VMULPS       Y0, Y12, Y1
 	VMULPS       Y0, Y13, Y0
@@ -19529,10 +18321,6 @@ mulAVX2IQ4_NLx6_unit:
 	VCVTDQ2PS    Y9, Y9
 	VFMADD213PS  288(R8), Y0, Y9
 	VMOVAPS      Y9, 288(R8)
-	VPBROADCASTD 44(CX)(BX*4), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y4, Y4
-	VPADDD       Y0, Y10, Y10
 	VBROADCASTSS 32(CX)(BX*4), Y0
 	VMULPS       Y0, Y12, Y1
 	VMULPS       Y0, Y13, Y0
@@ -19542,10 +18330,6 @@ mulAVX2IQ4_NLx6_unit:
 	VCVTDQ2PS    Y10, Y10
 	VFMADD213PS  320(R8), Y0, Y10
 	VMOVAPS      Y10, 320(R8)
-	VPBROADCASTD 44(CX)(DI*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y5, Y5
-	VPADDD       Y0, Y11, Y11
 	VBROADCASTSS 32(CX)(DI*1), Y0
 	VMULPS       Y0, Y12, Y1
 	VMULPS       Y0, Y13, Y0
@@ -19557,718 +18341,562 @@ mulAVX2IQ4_NLx6_unit:
 	VMOVAPS      Y11, 352(R8)
 	VMOVUPS      320(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
+	VPABSB       Y5, Y6
+	VPBROADCASTD 48(CX), Y0
+	VPSIGNB      Y5, Y0, Y0
+	VPMADDUBSW   Y0, Y6, Y0
+	VPMADDWD     ones16<>+0(SB), Y0, Y0
+	VPBROADCASTD 48(CX)(BX*1), Y1
+	VPSIGNB      Y5, Y1, Y1
+	VPMADDUBSW   Y1, Y6, Y1
+	VPMADDWD     ones16<>+0(SB), Y1, Y1
+	VPBROADCASTD 48(CX)(BX*2), Y2
+	VPSIGNB      Y5, Y2, Y2
+	VPMADDUBSW   Y2, Y6, Y2
+	VPMADDWD     ones16<>+0(SB), Y2, Y2
+	VPBROADCASTD 48(CX)(SI*1), Y3
+	VPSIGNB      Y5, Y3, Y3
+	VPMADDUBSW   Y3, Y6, Y3
+	VPMADDWD     ones16<>+0(SB), Y3, Y3
+	VPBROADCASTD 48(CX)(BX*4), Y4
+	VPSIGNB      Y5, Y4, Y4
+	VPMADDUBSW   Y4, Y6, Y4
+	VPMADDWD     ones16<>+0(SB), Y4, Y4
+	VPBROADCASTD 48(CX)(DI*1), Y7
+	VPSIGNB      Y5, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y5
 	VMOVUPS      352(AX), Y11
 	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y11, Y0, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD 48(CX), Y1
-	VPMADDUBSW   Y1, Y5, Y0
-	VPMADDUBSW   Y1, Y11, Y6
-	VPBROADCASTD 48(CX)(BX*1), Y2
-	VPMADDUBSW   Y2, Y5, Y1
-	VPMADDUBSW   Y2, Y11, Y7
-	VPBROADCASTD 48(CX)(BX*2), Y3
-	VPMADDUBSW   Y3, Y5, Y2
-	VPMADDUBSW   Y3, Y11, Y8
-	VPBROADCASTD 48(CX)(SI*1), Y4
-	VPMADDUBSW   Y4, Y5, Y3
-	VPMADDUBSW   Y4, Y11, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y6
+	VPSHUFB      Y11, Y6, Y11
+	VPABSB       Y11, Y12
+	VPBROADCASTD 48(CX), Y6
+	VPSIGNB      Y11, Y6, Y6
+	VPMADDUBSW   Y6, Y12, Y6
+	VPMADDWD     ones16<>+0(SB), Y6, Y6
+	VPBROADCASTD 48(CX)(BX*1), Y7
+	VPSIGNB      Y11, Y7, Y7
+	VPMADDUBSW   Y7, Y12, Y7
+	VPMADDWD     ones16<>+0(SB), Y7, Y7
+	VPBROADCASTD 48(CX)(BX*2), Y8
+	VPSIGNB      Y11, Y8, Y8
+	VPMADDUBSW   Y8, Y12, Y8
+	VPMADDWD     ones16<>+0(SB), Y8, Y8
+	VPBROADCASTD 48(CX)(SI*1), Y9
+	VPSIGNB      Y11, Y9, Y9
+	VPMADDUBSW   Y9, Y12, Y9
+	VPMADDWD     ones16<>+0(SB), Y9, Y9
 	VPBROADCASTD 48(CX)(BX*4), Y10
-	VPMADDUBSW   Y10, Y5, Y4
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD 48(CX)(DI*1), Y12
-	VPMADDUBSW   Y12, Y5, Y5
-	VPMADDUBSW   Y12, Y11, Y11
+	VPSIGNB      Y11, Y10, Y10
+	VPMADDUBSW   Y10, Y12, Y10
+	VPMADDWD     ones16<>+0(SB), Y10, Y10
+	VPBROADCASTD 48(CX)(DI*1), Y13
+	VPSIGNB      Y11, Y13, Y13
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     ones16<>+0(SB), Y13, Y11
 	VMOVUPS      384(AX), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 52(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 52(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 52(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 52(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 52(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 52(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      416(AX), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 52(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 52(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 52(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 52(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 52(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 52(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      448(AX), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 56(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 56(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 56(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 56(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 56(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 56(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      480(AX), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 56(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 56(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 56(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 56(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 56(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 56(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      512(AX), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      544(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 60(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 60(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 60(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 60(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 60(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 60(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      544(AX), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 60(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 60(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 60(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 60(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 60(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 60(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      320(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 64(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 64(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 64(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 64(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 64(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 64(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      384(AX), Y12
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      352(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 68(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 68(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 68(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 68(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 68(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 68(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      448(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 72(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 72(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 72(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 72(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 72(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 72(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      512(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      544(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 76(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 76(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 76(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 76(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 76(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 76(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y7, Y7
-	VPMADDWD     ones16<>+0(SB), Y8, Y8
-	VPMADDWD     ones16<>+0(SB), Y9, Y9
-	VPMADDWD     ones16<>+0(SB), Y10, Y10
-	VPMADDWD     ones16<>+0(SB), Y11, Y11
-	VMOVAPS      Y0, 384(R8)
-	VMOVAPS      Y1, 416(R8)
-	VMOVAPS      Y2, 448(R8)
-	VMOVAPS      Y3, 480(R8)
-	VMOVAPS      Y4, 512(R8)
-	VMOVAPS      Y5, 544(R8)
-	VMOVAPS      Y6, 576(R8)
-	VMOVAPS      Y7, 608(R8)
-	VMOVAPS      Y8, 640(R8)
-	VMOVAPS      Y9, 672(R8)
-	VMOVAPS      Y10, 704(R8)
-	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      320(AX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      352(AX), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y11, Y0, Y11
-	VPSRLW       $0x04, Y11, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD 48(CX), Y1
-	VPMADDUBSW   Y1, Y5, Y0
-	VPMADDUBSW   Y1, Y11, Y6
-	VPBROADCASTD 48(CX)(BX*1), Y2
-	VPMADDUBSW   Y2, Y5, Y1
-	VPMADDUBSW   Y2, Y11, Y7
-	VPBROADCASTD 48(CX)(BX*2), Y3
-	VPMADDUBSW   Y3, Y5, Y2
-	VPMADDUBSW   Y3, Y11, Y8
-	VPBROADCASTD 48(CX)(SI*1), Y4
-	VPMADDUBSW   Y4, Y5, Y3
-	VPMADDUBSW   Y4, Y11, Y9
-	VPBROADCASTD 48(CX)(BX*4), Y10
-	VPMADDUBSW   Y10, Y5, Y4
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD 48(CX)(DI*1), Y12
-	VPMADDUBSW   Y12, Y5, Y5
-	VPMADDUBSW   Y12, Y11, Y11
-	VMOVUPS      384(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 52(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 52(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 52(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 52(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 52(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 52(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      448(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 56(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 56(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 56(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 56(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 56(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 56(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      512(AX), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      544(AX), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 60(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 60(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 60(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 60(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 60(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 60(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      320(AX), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 64(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 64(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 64(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 64(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 64(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 64(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      384(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 68(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 68(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 68(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 68(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 68(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 68(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      416(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 68(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 68(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 68(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 68(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 68(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 68(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      448(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 72(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 72(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 72(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 72(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 72(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 72(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      480(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 72(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 72(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 72(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 72(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 72(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 72(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      512(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 76(CX), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 76(CX)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 76(CX)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 76(CX)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 76(CX)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 76(CX)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      544(AX), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      544(AX), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 76(CX), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 76(CX)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 76(CX)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 76(CX)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 76(CX)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 76(CX)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMADDWD     ones16<>+0(SB), Y0, Y0
-	VPMADDWD     ones16<>+0(SB), Y1, Y1
-	VPMADDWD     ones16<>+0(SB), Y2, Y2
-	VPMADDWD     ones16<>+0(SB), Y3, Y3
-	VPMADDWD     ones16<>+0(SB), Y4, Y4
-	VPMADDWD     ones16<>+0(SB), Y5, Y5
-	VPMADDWD     ones16<>+0(SB), Y6, Y6
-	VPMADDWD     ones16<>+0(SB), Y7, Y7
-	VPMADDWD     ones16<>+0(SB), Y8, Y8
-	VPMADDWD     ones16<>+0(SB), Y9, Y9
-	VPMADDWD     ones16<>+0(SB), Y10, Y10
-	VPMADDWD     ones16<>+0(SB), Y11, Y11
-	VPSLLD       $0x04, Y0, Y0
-	VPADDD       384(R8), Y0, Y0
-	VPSLLD       $0x04, Y1, Y1
-	VPADDD       416(R8), Y1, Y1
-	VPSLLD       $0x04, Y2, Y2
-	VPADDD       448(R8), Y2, Y2
-	VPSLLD       $0x04, Y3, Y3
-	VPADDD       480(R8), Y3, Y3
-	VPSLLD       $0x04, Y4, Y4
-	VPADDD       512(R8), Y4, Y4
-	VPSLLD       $0x04, Y5, Y5
-	VPADDD       544(R8), Y5, Y5
-	VPSLLD       $0x04, Y6, Y6
-	VPADDD       576(R8), Y6, Y6
-	VPSLLD       $0x04, Y7, Y7
-	VPADDD       608(R8), Y7, Y7
-	VPSLLD       $0x04, Y8, Y8
-	VPADDD       640(R8), Y8, Y8
-	VPSLLD       $0x04, Y9, Y9
-	VPADDD       672(R8), Y9, Y9
-	VPSLLD       $0x04, Y10, Y10
-	VPADDD       704(R8), Y10, Y10
-	VPSLLD       $0x04, Y11, Y11
-	VPADDD       736(R8), Y11, Y11
+	VPMADDWD     ones16<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VCVTPH2PS    32(AX), Y12
 	VCVTPH2PS    48(AX), Y13
-	VPBROADCASTD 92(CX), Y14
-	VPSLLD       $0x03, Y14, Y14
-	VPADDD       Y14, Y0, Y0
-	VPADDD       Y14, Y6, Y6
 	VBROADCASTSS 80(CX), Y14
 	VMULPS       Y14, Y12, Y15
 	VMULPS       Y14, Y13, Y14
@@ -20278,10 +18906,6 @@ mulAVX2IQ4_NLx6_unit:
 	VCVTDQ2PS    Y6, Y6
 	VFMADD213PS  192(R8), Y14, Y6
 	VMOVAPS      Y6, 192(R8)
-	VPBROADCASTD 92(CX)(BX*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y1, Y1
-	VPADDD       Y0, Y7, Y7
 	VBROADCASTSS 80(CX)(BX*1), Y0
 	VMULPS       Y0, Y12, Y6
 	VMULPS       Y0, Y13, Y0
@@ -20291,10 +18915,6 @@ mulAVX2IQ4_NLx6_unit:
 	VCVTDQ2PS    Y7, Y7
 	VFMADD213PS  224(R8), Y0, Y7
 	VMOVAPS      Y7, 224(R8)
-	VPBROADCASTD 92(CX)(BX*2), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y2, Y2
-	VPADDD       Y0, Y8, Y8
 	VBROADCASTSS 80(CX)(BX*2), Y0
 	VMULPS       Y0, Y12, Y1
 	VMULPS       Y0, Y13, Y0
@@ -20304,10 +18924,6 @@ mulAVX2IQ4_NLx6_unit:
 	VCVTDQ2PS    Y8, Y8
 	VFMADD213PS  256(R8), Y0, Y8
 	VMOVAPS      Y8, 256(R8)
-	VPBROADCASTD 92(CX)(SI*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y3, Y3
-	VPADDD       Y0, Y9, Y9
 	VBROADCASTSS 80(CX)(SI*1), Y0
 	VMULPS       Y0, Y12, Y1
 	VMULPS       Y0, Y13, Y0
@@ -20317,10 +18933,6 @@ mulAVX2IQ4_NLx6_unit:
 	VCVTDQ2PS    Y9, Y9
 	VFMADD213PS  288(R8), Y0, Y9
 	VMOVAPS      Y9, 288(R8)
-	VPBROADCASTD 92(CX)(BX*4), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y4, Y4
-	VPADDD       Y0, Y10, Y10
 	VBROADCASTSS 80(CX)(BX*4), Y0
 	VMULPS       Y0, Y12, Y1
 	VMULPS       Y0, Y13, Y0
@@ -20330,10 +18942,6 @@ mulAVX2IQ4_NLx6_unit:
 	VCVTDQ2PS    Y10, Y10
 	VFMADD213PS  320(R8), Y0, Y10
 	VMOVAPS      Y10, 320(R8)
-	VPBROADCASTD 92(CX)(DI*1), Y0
-	VPSLLD       $0x03, Y0, Y0
-	VPADDD       Y0, Y5, Y5
-	VPADDD       Y0, Y11, Y11
 	VBROADCASTSS 80(CX)(DI*1), Y0
 	VMULPS       Y0, Y12, Y1
 	VMULPS       Y0, Y13, Y0
@@ -30909,49 +29517,17 @@ TEXT ·mulAVX2IQ4_XSx1(SB), $0-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
 	MOVQ    n+48(FP), DX
-	VMOVUPS valuesIQ4<>+0(SB), Y0
+	VMOVUPS valuesIQ4Signed<>+0(SB), Y0
 	VPXOR   Y1, Y1, Y1
 	VPXOR   Y2, Y2, Y2
 
 mulAVX2IQ4_XSx1_unit:
-	VPMOVSXBW    64(AX), Y3
-	VPMOVSXBW    80(AX), Y4
-	VPBROADCASTD 288(CX), Y5
-	VPMADDWD     Y5, Y3, Y3
-	VPMADDWD     Y5, Y4, Y4
-	VPMOVSXBW    96(AX), Y5
-	VPMOVSXBW    112(AX), Y6
-	VPBROADCASTD 292(CX), Y7
-	VPMADDWD     Y7, Y5, Y5
-	VPADDD       Y5, Y3, Y3
-	VPMADDWD     Y7, Y6, Y7
-	VPADDD       Y7, Y4, Y4
-	VPMOVSXBW    128(AX), Y5
-	VPMOVSXBW    144(AX), Y6
-	VPBROADCASTD 296(CX), Y7
-	VPMADDWD     Y7, Y5, Y5
-	VPADDD       Y5, Y3, Y3
-	VPMADDWD     Y7, Y6, Y7
-	VPADDD       Y7, Y4, Y4
-	VPMOVSXBW    160(AX), Y5
-	VPMOVSXBW    176(AX), Y6
-	VPBROADCASTD 300(CX), Y7
-	VPMADDWD     Y7, Y5, Y5
-	VPADDD       Y5, Y3, Y3
-	VPMADDWD     Y7, Y6, Y7
-	VPADDD       Y7, Y4, Y4
-	VPSLLD       $0x07, Y3, Y3
-	VPXOR        Y5, Y5, Y5
-	VPSUBD       Y3, Y5, Y5
-	VMOVAPS      Y5, Y3
-	VPSLLD       $0x07, Y4, Y4
-	VPXOR        Y5, Y5, Y5
-	VPSUBD       Y4, Y5, Y5
-	VMOVAPS      Y5, Y4
-	LEAQ         192(AX), BX
-	LEAQ         64(AX), SI
-	MOVQ         CX, DI
-	MOVQ         $0x00000004, R8
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	LEAQ  192(AX), BX
+	LEAQ  64(AX), SI
+	MOVQ  CX, DI
+	MOVQ  $0x00000004, R8
 
 mulAVX2IQ4_XSx1_part:
 	PREFETCHT0   2048(BX)
@@ -30962,514 +29538,318 @@ mulAVX2IQ4_XSx1_part:
 	PREFETCHT0   2368(BX)
 	PREFETCHT0   2432(BX)
 	PREFETCHT0   2496(BX)
-	VMOVUPS      (BX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      32(BX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPSHUFB      Y6, Y0, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPBROADCASTD (DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
+	VPMOVSXBW    (SI), Y5
+	VPSHUFB      pairFirst<>+0(SB), Y5, Y5
+	VPMOVSXBW    16(SI), Y6
+	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
+	VMOVUPS      (BX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD (DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      32(BX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD (DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      64(BX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      96(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 4(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      96(BX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 4(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      128(BX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 8(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      160(BX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 8(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      192(BX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      224(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 12(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      224(BX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 12(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      (BX), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 16(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      32(BX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 16(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      64(BX), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 20(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      96(BX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 20(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      128(BX), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 24(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      160(BX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 24(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      192(BX), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 28(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VPMOVSXBW    (SI), Y7
-	VPSHUFB      pairFirst<>+0(SB), Y7, Y7
-	VPMADDWD     Y7, Y5, Y5
-	VPADDD       Y5, Y3, Y3
-	VPMOVSXBW    16(SI), Y5
-	VPSHUFB      pairFirst<>+0(SB), Y5, Y5
-	VPMADDWD     Y5, Y6, Y6
-	VPADDD       Y6, Y4, Y4
-	VMOVUPS      (BX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPSHUFB      Y5, Y0, Y5
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      224(BX), Y5
 	VPSRLW       $0x04, Y5, Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      32(BX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPSHUFB      Y6, Y0, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPBROADCASTD (DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      64(BX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      96(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 4(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 8(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      192(BX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      224(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 12(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 16(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 20(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 24(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 28(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VPMOVSXBW    (SI), Y7
-	VPSHUFB      pairFirst<>+0(SB), Y7, Y7
-	VPSLLW       $0x04, Y7, Y7
-	VPMADDWD     Y7, Y5, Y5
-	VPADDD       Y5, Y3, Y3
-	VPMOVSXBW    16(SI), Y5
-	VPSHUFB      pairFirst<>+0(SB), Y5, Y5
-	VPSLLW       $0x04, Y5, Y5
-	VPMADDWD     Y5, Y6, Y6
-	VPADDD       Y6, Y4, Y4
-	VMOVUPS      256(BX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
 	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      288(BX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPSHUFB      Y6, Y0, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPBROADCASTD 32(DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
+	VPABSB       Y5, Y7
+	VPBROADCASTD 28(DI), Y8
+	VPSIGNB      Y5, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     Y6, Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPMOVSXBW    (SI), Y5
+	VPSHUFB      pairSecond<>+0(SB), Y5, Y5
+	VPMOVSXBW    16(SI), Y6
+	VPSHUFB      pairSecond<>+0(SB), Y6, Y6
+	VMOVUPS      256(BX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 32(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      288(BX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 32(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      320(BX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 36(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      352(BX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 36(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      384(BX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      416(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 40(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      416(BX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 40(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      448(BX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      480(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 44(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      480(BX), Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 44(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      256(BX), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 48(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      288(BX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 48(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      320(BX), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 52(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      352(BX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 52(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      384(BX), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      416(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 56(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      416(BX), Y7
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPABSB       Y7, Y8
+	VPBROADCASTD 56(DI), Y9
+	VPSIGNB      Y7, Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y6, Y9, Y9
+	VPADDD       Y9, Y4, Y4
 	VMOVUPS      448(BX), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      480(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
+	VPABSB       Y7, Y8
 	VPBROADCASTD 60(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
+	VPSIGNB      Y7, Y9, Y9
 	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VPMOVSXBW    (SI), Y7
-	VPSHUFB      pairSecond<>+0(SB), Y7, Y7
-	VPMADDWD     Y7, Y5, Y5
-	VPADDD       Y5, Y3, Y3
-	VPMOVSXBW    16(SI), Y5
-	VPSHUFB      pairSecond<>+0(SB), Y5, Y5
-	VPMADDWD     Y5, Y6, Y6
-	VPADDD       Y6, Y4, Y4
-	VMOVUPS      256(BX), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPSHUFB      Y5, Y0, Y5
+	VPMADDWD     Y5, Y9, Y9
+	VPADDD       Y9, Y3, Y3
+	VMOVUPS      480(BX), Y5
 	VPSRLW       $0x04, Y5, Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      288(BX), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPSHUFB      Y6, Y0, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VPBROADCASTD 32(DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 36(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      384(BX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      416(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 40(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      448(BX), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      480(BX), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 44(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 48(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 52(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      384(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      416(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 56(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      448(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      480(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VPBROADCASTD 60(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPADDW       Y7, Y5, Y5
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y9, Y6, Y6
-	VPMOVSXBW    (SI), Y7
-	VPSHUFB      pairSecond<>+0(SB), Y7, Y7
-	VPSLLW       $0x04, Y7, Y7
-	VPMADDWD     Y7, Y5, Y5
-	VPADDD       Y5, Y3, Y3
-	VPMOVSXBW    16(SI), Y5
-	VPSHUFB      pairSecond<>+0(SB), Y5, Y5
-	VPSLLW       $0x04, Y5, Y5
-	VPMADDWD     Y5, Y6, Y6
-	VPADDD       Y6, Y4, Y4
+	VPSHUFB      Y5, Y0, Y5
+	VPABSB       Y5, Y7
+	VPBROADCASTD 60(DI), Y8
+	VPSIGNB      Y5, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     Y6, Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	ADDQ         $0x00000200, BX
 	ADDQ         $0x20, SI
 	ADDQ         $0x40, DI
@@ -31519,811 +29899,519 @@ TEXT ·mulAVX2IQ4_XSx2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVX2IQ4_XSx2_unit:
-	VPMOVSXBW    64(AX), Y5
-	VPMOVSXBW    80(AX), Y7
-	VPBROADCASTD 288(CX), Y6
-	VPMADDWD     Y6, Y5, Y4
-	VPMADDWD     Y6, Y7, Y6
-	VPBROADCASTD 288(CX)(BX*1), Y8
-	VPMADDWD     Y8, Y5, Y5
-	VPMADDWD     Y8, Y7, Y7
-	VPMOVSXBW    96(AX), Y8
-	VPMOVSXBW    112(AX), Y9
-	VPBROADCASTD 292(CX), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y4, Y4
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y6, Y6
-	VPBROADCASTD 292(CX)(BX*1), Y10
-	VPMADDWD     Y10, Y8, Y8
-	VPADDD       Y8, Y5, Y5
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y7, Y7
-	VPMOVSXBW    128(AX), Y8
-	VPMOVSXBW    144(AX), Y9
-	VPBROADCASTD 296(CX), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y4, Y4
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y6, Y6
-	VPBROADCASTD 296(CX)(BX*1), Y10
-	VPMADDWD     Y10, Y8, Y8
-	VPADDD       Y8, Y5, Y5
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y7, Y7
-	VPMOVSXBW    160(AX), Y8
-	VPMOVSXBW    176(AX), Y9
-	VPBROADCASTD 300(CX), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y4, Y4
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y6, Y6
-	VPBROADCASTD 300(CX)(BX*1), Y10
-	VPMADDWD     Y10, Y8, Y8
-	VPADDD       Y8, Y5, Y5
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y7, Y7
-	VPSLLD       $0x07, Y4, Y4
-	VPXOR        Y8, Y8, Y8
-	VPSUBD       Y4, Y8, Y8
-	VMOVAPS      Y8, Y4
-	VPSLLD       $0x07, Y5, Y5
-	VPXOR        Y8, Y8, Y8
-	VPSUBD       Y5, Y8, Y8
-	VMOVAPS      Y8, Y5
-	VPSLLD       $0x07, Y6, Y6
-	VPXOR        Y8, Y8, Y8
-	VPSUBD       Y6, Y8, Y8
-	VMOVAPS      Y8, Y6
-	VPSLLD       $0x07, Y7, Y7
-	VPXOR        Y8, Y8, Y8
-	VPSUBD       Y7, Y8, Y8
-	VMOVAPS      Y8, Y7
-	LEAQ         192(AX), SI
-	LEAQ         64(AX), DI
-	MOVQ         CX, R8
-	MOVQ         $0x00000004, R9
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	LEAQ  192(AX), SI
+	LEAQ  64(AX), DI
+	MOVQ  CX, R8
+	MOVQ  $0x00000004, R9
 
 mulAVX2IQ4_XSx2_part:
-	VMOVUPS      (SI), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y9, Y8, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      32(SI), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y11, Y8, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD (R8), Y10
-	VPMADDUBSW   Y10, Y9, Y8
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD (R8)(BX*1), Y12
-	VPMADDUBSW   Y12, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y11
-	VMOVUPS      64(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 4(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 4(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      128(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 8(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 8(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      192(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 12(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 12(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      (SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      32(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 16(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 16(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      64(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 20(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 20(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      128(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 24(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 24(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      192(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 28(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 28(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMOVSXBW    (DI), Y12
-	VPSHUFB      pairFirst<>+0(SB), Y12, Y12
-	VPMADDWD     Y12, Y8, Y8
-	VPADDD       Y8, Y4, Y4
-	VPMADDWD     Y12, Y9, Y9
-	VPADDD       Y9, Y5, Y5
-	VPMOVSXBW    16(DI), Y8
+	VPMOVSXBW    (DI), Y8
 	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
-	VPMADDWD     Y8, Y10, Y10
-	VPADDD       Y10, Y6, Y6
-	VPMADDWD     Y8, Y11, Y11
-	VPADDD       Y11, Y7, Y7
-	VMOVUPS      (SI), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y9, Y8, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      32(SI), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y11, Y8, Y11
-	VPSRLW       $0x04, Y11, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD (R8), Y10
-	VPMADDUBSW   Y10, Y9, Y8
-	VPMADDUBSW   Y10, Y11, Y10
+	VPMOVSXBW    16(DI), Y9
+	VPSHUFB      pairFirst<>+0(SB), Y9, Y9
+	VMOVUPS      (SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD (R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
 	VPBROADCASTD (R8)(BX*1), Y12
-	VPMADDUBSW   Y12, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y11
-	VMOVUPS      64(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 4(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 4(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      128(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 8(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 8(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      192(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 12(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 12(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      (SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      32(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 16(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 16(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      64(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 20(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 20(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      128(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 24(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 24(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      192(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 28(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 28(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMOVSXBW    (DI), Y12
-	VPSHUFB      pairFirst<>+0(SB), Y12, Y12
-	VPSLLW       $0x04, Y12, Y12
-	VPMADDWD     Y12, Y8, Y8
-	VPADDD       Y8, Y4, Y4
-	VPMADDWD     Y12, Y9, Y9
-	VPADDD       Y9, Y5, Y5
-	VPMOVSXBW    16(DI), Y8
-	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
-	VPSLLW       $0x04, Y8, Y8
-	VPMADDWD     Y8, Y10, Y10
-	VPADDD       Y10, Y6, Y6
-	VPMADDWD     Y8, Y11, Y11
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      32(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD (R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD (R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      64(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 4(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 4(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      96(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 4(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 4(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      128(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 8(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 8(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      160(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 8(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 8(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      192(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 12(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 12(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      224(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 12(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 12(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      (SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 16(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 16(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      32(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 16(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 16(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      64(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 20(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 20(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      96(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 20(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 20(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      128(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 24(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 24(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      160(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 24(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 24(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      192(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 28(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 28(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      224(SI), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y10
+	VPSHUFB      Y8, Y10, Y8
+	VPABSB       Y8, Y10
+	VPBROADCASTD 28(R8), Y11
+	VPSIGNB      Y8, Y11, Y11
+	VPMADDUBSW   Y11, Y10, Y11
+	VPMADDWD     Y9, Y11, Y11
+	VPADDD       Y11, Y6, Y6
+	VPBROADCASTD 28(R8)(BX*1), Y11
+	VPSIGNB      Y8, Y11, Y11
+	VPMADDUBSW   Y11, Y10, Y11
+	VPMADDWD     Y9, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      256(SI), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y9, Y8, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      288(SI), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y11, Y8, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD 32(R8), Y10
-	VPMADDUBSW   Y10, Y9, Y8
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD 32(R8)(BX*1), Y12
-	VPMADDUBSW   Y12, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y11
-	VMOVUPS      320(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 36(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 36(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      384(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 40(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 40(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      448(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 44(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 44(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      256(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      288(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 48(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 48(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      320(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 52(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 52(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      384(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 56(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 56(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      448(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 60(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 60(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMOVSXBW    (DI), Y12
-	VPSHUFB      pairSecond<>+0(SB), Y12, Y12
-	VPMADDWD     Y12, Y8, Y8
-	VPADDD       Y8, Y4, Y4
-	VPMADDWD     Y12, Y9, Y9
-	VPADDD       Y9, Y5, Y5
-	VPMOVSXBW    16(DI), Y8
+	VPMOVSXBW    (DI), Y8
 	VPSHUFB      pairSecond<>+0(SB), Y8, Y8
-	VPMADDWD     Y8, Y10, Y10
-	VPADDD       Y10, Y6, Y6
-	VPMADDWD     Y8, Y11, Y11
-	VPADDD       Y11, Y7, Y7
-	VMOVUPS      256(SI), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y9, Y8, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      288(SI), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y11, Y8, Y11
-	VPSRLW       $0x04, Y11, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD 32(R8), Y10
-	VPMADDUBSW   Y10, Y9, Y8
-	VPMADDUBSW   Y10, Y11, Y10
+	VPMOVSXBW    16(DI), Y9
+	VPSHUFB      pairSecond<>+0(SB), Y9, Y9
+	VMOVUPS      256(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 32(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
 	VPBROADCASTD 32(R8)(BX*1), Y12
-	VPMADDUBSW   Y12, Y9, Y9
-	VPMADDUBSW   Y12, Y11, Y11
-	VMOVUPS      320(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 36(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 36(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      384(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 40(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 40(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      448(SI), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(SI), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 44(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 44(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      256(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      288(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 48(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 48(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      320(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 52(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 52(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      384(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 56(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 56(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      448(SI), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(SI), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 60(R8), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y8, Y8
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 60(R8)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y9, Y9
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMOVSXBW    (DI), Y12
-	VPSHUFB      pairSecond<>+0(SB), Y12, Y12
-	VPSLLW       $0x04, Y12, Y12
-	VPMADDWD     Y12, Y8, Y8
-	VPADDD       Y8, Y4, Y4
-	VPMADDWD     Y12, Y9, Y9
-	VPADDD       Y9, Y5, Y5
-	VPMOVSXBW    16(DI), Y8
-	VPSHUFB      pairSecond<>+0(SB), Y8, Y8
-	VPSLLW       $0x04, Y8, Y8
-	VPMADDWD     Y8, Y10, Y10
-	VPADDD       Y10, Y6, Y6
-	VPMADDWD     Y8, Y11, Y11
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      288(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 32(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 32(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      320(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 36(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 36(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      352(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 36(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 36(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      384(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 40(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 40(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      416(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 40(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 40(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      448(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 44(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 44(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      480(SI), Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 44(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 44(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      256(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 48(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 48(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      288(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 48(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 48(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      320(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 52(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 52(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      352(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 52(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 52(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      384(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 56(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 56(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      416(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 56(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 56(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y9, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVUPS      448(SI), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        nibbles<>+0(SB), Y10, Y10
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y11
+	VPSHUFB      Y10, Y11, Y10
+	VPABSB       Y10, Y11
+	VPBROADCASTD 60(R8), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 60(R8)(BX*1), Y12
+	VPSIGNB      Y10, Y12, Y12
+	VPMADDUBSW   Y12, Y11, Y12
+	VPMADDWD     Y8, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVUPS      480(SI), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y10
+	VPSHUFB      Y8, Y10, Y8
+	VPABSB       Y8, Y10
+	VPBROADCASTD 60(R8), Y11
+	VPSIGNB      Y8, Y11, Y11
+	VPMADDUBSW   Y11, Y10, Y11
+	VPMADDWD     Y9, Y11, Y11
+	VPADDD       Y11, Y6, Y6
+	VPBROADCASTD 60(R8)(BX*1), Y11
+	VPSIGNB      Y8, Y11, Y11
+	VPMADDUBSW   Y11, Y10, Y11
+	VPMADDWD     Y9, Y11, Y11
 	VPADDD       Y11, Y7, Y7
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x20, DI
@@ -32393,1064 +30481,720 @@ TEXT ·mulAVX2IQ4_XSx3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVX2IQ4_XSx3_unit:
-	VPMOVSXBW    64(AX), Y2
-	VPMOVSXBW    80(AX), Y5
-	VPBROADCASTD 288(CX), Y1
-	VPMADDWD     Y1, Y2, Y0
-	VPMADDWD     Y1, Y5, Y3
-	VPBROADCASTD 288(CX)(BX*1), Y4
-	VPMADDWD     Y4, Y2, Y1
-	VPMADDWD     Y4, Y5, Y4
-	VPBROADCASTD 288(CX)(BX*2), Y6
-	VPMADDWD     Y6, Y2, Y2
-	VPMADDWD     Y6, Y5, Y5
-	VPMOVSXBW    96(AX), Y6
-	VPMOVSXBW    112(AX), Y7
-	VPBROADCASTD 292(CX), Y8
-	VPMADDWD     Y8, Y6, Y9
-	VPADDD       Y9, Y0, Y0
-	VPMADDWD     Y8, Y7, Y8
-	VPADDD       Y8, Y3, Y3
-	VPBROADCASTD 292(CX)(BX*1), Y8
-	VPMADDWD     Y8, Y6, Y9
-	VPADDD       Y9, Y1, Y1
-	VPMADDWD     Y8, Y7, Y8
-	VPADDD       Y8, Y4, Y4
-	VPBROADCASTD 292(CX)(BX*2), Y8
-	VPMADDWD     Y8, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VPMADDWD     Y8, Y7, Y8
-	VPADDD       Y8, Y5, Y5
-	VPMOVSXBW    128(AX), Y6
-	VPMOVSXBW    144(AX), Y7
-	VPBROADCASTD 296(CX), Y8
-	VPMADDWD     Y8, Y6, Y9
-	VPADDD       Y9, Y0, Y0
-	VPMADDWD     Y8, Y7, Y8
-	VPADDD       Y8, Y3, Y3
-	VPBROADCASTD 296(CX)(BX*1), Y8
-	VPMADDWD     Y8, Y6, Y9
-	VPADDD       Y9, Y1, Y1
-	VPMADDWD     Y8, Y7, Y8
-	VPADDD       Y8, Y4, Y4
-	VPBROADCASTD 296(CX)(BX*2), Y8
-	VPMADDWD     Y8, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VPMADDWD     Y8, Y7, Y8
-	VPADDD       Y8, Y5, Y5
-	VPMOVSXBW    160(AX), Y6
-	VPMOVSXBW    176(AX), Y7
-	VPBROADCASTD 300(CX), Y8
-	VPMADDWD     Y8, Y6, Y9
-	VPADDD       Y9, Y0, Y0
-	VPMADDWD     Y8, Y7, Y8
-	VPADDD       Y8, Y3, Y3
-	VPBROADCASTD 300(CX)(BX*1), Y8
-	VPMADDWD     Y8, Y6, Y9
-	VPADDD       Y9, Y1, Y1
-	VPMADDWD     Y8, Y7, Y8
-	VPADDD       Y8, Y4, Y4
-	VPBROADCASTD 300(CX)(BX*2), Y8
-	VPMADDWD     Y8, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VPMADDWD     Y8, Y7, Y8
-	VPADDD       Y8, Y5, Y5
-	VPSLLD       $0x07, Y0, Y0
-	VPXOR        Y6, Y6, Y6
-	VPSUBD       Y0, Y6, Y6
-	VMOVAPS      Y6, 192(SI)
-	VPSLLD       $0x07, Y1, Y1
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y1, Y0, Y0
-	VMOVAPS      Y0, 224(SI)
-	VPSLLD       $0x07, Y2, Y2
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y2, Y0, Y0
-	VMOVAPS      Y0, 256(SI)
-	VPSLLD       $0x07, Y3, Y3
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y3, Y0, Y0
-	VMOVAPS      Y0, 288(SI)
-	VPSLLD       $0x07, Y4, Y4
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y4, Y0, Y0
-	VMOVAPS      Y0, 320(SI)
-	VPSLLD       $0x07, Y5, Y5
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y5, Y0, Y0
-	VMOVAPS      Y0, 352(SI)
-	LEAQ         192(AX), DI
-	LEAQ         64(AX), R8
-	MOVQ         CX, R9
-	MOVQ         $0x00000004, R10
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	LEAQ  192(AX), DI
+	LEAQ  64(AX), R8
+	MOVQ  CX, R9
+	MOVQ  $0x00000004, R10
 
 mulAVX2IQ4_XSx3_part:
-	VMOVUPS      (DI), Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y2, Y0, Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      32(DI), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD (R9), Y1
-	VPMADDUBSW   Y1, Y2, Y0
-	VPMADDUBSW   Y1, Y5, Y3
-	VPBROADCASTD (R9)(BX*1), Y4
-	VPMADDUBSW   Y4, Y2, Y1
-	VPMADDUBSW   Y4, Y5, Y4
-	VPBROADCASTD (R9)(BX*2), Y6
-	VPMADDUBSW   Y6, Y2, Y2
-	VPMADDUBSW   Y6, Y5, Y5
+	VPMOVSXBW    (R8), Y6
+	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
+	VMOVAPS      Y6, 192(SI)
+	VPMOVSXBW    16(R8), Y6
+	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
+	VMOVAPS      Y6, 224(SI)
+	VMOVUPS      (DI), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD (R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD (R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD (R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      32(DI), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD (R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD (R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD (R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      64(DI), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      96(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 4(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 4(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 4(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      96(DI), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 4(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 4(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 4(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      128(DI), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      160(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 8(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 8(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 8(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      160(DI), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 8(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 8(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 8(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      192(DI), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      224(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 12(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 12(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 12(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      224(DI), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 12(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 12(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 12(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      (DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      32(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 16(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 16(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 16(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      64(DI), Y6
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      32(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      96(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 20(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 20(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 20(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      128(DI), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      160(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 24(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 24(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 24(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(DI), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      224(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 28(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 28(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 28(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VPMOVSXBW    (R8), Y6
-	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
-	VPMADDWD     Y6, Y0, Y0
-	VPADDD       192(SI), Y0, Y0
-	VMOVAPS      Y0, 192(SI)
-	VPMADDWD     Y6, Y1, Y1
-	VPADDD       224(SI), Y1, Y1
-	VMOVAPS      Y1, 224(SI)
-	VPMADDWD     Y6, Y2, Y2
-	VPADDD       256(SI), Y2, Y2
-	VMOVAPS      Y2, 256(SI)
-	VPMOVSXBW    16(R8), Y0
-	VPSHUFB      pairFirst<>+0(SB), Y0, Y0
-	VPMADDWD     Y0, Y3, Y3
-	VPADDD       288(SI), Y3, Y3
-	VMOVAPS      Y3, 288(SI)
-	VPMADDWD     Y0, Y4, Y4
-	VPADDD       320(SI), Y4, Y4
-	VMOVAPS      Y4, 320(SI)
-	VPMADDWD     Y0, Y5, Y5
-	VPADDD       352(SI), Y5, Y5
-	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      (DI), Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y2, Y0, Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      32(DI), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD (R9), Y1
-	VPMADDUBSW   Y1, Y2, Y0
-	VPMADDUBSW   Y1, Y5, Y3
-	VPBROADCASTD (R9)(BX*1), Y4
-	VPMADDUBSW   Y4, Y2, Y1
-	VPMADDUBSW   Y4, Y5, Y4
-	VPBROADCASTD (R9)(BX*2), Y6
-	VPMADDUBSW   Y6, Y2, Y2
-	VPMADDUBSW   Y6, Y5, Y5
-	VMOVUPS      64(DI), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      96(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 4(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 4(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 4(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      128(DI), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      160(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 8(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 8(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 8(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(DI), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      224(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 12(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 12(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 12(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      (DI), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      32(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 16(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 16(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 16(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      64(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 20(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 20(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 20(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      96(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      96(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 20(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 20(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 20(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      128(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 24(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 24(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 24(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      160(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      160(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 24(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 24(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 24(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      192(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 28(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 28(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 28(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      224(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      224(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 28(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 28(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 28(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VPMOVSXBW    (R8), Y6
-	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
-	VPSLLW       $0x04, Y6, Y6
-	VPMADDWD     Y6, Y0, Y0
-	VPADDD       192(SI), Y0, Y0
-	VMOVAPS      Y0, 192(SI)
-	VPMADDWD     Y6, Y1, Y1
-	VPADDD       224(SI), Y1, Y1
-	VMOVAPS      Y1, 224(SI)
-	VPMADDWD     Y6, Y2, Y2
-	VPADDD       256(SI), Y2, Y2
-	VMOVAPS      Y2, 256(SI)
-	VPMOVSXBW    16(R8), Y0
-	VPSHUFB      pairFirst<>+0(SB), Y0, Y0
-	VPSLLW       $0x04, Y0, Y0
-	VPMADDWD     Y0, Y3, Y3
-	VPADDD       288(SI), Y3, Y3
-	VMOVAPS      Y3, 288(SI)
-	VPMADDWD     Y0, Y4, Y4
-	VPADDD       320(SI), Y4, Y4
-	VMOVAPS      Y4, 320(SI)
-	VPMADDWD     Y0, Y5, Y5
-	VPADDD       352(SI), Y5, Y5
-	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      256(DI), Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y2, Y0, Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      288(DI), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 32(R9), Y1
-	VPMADDUBSW   Y1, Y2, Y0
-	VPMADDUBSW   Y1, Y5, Y3
-	VPBROADCASTD 32(R9)(BX*1), Y4
-	VPMADDUBSW   Y4, Y2, Y1
-	VPMADDUBSW   Y4, Y5, Y4
-	VPBROADCASTD 32(R9)(BX*2), Y6
-	VPMADDUBSW   Y6, Y2, Y2
-	VPMADDUBSW   Y6, Y5, Y5
+	VPSHUFB      pairSecond<>+0(SB), Y6, Y6
+	VMOVAPS      Y6, 192(SI)
+	VPMOVSXBW    16(R8), Y6
+	VPSHUFB      pairSecond<>+0(SB), Y6, Y6
+	VMOVAPS      Y6, 224(SI)
+	VMOVUPS      256(DI), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 32(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 32(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 32(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      288(DI), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 32(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 32(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 32(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      320(DI), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      352(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 36(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 36(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 36(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      352(DI), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 36(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 36(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 36(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      384(DI), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      416(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 40(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 40(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 40(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      416(DI), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 40(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 40(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 40(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      448(DI), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      480(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 44(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 44(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 44(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      480(DI), Y6
+	VPAND        nibbles<>+0(SB), Y6, Y6
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 44(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
+	VPBROADCASTD 44(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VPBROADCASTD 44(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      256(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      288(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 48(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
 	VPBROADCASTD 48(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
 	VPBROADCASTD 48(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      320(DI), Y6
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      288(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      352(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 52(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 52(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 52(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      384(DI), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      416(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 56(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 56(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 56(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      448(DI), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      480(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 60(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 60(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 60(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VPMOVSXBW    (R8), Y6
-	VPSHUFB      pairSecond<>+0(SB), Y6, Y6
-	VPMADDWD     Y6, Y0, Y0
-	VPADDD       192(SI), Y0, Y0
-	VMOVAPS      Y0, 192(SI)
-	VPMADDWD     Y6, Y1, Y1
-	VPADDD       224(SI), Y1, Y1
-	VMOVAPS      Y1, 224(SI)
-	VPMADDWD     Y6, Y2, Y2
-	VPADDD       256(SI), Y2, Y2
-	VMOVAPS      Y2, 256(SI)
-	VPMOVSXBW    16(R8), Y0
-	VPSHUFB      pairSecond<>+0(SB), Y0, Y0
-	VPMADDWD     Y0, Y3, Y3
-	VPADDD       288(SI), Y3, Y3
-	VMOVAPS      Y3, 288(SI)
-	VPMADDWD     Y0, Y4, Y4
-	VPADDD       320(SI), Y4, Y4
-	VMOVAPS      Y4, 320(SI)
-	VPMADDWD     Y0, Y5, Y5
-	VPADDD       352(SI), Y5, Y5
-	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      256(DI), Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y2, Y0, Y2
-	VPSRLW       $0x04, Y2, Y2
-	VPAND        nibbles<>+0(SB), Y2, Y2
-	VMOVUPS      288(DI), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VPBROADCASTD 32(R9), Y1
-	VPMADDUBSW   Y1, Y2, Y0
-	VPMADDUBSW   Y1, Y5, Y3
-	VPBROADCASTD 32(R9)(BX*1), Y4
-	VPMADDUBSW   Y4, Y2, Y1
-	VPMADDUBSW   Y4, Y5, Y4
-	VPBROADCASTD 32(R9)(BX*2), Y6
-	VPMADDUBSW   Y6, Y2, Y2
-	VPMADDUBSW   Y6, Y5, Y5
-	VMOVUPS      320(DI), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      352(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 36(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 36(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 36(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      384(DI), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      416(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 40(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 40(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 40(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      448(DI), Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      480(DI), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 44(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
-	VPBROADCASTD 44(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
-	VPBROADCASTD 44(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      256(DI), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
-	VPSHUFB      Y6, Y7, Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      288(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VPABSB       Y6, Y7
 	VPBROADCASTD 48(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 48(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 48(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      320(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 52(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 52(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 52(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      352(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      352(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 52(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 52(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 52(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      384(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 56(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 56(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 56(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      416(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      416(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 56(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 56(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 56(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	VMOVUPS      448(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      valuesIQ4<>+0(SB), Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
 	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
+	VPBROADCASTD 60(R9), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VPBROADCASTD 60(R9)(BX*1), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VPBROADCASTD 60(R9)(BX*2), Y8
+	VPSIGNB      Y6, Y8, Y8
+	VPMADDUBSW   Y8, Y7, Y8
+	VPMADDWD     192(SI), Y8, Y8
+	VPADDD       Y8, Y2, Y2
+	VMOVUPS      480(DI), Y6
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
-	VMOVUPS      480(DI), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y8
-	VPSHUFB      Y7, Y8, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y7
+	VPSHUFB      Y6, Y7, Y6
+	VPABSB       Y6, Y7
 	VPBROADCASTD 60(R9), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y0, Y0
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y3, Y3
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y3, Y3
 	VPBROADCASTD 60(R9)(BX*1), Y8
-	VPMADDUBSW   Y8, Y6, Y9
-	VPADDW       Y9, Y1, Y1
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y4, Y4
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y4, Y4
 	VPBROADCASTD 60(R9)(BX*2), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPADDW       Y6, Y2, Y2
+	VPSIGNB      Y6, Y8, Y8
 	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y8, Y5, Y5
-	VPMOVSXBW    (R8), Y6
-	VPSHUFB      pairSecond<>+0(SB), Y6, Y6
-	VPSLLW       $0x04, Y6, Y6
-	VPMADDWD     Y6, Y0, Y0
-	VPADDD       192(SI), Y0, Y0
-	VMOVAPS      Y0, 192(SI)
-	VPMADDWD     Y6, Y1, Y1
-	VPADDD       224(SI), Y1, Y1
-	VMOVAPS      Y1, 224(SI)
-	VPMADDWD     Y6, Y2, Y2
-	VPADDD       256(SI), Y2, Y2
-	VMOVAPS      Y2, 256(SI)
-	VPMOVSXBW    16(R8), Y0
-	VPSHUFB      pairSecond<>+0(SB), Y0, Y0
-	VPSLLW       $0x04, Y0, Y0
-	VPMADDWD     Y0, Y3, Y3
-	VPADDD       288(SI), Y3, Y3
-	VMOVAPS      Y3, 288(SI)
-	VPMADDWD     Y0, Y4, Y4
-	VPADDD       320(SI), Y4, Y4
-	VMOVAPS      Y4, 320(SI)
-	VPMADDWD     Y0, Y5, Y5
-	VPADDD       352(SI), Y5, Y5
-	VMOVAPS      Y5, 352(SI)
+	VPMADDWD     224(SI), Y8, Y8
+	VPADDD       Y8, Y5, Y5
 	ADDQ         $0x00000200, DI
 	ADDQ         $0x20, R8
 	ADDQ         $0x40, R9
 	DECQ         R10
 	JNZ          mulAVX2IQ4_XSx3_part
-	VMOVUPS      (AX), Y0
-	VMOVUPS      32(AX), Y1
-	VBROADCASTSS 304(CX), Y2
-	VMULPS       Y2, Y0, Y3
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    192(SI), Y4
-	VFMADD213PS  (SI), Y3, Y4
-	VMOVAPS      Y4, (SI)
-	VCVTDQ2PS    288(SI), Y3
-	VFMADD213PS  96(SI), Y2, Y3
-	VMOVAPS      Y3, 96(SI)
-	VBROADCASTSS 304(CX)(BX*1), Y2
-	VMULPS       Y2, Y0, Y3
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    224(SI), Y4
-	VFMADD213PS  32(SI), Y3, Y4
-	VMOVAPS      Y4, 32(SI)
-	VCVTDQ2PS    320(SI), Y3
-	VFMADD213PS  128(SI), Y2, Y3
-	VMOVAPS      Y3, 128(SI)
-	VBROADCASTSS 304(CX)(BX*2), Y2
-	VMULPS       Y2, Y0, Y0
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    256(SI), Y1
-	VFMADD213PS  64(SI), Y0, Y1
-	VMOVAPS      Y1, 64(SI)
-	VCVTDQ2PS    352(SI), Y0
-	VFMADD213PS  160(SI), Y2, Y0
-	VMOVAPS      Y0, 160(SI)
+	VMOVUPS      (AX), Y6
+	VMOVUPS      32(AX), Y7
+	VBROADCASTSS 304(CX), Y8
+	VMULPS       Y8, Y6, Y9
+	VMULPS       Y8, Y7, Y8
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  (SI), Y9, Y0
+	VMOVAPS      Y0, (SI)
+	VCVTDQ2PS    Y3, Y0
+	VFMADD213PS  96(SI), Y8, Y0
+	VMOVAPS      Y0, 96(SI)
+	VBROADCASTSS 304(CX)(BX*1), Y0
+	VMULPS       Y0, Y6, Y3
+	VMULPS       Y0, Y7, Y0
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  32(SI), Y3, Y1
+	VMOVAPS      Y1, 32(SI)
+	VCVTDQ2PS    Y4, Y1
+	VFMADD213PS  128(SI), Y0, Y1
+	VMOVAPS      Y1, 128(SI)
+	VBROADCASTSS 304(CX)(BX*2), Y0
+	VMULPS       Y0, Y6, Y1
+	VMULPS       Y0, Y7, Y0
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  64(SI), Y1, Y2
+	VMOVAPS      Y2, 64(SI)
+	VCVTDQ2PS    Y5, Y1
+	VFMADD213PS  160(SI), Y0, Y1
+	VMOVAPS      Y1, 160(SI)
 	ADDQ         $0x000008c0, AX
 	ADDQ         $0x00000140, CX
 	DECQ         DX
@@ -33519,1275 +31263,891 @@ TEXT ·mulAVX2IQ4_XSx4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVX2IQ4_XSx4_unit:
-	VPMOVSXBW    64(AX), Y3
-	VPMOVSXBW    80(AX), Y7
-	VPBROADCASTD 288(CX), Y1
-	VPMADDWD     Y1, Y3, Y0
-	VPMADDWD     Y1, Y7, Y4
-	VPBROADCASTD 288(CX)(BX*1), Y2
-	VPMADDWD     Y2, Y3, Y1
-	VPMADDWD     Y2, Y7, Y5
-	VPBROADCASTD 288(CX)(BX*2), Y6
-	VPMADDWD     Y6, Y3, Y2
-	VPMADDWD     Y6, Y7, Y6
-	VPBROADCASTD 288(CX)(SI*1), Y8
-	VPMADDWD     Y8, Y3, Y3
-	VPMADDWD     Y8, Y7, Y7
-	VPMOVSXBW    96(AX), Y8
-	VPMOVSXBW    112(AX), Y9
-	VPBROADCASTD 292(CX), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y0, Y0
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y4, Y4
-	VPBROADCASTD 292(CX)(BX*1), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y1, Y1
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y5, Y5
-	VPBROADCASTD 292(CX)(BX*2), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y2, Y2
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y6, Y6
-	VPBROADCASTD 292(CX)(SI*1), Y10
-	VPMADDWD     Y10, Y8, Y8
-	VPADDD       Y8, Y3, Y3
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y7, Y7
-	VPMOVSXBW    128(AX), Y8
-	VPMOVSXBW    144(AX), Y9
-	VPBROADCASTD 296(CX), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y0, Y0
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y4, Y4
-	VPBROADCASTD 296(CX)(BX*1), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y1, Y1
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y5, Y5
-	VPBROADCASTD 296(CX)(BX*2), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y2, Y2
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y6, Y6
-	VPBROADCASTD 296(CX)(SI*1), Y10
-	VPMADDWD     Y10, Y8, Y8
-	VPADDD       Y8, Y3, Y3
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y7, Y7
-	VPMOVSXBW    160(AX), Y8
-	VPMOVSXBW    176(AX), Y9
-	VPBROADCASTD 300(CX), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y0, Y0
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y4, Y4
-	VPBROADCASTD 300(CX)(BX*1), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y1, Y1
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y5, Y5
-	VPBROADCASTD 300(CX)(BX*2), Y10
-	VPMADDWD     Y10, Y8, Y11
-	VPADDD       Y11, Y2, Y2
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y6, Y6
-	VPBROADCASTD 300(CX)(SI*1), Y10
-	VPMADDWD     Y10, Y8, Y8
-	VPADDD       Y8, Y3, Y3
-	VPMADDWD     Y10, Y9, Y10
-	VPADDD       Y10, Y7, Y7
-	VPSLLD       $0x07, Y0, Y0
-	VPXOR        Y8, Y8, Y8
-	VPSUBD       Y0, Y8, Y8
-	VMOVAPS      Y8, 256(DI)
-	VPSLLD       $0x07, Y1, Y1
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y1, Y0, Y0
-	VMOVAPS      Y0, 288(DI)
-	VPSLLD       $0x07, Y2, Y2
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y2, Y0, Y0
-	VMOVAPS      Y0, 320(DI)
-	VPSLLD       $0x07, Y3, Y3
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y3, Y0, Y0
-	VMOVAPS      Y0, 352(DI)
-	VPSLLD       $0x07, Y4, Y4
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y4, Y0, Y0
-	VMOVAPS      Y0, 384(DI)
-	VPSLLD       $0x07, Y5, Y5
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y5, Y0, Y0
-	VMOVAPS      Y0, 416(DI)
-	VPSLLD       $0x07, Y6, Y6
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y6, Y0, Y0
-	VMOVAPS      Y0, 448(DI)
-	VPSLLD       $0x07, Y7, Y7
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y7, Y0, Y0
-	VMOVAPS      Y0, 480(DI)
-	LEAQ         192(AX), R8
-	LEAQ         64(AX), R9
-	MOVQ         CX, R10
-	MOVQ         $0x00000004, R11
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	LEAQ  192(AX), R8
+	LEAQ  64(AX), R9
+	MOVQ  CX, R10
+	MOVQ  $0x00000004, R11
 
 mulAVX2IQ4_XSx4_part:
-	VMOVUPS      (R8), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      32(R8), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD (R10), Y1
-	VPMADDUBSW   Y1, Y3, Y0
-	VPMADDUBSW   Y1, Y7, Y4
-	VPBROADCASTD (R10)(BX*1), Y2
-	VPMADDUBSW   Y2, Y3, Y1
-	VPMADDUBSW   Y2, Y7, Y5
-	VPBROADCASTD (R10)(BX*2), Y6
-	VPMADDUBSW   Y6, Y3, Y2
-	VPMADDUBSW   Y6, Y7, Y6
-	VPBROADCASTD (R10)(SI*1), Y8
-	VPMADDUBSW   Y8, Y3, Y3
-	VPMADDUBSW   Y8, Y7, Y7
+	VPMOVSXBW    (R9), Y8
+	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
+	VMOVAPS      Y8, 256(DI)
+	VPMOVSXBW    16(R9), Y8
+	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
+	VMOVAPS      Y8, 288(DI)
+	VMOVUPS      (R8), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD (R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD (R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD (R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      32(R8), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD (R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD (R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD (R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD (R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      64(R8), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      96(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 4(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 4(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 4(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 4(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      96(R8), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 4(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 4(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 4(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 4(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      128(R8), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      160(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 8(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 8(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 8(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 8(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      160(R8), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 8(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 8(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 8(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 8(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      192(R8), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      224(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 12(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 12(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 12(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 12(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      224(R8), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 12(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 12(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 12(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 12(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      (R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      32(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 16(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 16(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 16(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 16(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      64(R8), Y8
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      32(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      96(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 20(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 20(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 20(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 20(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      128(R8), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      160(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 24(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 24(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 24(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 24(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      192(R8), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      224(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 28(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 28(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 28(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 28(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VPMOVSXBW    (R9), Y8
-	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
-	VPMADDWD     Y8, Y0, Y0
-	VPADDD       256(DI), Y0, Y0
-	VMOVAPS      Y0, 256(DI)
-	VPMADDWD     Y8, Y1, Y1
-	VPADDD       288(DI), Y1, Y1
-	VMOVAPS      Y1, 288(DI)
-	VPMADDWD     Y8, Y2, Y2
-	VPADDD       320(DI), Y2, Y2
-	VMOVAPS      Y2, 320(DI)
-	VPMADDWD     Y8, Y3, Y3
-	VPADDD       352(DI), Y3, Y3
-	VMOVAPS      Y3, 352(DI)
-	VPMOVSXBW    16(R9), Y0
-	VPSHUFB      pairFirst<>+0(SB), Y0, Y0
-	VPMADDWD     Y0, Y4, Y4
-	VPADDD       384(DI), Y4, Y4
-	VMOVAPS      Y4, 384(DI)
-	VPMADDWD     Y0, Y5, Y5
-	VPADDD       416(DI), Y5, Y5
-	VMOVAPS      Y5, 416(DI)
-	VPMADDWD     Y0, Y6, Y6
-	VPADDD       448(DI), Y6, Y6
-	VMOVAPS      Y6, 448(DI)
-	VPMADDWD     Y0, Y7, Y7
-	VPADDD       480(DI), Y7, Y7
-	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      (R8), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y3, Y0, Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      32(R8), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD (R10), Y1
-	VPMADDUBSW   Y1, Y3, Y0
-	VPMADDUBSW   Y1, Y7, Y4
-	VPBROADCASTD (R10)(BX*1), Y2
-	VPMADDUBSW   Y2, Y3, Y1
-	VPMADDUBSW   Y2, Y7, Y5
-	VPBROADCASTD (R10)(BX*2), Y6
-	VPMADDUBSW   Y6, Y3, Y2
-	VPMADDUBSW   Y6, Y7, Y6
-	VPBROADCASTD (R10)(SI*1), Y8
-	VPMADDUBSW   Y8, Y3, Y3
-	VPMADDUBSW   Y8, Y7, Y7
-	VMOVUPS      64(R8), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      96(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 4(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 4(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 4(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 4(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      128(R8), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      160(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 8(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 8(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 8(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 8(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      192(R8), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      224(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 12(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 12(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 12(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 12(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      (R8), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      32(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 16(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 16(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 16(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 16(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      64(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 20(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 20(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 20(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 20(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      96(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      96(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 20(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 20(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 20(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 20(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      128(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 24(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 24(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 24(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 24(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      160(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      160(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 24(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 24(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 24(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 24(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      192(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 28(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 28(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 28(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 28(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      224(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      224(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 28(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 28(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 28(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 28(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VPMOVSXBW    (R9), Y8
-	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
-	VPSLLW       $0x04, Y8, Y8
-	VPMADDWD     Y8, Y0, Y0
-	VPADDD       256(DI), Y0, Y0
-	VMOVAPS      Y0, 256(DI)
-	VPMADDWD     Y8, Y1, Y1
-	VPADDD       288(DI), Y1, Y1
-	VMOVAPS      Y1, 288(DI)
-	VPMADDWD     Y8, Y2, Y2
-	VPADDD       320(DI), Y2, Y2
-	VMOVAPS      Y2, 320(DI)
-	VPMADDWD     Y8, Y3, Y3
-	VPADDD       352(DI), Y3, Y3
-	VMOVAPS      Y3, 352(DI)
-	VPMOVSXBW    16(R9), Y0
-	VPSHUFB      pairFirst<>+0(SB), Y0, Y0
-	VPSLLW       $0x04, Y0, Y0
-	VPMADDWD     Y0, Y4, Y4
-	VPADDD       384(DI), Y4, Y4
-	VMOVAPS      Y4, 384(DI)
-	VPMADDWD     Y0, Y5, Y5
-	VPADDD       416(DI), Y5, Y5
-	VMOVAPS      Y5, 416(DI)
-	VPMADDWD     Y0, Y6, Y6
-	VPADDD       448(DI), Y6, Y6
-	VMOVAPS      Y6, 448(DI)
-	VPMADDWD     Y0, Y7, Y7
-	VPADDD       480(DI), Y7, Y7
-	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      256(R8), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y3, Y0, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      288(R8), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y7, Y0, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 32(R10), Y1
-	VPMADDUBSW   Y1, Y3, Y0
-	VPMADDUBSW   Y1, Y7, Y4
-	VPBROADCASTD 32(R10)(BX*1), Y2
-	VPMADDUBSW   Y2, Y3, Y1
-	VPMADDUBSW   Y2, Y7, Y5
-	VPBROADCASTD 32(R10)(BX*2), Y6
-	VPMADDUBSW   Y6, Y3, Y2
-	VPMADDUBSW   Y6, Y7, Y6
-	VPBROADCASTD 32(R10)(SI*1), Y8
-	VPMADDUBSW   Y8, Y3, Y3
-	VPMADDUBSW   Y8, Y7, Y7
+	VPSHUFB      pairSecond<>+0(SB), Y8, Y8
+	VMOVAPS      Y8, 256(DI)
+	VPMOVSXBW    16(R9), Y8
+	VPSHUFB      pairSecond<>+0(SB), Y8, Y8
+	VMOVAPS      Y8, 288(DI)
+	VMOVUPS      256(R8), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 32(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 32(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 32(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 32(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      288(R8), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 32(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 32(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 32(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 32(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      320(R8), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      352(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 36(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 36(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 36(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 36(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      352(R8), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 36(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 36(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 36(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 36(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      384(R8), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      416(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 40(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 40(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 40(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 40(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      416(R8), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 40(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 40(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 40(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 40(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      448(R8), Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      480(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 44(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 44(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 44(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 44(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      480(R8), Y8
+	VPAND        nibbles<>+0(SB), Y8, Y8
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 44(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 44(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 44(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 44(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      256(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      288(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 48(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
 	VPBROADCASTD 48(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
 	VPBROADCASTD 48(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
 	VPBROADCASTD 48(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      320(R8), Y8
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      288(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      352(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 52(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 52(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 52(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 52(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      384(R8), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      416(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 56(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 56(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 56(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 56(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      448(R8), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      480(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 60(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 60(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 60(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 60(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VPMOVSXBW    (R9), Y8
-	VPSHUFB      pairSecond<>+0(SB), Y8, Y8
-	VPMADDWD     Y8, Y0, Y0
-	VPADDD       256(DI), Y0, Y0
-	VMOVAPS      Y0, 256(DI)
-	VPMADDWD     Y8, Y1, Y1
-	VPADDD       288(DI), Y1, Y1
-	VMOVAPS      Y1, 288(DI)
-	VPMADDWD     Y8, Y2, Y2
-	VPADDD       320(DI), Y2, Y2
-	VMOVAPS      Y2, 320(DI)
-	VPMADDWD     Y8, Y3, Y3
-	VPADDD       352(DI), Y3, Y3
-	VMOVAPS      Y3, 352(DI)
-	VPMOVSXBW    16(R9), Y0
-	VPSHUFB      pairSecond<>+0(SB), Y0, Y0
-	VPMADDWD     Y0, Y4, Y4
-	VPADDD       384(DI), Y4, Y4
-	VMOVAPS      Y4, 384(DI)
-	VPMADDWD     Y0, Y5, Y5
-	VPADDD       416(DI), Y5, Y5
-	VMOVAPS      Y5, 416(DI)
-	VPMADDWD     Y0, Y6, Y6
-	VPADDD       448(DI), Y6, Y6
-	VMOVAPS      Y6, 448(DI)
-	VPMADDWD     Y0, Y7, Y7
-	VPADDD       480(DI), Y7, Y7
-	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      256(R8), Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y3, Y0, Y3
-	VPSRLW       $0x04, Y3, Y3
-	VPAND        nibbles<>+0(SB), Y3, Y3
-	VMOVUPS      288(R8), Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y7, Y0, Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        nibbles<>+0(SB), Y7, Y7
-	VPBROADCASTD 32(R10), Y1
-	VPMADDUBSW   Y1, Y3, Y0
-	VPMADDUBSW   Y1, Y7, Y4
-	VPBROADCASTD 32(R10)(BX*1), Y2
-	VPMADDUBSW   Y2, Y3, Y1
-	VPMADDUBSW   Y2, Y7, Y5
-	VPBROADCASTD 32(R10)(BX*2), Y6
-	VPMADDUBSW   Y6, Y3, Y2
-	VPMADDUBSW   Y6, Y7, Y6
-	VPBROADCASTD 32(R10)(SI*1), Y8
-	VPMADDUBSW   Y8, Y3, Y3
-	VPMADDUBSW   Y8, Y7, Y7
-	VMOVUPS      320(R8), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      352(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 36(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 36(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 36(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 36(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      384(R8), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      416(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 40(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 40(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 40(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 40(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      448(R8), Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      480(R8), Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VPBROADCASTD 44(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
-	VPBROADCASTD 44(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
-	VPBROADCASTD 44(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
-	VPBROADCASTD 44(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
-	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VMOVUPS      256(R8), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
-	VPSHUFB      Y8, Y9, Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      288(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y9
 	VPBROADCASTD 48(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 48(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 48(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 48(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      320(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 52(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 52(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 52(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 52(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      352(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      352(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 52(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 52(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 52(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 52(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      384(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 56(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 56(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 56(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 56(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      416(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      416(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 56(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 56(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 56(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 56(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	VMOVUPS      448(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      valuesIQ4<>+0(SB), Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
 	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
+	VPBROADCASTD 60(R10), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTD 60(R10)(BX*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 60(R10)(BX*2), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 60(R10)(SI*1), Y10
+	VPSIGNB      Y8, Y10, Y10
+	VPMADDUBSW   Y10, Y9, Y10
+	VPMADDWD     256(DI), Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VMOVUPS      480(R8), Y8
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        nibbles<>+0(SB), Y8, Y8
-	VMOVUPS      480(R8), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
-	VMOVUPS      valuesIQ4<>+0(SB), Y10
-	VPSHUFB      Y9, Y10, Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        nibbles<>+0(SB), Y9, Y9
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y9
+	VPSHUFB      Y8, Y9, Y8
+	VPABSB       Y8, Y9
 	VPBROADCASTD 60(R10), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y0, Y0
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y4, Y4
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	VPBROADCASTD 60(R10)(BX*1), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y1, Y1
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y5, Y5
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y5, Y5
 	VPBROADCASTD 60(R10)(BX*2), Y10
-	VPMADDUBSW   Y10, Y8, Y11
-	VPADDW       Y11, Y2, Y2
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y6, Y6
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y6, Y6
 	VPBROADCASTD 60(R10)(SI*1), Y10
-	VPMADDUBSW   Y10, Y8, Y8
-	VPADDW       Y8, Y3, Y3
+	VPSIGNB      Y8, Y10, Y10
 	VPMADDUBSW   Y10, Y9, Y10
-	VPADDW       Y10, Y7, Y7
-	VPMOVSXBW    (R9), Y8
-	VPSHUFB      pairSecond<>+0(SB), Y8, Y8
-	VPSLLW       $0x04, Y8, Y8
-	VPMADDWD     Y8, Y0, Y0
-	VPADDD       256(DI), Y0, Y0
-	VMOVAPS      Y0, 256(DI)
-	VPMADDWD     Y8, Y1, Y1
-	VPADDD       288(DI), Y1, Y1
-	VMOVAPS      Y1, 288(DI)
-	VPMADDWD     Y8, Y2, Y2
-	VPADDD       320(DI), Y2, Y2
-	VMOVAPS      Y2, 320(DI)
-	VPMADDWD     Y8, Y3, Y3
-	VPADDD       352(DI), Y3, Y3
-	VMOVAPS      Y3, 352(DI)
-	VPMOVSXBW    16(R9), Y0
-	VPSHUFB      pairSecond<>+0(SB), Y0, Y0
-	VPSLLW       $0x04, Y0, Y0
-	VPMADDWD     Y0, Y4, Y4
-	VPADDD       384(DI), Y4, Y4
-	VMOVAPS      Y4, 384(DI)
-	VPMADDWD     Y0, Y5, Y5
-	VPADDD       416(DI), Y5, Y5
-	VMOVAPS      Y5, 416(DI)
-	VPMADDWD     Y0, Y6, Y6
-	VPADDD       448(DI), Y6, Y6
-	VMOVAPS      Y6, 448(DI)
-	VPMADDWD     Y0, Y7, Y7
-	VPADDD       480(DI), Y7, Y7
-	VMOVAPS      Y7, 480(DI)
+	VPMADDWD     288(DI), Y10, Y10
+	VPADDD       Y10, Y7, Y7
 	ADDQ         $0x00000200, R8
 	ADDQ         $0x20, R9
 	ADDQ         $0x40, R10
 	DECQ         R11
 	JNZ          mulAVX2IQ4_XSx4_part
-	VMOVUPS      (AX), Y0
-	VMOVUPS      32(AX), Y1
-	VBROADCASTSS 304(CX), Y2
-	VMULPS       Y2, Y0, Y3
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    256(DI), Y4
-	VFMADD213PS  (DI), Y3, Y4
-	VMOVAPS      Y4, (DI)
-	VCVTDQ2PS    384(DI), Y3
-	VFMADD213PS  128(DI), Y2, Y3
-	VMOVAPS      Y3, 128(DI)
-	VBROADCASTSS 304(CX)(BX*1), Y2
-	VMULPS       Y2, Y0, Y3
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    288(DI), Y4
-	VFMADD213PS  32(DI), Y3, Y4
-	VMOVAPS      Y4, 32(DI)
-	VCVTDQ2PS    416(DI), Y3
-	VFMADD213PS  160(DI), Y2, Y3
-	VMOVAPS      Y3, 160(DI)
-	VBROADCASTSS 304(CX)(BX*2), Y2
-	VMULPS       Y2, Y0, Y3
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    320(DI), Y4
-	VFMADD213PS  64(DI), Y3, Y4
-	VMOVAPS      Y4, 64(DI)
-	VCVTDQ2PS    448(DI), Y3
-	VFMADD213PS  192(DI), Y2, Y3
-	VMOVAPS      Y3, 192(DI)
-	VBROADCASTSS 304(CX)(SI*1), Y2
-	VMULPS       Y2, Y0, Y0
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    352(DI), Y1
-	VFMADD213PS  96(DI), Y0, Y1
-	VMOVAPS      Y1, 96(DI)
-	VCVTDQ2PS    480(DI), Y0
-	VFMADD213PS  224(DI), Y2, Y0
-	VMOVAPS      Y0, 224(DI)
+	VMOVUPS      (AX), Y8
+	VMOVUPS      32(AX), Y9
+	VBROADCASTSS 304(CX), Y10
+	VMULPS       Y10, Y8, Y11
+	VMULPS       Y10, Y9, Y10
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  (DI), Y11, Y0
+	VMOVAPS      Y0, (DI)
+	VCVTDQ2PS    Y4, Y0
+	VFMADD213PS  128(DI), Y10, Y0
+	VMOVAPS      Y0, 128(DI)
+	VBROADCASTSS 304(CX)(BX*1), Y0
+	VMULPS       Y0, Y8, Y4
+	VMULPS       Y0, Y9, Y0
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  32(DI), Y4, Y1
+	VMOVAPS      Y1, 32(DI)
+	VCVTDQ2PS    Y5, Y1
+	VFMADD213PS  160(DI), Y0, Y1
+	VMOVAPS      Y1, 160(DI)
+	VBROADCASTSS 304(CX)(BX*2), Y0
+	VMULPS       Y0, Y8, Y1
+	VMULPS       Y0, Y9, Y0
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  64(DI), Y1, Y2
+	VMOVAPS      Y2, 64(DI)
+	VCVTDQ2PS    Y6, Y1
+	VFMADD213PS  192(DI), Y0, Y1
+	VMOVAPS      Y1, 192(DI)
+	VBROADCASTSS 304(CX)(SI*1), Y0
+	VMULPS       Y0, Y8, Y1
+	VMULPS       Y0, Y9, Y0
+	VCVTDQ2PS    Y3, Y2
+	VFMADD213PS  96(DI), Y1, Y2
+	VMOVAPS      Y2, 96(DI)
+	VCVTDQ2PS    Y7, Y1
+	VFMADD213PS  224(DI), Y0, Y1
+	VMOVAPS      Y1, 224(DI)
 	ADDQ         $0x000008c0, AX
 	ADDQ         $0x00000140, CX
 	DECQ         DX
@@ -34871,1697 +32231,1233 @@ TEXT ·mulAVX2IQ4_XSx6(SB), $1216-56
 	VMOVAPS Y0, 352(R8)
 
 mulAVX2IQ4_XSx6_unit:
-	VPMOVSXBW    64(AX), Y5
-	VPMOVSXBW    80(AX), Y11
-	VPBROADCASTD 288(CX), Y1
-	VPMADDWD     Y1, Y5, Y0
-	VPMADDWD     Y1, Y11, Y6
-	VPBROADCASTD 288(CX)(BX*1), Y2
-	VPMADDWD     Y2, Y5, Y1
-	VPMADDWD     Y2, Y11, Y7
-	VPBROADCASTD 288(CX)(BX*2), Y3
-	VPMADDWD     Y3, Y5, Y2
-	VPMADDWD     Y3, Y11, Y8
-	VPBROADCASTD 288(CX)(SI*1), Y4
-	VPMADDWD     Y4, Y5, Y3
-	VPMADDWD     Y4, Y11, Y9
-	VPBROADCASTD 288(CX)(BX*4), Y10
-	VPMADDWD     Y10, Y5, Y4
-	VPMADDWD     Y10, Y11, Y10
-	VPBROADCASTD 288(CX)(DI*1), Y12
-	VPMADDWD     Y12, Y5, Y5
-	VPMADDWD     Y12, Y11, Y11
-	VPMOVSXBW    96(AX), Y12
-	VPMOVSXBW    112(AX), Y13
-	VPBROADCASTD 292(CX), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y0, Y0
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y6, Y6
-	VPBROADCASTD 292(CX)(BX*1), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y1, Y1
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y7, Y7
-	VPBROADCASTD 292(CX)(BX*2), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y2, Y2
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y8, Y8
-	VPBROADCASTD 292(CX)(SI*1), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y3, Y3
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y9, Y9
-	VPBROADCASTD 292(CX)(BX*4), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y4, Y4
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y10, Y10
-	VPBROADCASTD 292(CX)(DI*1), Y14
-	VPMADDWD     Y14, Y12, Y12
-	VPADDD       Y12, Y5, Y5
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y11, Y11
-	VPMOVSXBW    128(AX), Y12
-	VPMOVSXBW    144(AX), Y13
-	VPBROADCASTD 296(CX), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y0, Y0
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y6, Y6
-	VPBROADCASTD 296(CX)(BX*1), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y1, Y1
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y7, Y7
-	VPBROADCASTD 296(CX)(BX*2), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y2, Y2
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y8, Y8
-	VPBROADCASTD 296(CX)(SI*1), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y3, Y3
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y9, Y9
-	VPBROADCASTD 296(CX)(BX*4), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y4, Y4
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y10, Y10
-	VPBROADCASTD 296(CX)(DI*1), Y14
-	VPMADDWD     Y14, Y12, Y12
-	VPADDD       Y12, Y5, Y5
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y11, Y11
-	VPMOVSXBW    160(AX), Y12
-	VPMOVSXBW    176(AX), Y13
-	VPBROADCASTD 300(CX), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y0, Y0
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y6, Y6
-	VPBROADCASTD 300(CX)(BX*1), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y1, Y1
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y7, Y7
-	VPBROADCASTD 300(CX)(BX*2), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y2, Y2
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y8, Y8
-	VPBROADCASTD 300(CX)(SI*1), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y3, Y3
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y9, Y9
-	VPBROADCASTD 300(CX)(BX*4), Y14
-	VPMADDWD     Y14, Y12, Y15
-	VPADDD       Y15, Y4, Y4
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y10, Y10
-	VPBROADCASTD 300(CX)(DI*1), Y14
-	VPMADDWD     Y14, Y12, Y12
-	VPADDD       Y12, Y5, Y5
-	VPMADDWD     Y14, Y13, Y14
-	VPADDD       Y14, Y11, Y11
-	VPSLLD       $0x07, Y0, Y0
-	VPXOR        Y12, Y12, Y12
-	VPSUBD       Y0, Y12, Y12
-	VMOVAPS      Y12, 384(R8)
-	VPSLLD       $0x07, Y1, Y1
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y1, Y0, Y0
-	VMOVAPS      Y0, 416(R8)
-	VPSLLD       $0x07, Y2, Y2
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y2, Y0, Y0
-	VMOVAPS      Y0, 448(R8)
-	VPSLLD       $0x07, Y3, Y3
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y3, Y0, Y0
-	VMOVAPS      Y0, 480(R8)
-	VPSLLD       $0x07, Y4, Y4
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y4, Y0, Y0
-	VMOVAPS      Y0, 512(R8)
-	VPSLLD       $0x07, Y5, Y5
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y5, Y0, Y0
-	VMOVAPS      Y0, 544(R8)
-	VPSLLD       $0x07, Y6, Y6
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y6, Y0, Y0
-	VMOVAPS      Y0, 576(R8)
-	VPSLLD       $0x07, Y7, Y7
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y7, Y0, Y0
-	VMOVAPS      Y0, 608(R8)
-	VPSLLD       $0x07, Y8, Y8
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y8, Y0, Y0
-	VMOVAPS      Y0, 640(R8)
-	VPSLLD       $0x07, Y9, Y9
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y9, Y0, Y0
-	VMOVAPS      Y0, 672(R8)
-	VPSLLD       $0x07, Y10, Y10
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y10, Y0, Y0
-	VMOVAPS      Y0, 704(R8)
-	VPSLLD       $0x07, Y11, Y11
-	VPXOR        Y0, Y0, Y0
-	VPSUBD       Y11, Y0, Y0
-	VMOVAPS      Y0, 736(R8)
-	LEAQ         192(AX), R9
-	LEAQ         64(AX), R10
-	MOVQ         CX, R11
-	MOVQ         $0x00000004, R12
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	VPXOR Y11, Y11, Y11
+	LEAQ  192(AX), R9
+	LEAQ  64(AX), R10
+	MOVQ  CX, R11
+	MOVQ  $0x00000004, R12
 
 mulAVX2IQ4_XSx6_part:
-	VMOVUPS      (R9), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      32(R9), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y11, Y0, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD (R11), Y1
-	VPMADDUBSW   Y1, Y5, Y0
-	VPMADDUBSW   Y1, Y11, Y6
-	VPBROADCASTD (R11)(BX*1), Y2
-	VPMADDUBSW   Y2, Y5, Y1
-	VPMADDUBSW   Y2, Y11, Y7
-	VPBROADCASTD (R11)(BX*2), Y3
-	VPMADDUBSW   Y3, Y5, Y2
-	VPMADDUBSW   Y3, Y11, Y8
-	VPBROADCASTD (R11)(SI*1), Y4
-	VPMADDUBSW   Y4, Y5, Y3
-	VPMADDUBSW   Y4, Y11, Y9
-	VPBROADCASTD (R11)(BX*4), Y10
-	VPMADDUBSW   Y10, Y5, Y4
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD (R11)(DI*1), Y12
-	VPMADDUBSW   Y12, Y5, Y5
-	VPMADDUBSW   Y12, Y11, Y11
+	VPMOVSXBW    (R10), Y12
+	VPSHUFB      pairFirst<>+0(SB), Y12, Y12
+	VMOVAPS      Y12, 384(R8)
+	VPMOVSXBW    16(R10), Y12
+	VPSHUFB      pairFirst<>+0(SB), Y12, Y12
+	VMOVAPS      Y12, 416(R8)
+	VMOVUPS      (R9), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD (R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD (R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD (R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD (R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD (R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD (R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      32(R9), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD (R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD (R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD (R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD (R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD (R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD (R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      64(R9), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 4(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 4(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 4(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 4(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 4(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 4(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      96(R9), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 4(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 4(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 4(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 4(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 4(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 4(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      128(R9), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 8(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 8(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 8(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 8(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 8(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 8(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      160(R9), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 8(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 8(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 8(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 8(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 8(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 8(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      192(R9), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 12(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 12(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 12(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 12(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 12(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 12(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      224(R9), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 12(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 12(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 12(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 12(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 12(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 12(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      (R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      32(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 16(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 16(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 16(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 16(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 16(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 16(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      64(R9), Y12
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      32(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 20(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 20(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 20(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 20(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 20(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 20(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      128(R9), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 24(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 24(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 24(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 24(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 24(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 24(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      192(R9), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 28(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 28(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 28(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 28(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 28(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 28(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMOVSXBW    (R10), Y12
-	VPSHUFB      pairFirst<>+0(SB), Y12, Y12
-	VPMADDWD     Y12, Y0, Y0
-	VPADDD       384(R8), Y0, Y0
-	VMOVAPS      Y0, 384(R8)
-	VPMADDWD     Y12, Y1, Y1
-	VPADDD       416(R8), Y1, Y1
-	VMOVAPS      Y1, 416(R8)
-	VPMADDWD     Y12, Y2, Y2
-	VPADDD       448(R8), Y2, Y2
-	VMOVAPS      Y2, 448(R8)
-	VPMADDWD     Y12, Y3, Y3
-	VPADDD       480(R8), Y3, Y3
-	VMOVAPS      Y3, 480(R8)
-	VPMADDWD     Y12, Y4, Y4
-	VPADDD       512(R8), Y4, Y4
-	VMOVAPS      Y4, 512(R8)
-	VPMADDWD     Y12, Y5, Y5
-	VPADDD       544(R8), Y5, Y5
-	VMOVAPS      Y5, 544(R8)
-	VPMOVSXBW    16(R10), Y0
-	VPSHUFB      pairFirst<>+0(SB), Y0, Y0
-	VPMADDWD     Y0, Y6, Y6
-	VPADDD       576(R8), Y6, Y6
-	VMOVAPS      Y6, 576(R8)
-	VPMADDWD     Y0, Y7, Y7
-	VPADDD       608(R8), Y7, Y7
-	VMOVAPS      Y7, 608(R8)
-	VPMADDWD     Y0, Y8, Y8
-	VPADDD       640(R8), Y8, Y8
-	VMOVAPS      Y8, 640(R8)
-	VPMADDWD     Y0, Y9, Y9
-	VPADDD       672(R8), Y9, Y9
-	VMOVAPS      Y9, 672(R8)
-	VPMADDWD     Y0, Y10, Y10
-	VPADDD       704(R8), Y10, Y10
-	VMOVAPS      Y10, 704(R8)
-	VPMADDWD     Y0, Y11, Y11
-	VPADDD       736(R8), Y11, Y11
-	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      (R9), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      32(R9), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y11, Y0, Y11
-	VPSRLW       $0x04, Y11, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD (R11), Y1
-	VPMADDUBSW   Y1, Y5, Y0
-	VPMADDUBSW   Y1, Y11, Y6
-	VPBROADCASTD (R11)(BX*1), Y2
-	VPMADDUBSW   Y2, Y5, Y1
-	VPMADDUBSW   Y2, Y11, Y7
-	VPBROADCASTD (R11)(BX*2), Y3
-	VPMADDUBSW   Y3, Y5, Y2
-	VPMADDUBSW   Y3, Y11, Y8
-	VPBROADCASTD (R11)(SI*1), Y4
-	VPMADDUBSW   Y4, Y5, Y3
-	VPMADDUBSW   Y4, Y11, Y9
-	VPBROADCASTD (R11)(BX*4), Y10
-	VPMADDUBSW   Y10, Y5, Y4
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD (R11)(DI*1), Y12
-	VPMADDUBSW   Y12, Y5, Y5
-	VPMADDUBSW   Y12, Y11, Y11
-	VMOVUPS      64(R9), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 4(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 4(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 4(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 4(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 4(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 4(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      128(R9), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 8(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 8(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 8(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 8(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 8(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 8(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      192(R9), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 12(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 12(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 12(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 12(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 12(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 12(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      (R9), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      32(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 16(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 16(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 16(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 16(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 16(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 16(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      64(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 20(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 20(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 20(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 20(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 20(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 20(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      96(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      96(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 20(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 20(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 20(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 20(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 20(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 20(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      128(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 24(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 24(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 24(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 24(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 24(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 24(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      160(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      160(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 24(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 24(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 24(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 24(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 24(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 24(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      192(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 28(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 28(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 28(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 28(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 28(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 28(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      224(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      224(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 28(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 28(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 28(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 28(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 28(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 28(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VPMOVSXBW    (R10), Y12
-	VPSHUFB      pairFirst<>+0(SB), Y12, Y12
-	VPSLLW       $0x04, Y12, Y12
-	VPMADDWD     Y12, Y0, Y0
-	VPADDD       384(R8), Y0, Y0
-	VMOVAPS      Y0, 384(R8)
-	VPMADDWD     Y12, Y1, Y1
-	VPADDD       416(R8), Y1, Y1
-	VMOVAPS      Y1, 416(R8)
-	VPMADDWD     Y12, Y2, Y2
-	VPADDD       448(R8), Y2, Y2
-	VMOVAPS      Y2, 448(R8)
-	VPMADDWD     Y12, Y3, Y3
-	VPADDD       480(R8), Y3, Y3
-	VMOVAPS      Y3, 480(R8)
-	VPMADDWD     Y12, Y4, Y4
-	VPADDD       512(R8), Y4, Y4
-	VMOVAPS      Y4, 512(R8)
-	VPMADDWD     Y12, Y5, Y5
-	VPADDD       544(R8), Y5, Y5
-	VMOVAPS      Y5, 544(R8)
-	VPMOVSXBW    16(R10), Y0
-	VPSHUFB      pairFirst<>+0(SB), Y0, Y0
-	VPSLLW       $0x04, Y0, Y0
-	VPMADDWD     Y0, Y6, Y6
-	VPADDD       576(R8), Y6, Y6
-	VMOVAPS      Y6, 576(R8)
-	VPMADDWD     Y0, Y7, Y7
-	VPADDD       608(R8), Y7, Y7
-	VMOVAPS      Y7, 608(R8)
-	VPMADDWD     Y0, Y8, Y8
-	VPADDD       640(R8), Y8, Y8
-	VMOVAPS      Y8, 640(R8)
-	VPMADDWD     Y0, Y9, Y9
-	VPADDD       672(R8), Y9, Y9
-	VMOVAPS      Y9, 672(R8)
-	VPMADDWD     Y0, Y10, Y10
-	VPADDD       704(R8), Y10, Y10
-	VMOVAPS      Y10, 704(R8)
-	VPMADDWD     Y0, Y11, Y11
-	VPADDD       736(R8), Y11, Y11
-	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      256(R9), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      288(R9), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y11, Y0, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD 32(R11), Y1
-	VPMADDUBSW   Y1, Y5, Y0
-	VPMADDUBSW   Y1, Y11, Y6
-	VPBROADCASTD 32(R11)(BX*1), Y2
-	VPMADDUBSW   Y2, Y5, Y1
-	VPMADDUBSW   Y2, Y11, Y7
-	VPBROADCASTD 32(R11)(BX*2), Y3
-	VPMADDUBSW   Y3, Y5, Y2
-	VPMADDUBSW   Y3, Y11, Y8
-	VPBROADCASTD 32(R11)(SI*1), Y4
-	VPMADDUBSW   Y4, Y5, Y3
-	VPMADDUBSW   Y4, Y11, Y9
-	VPBROADCASTD 32(R11)(BX*4), Y10
-	VPMADDUBSW   Y10, Y5, Y4
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD 32(R11)(DI*1), Y12
-	VPMADDUBSW   Y12, Y5, Y5
-	VPMADDUBSW   Y12, Y11, Y11
+	VPSHUFB      pairSecond<>+0(SB), Y12, Y12
+	VMOVAPS      Y12, 384(R8)
+	VPMOVSXBW    16(R10), Y12
+	VPSHUFB      pairSecond<>+0(SB), Y12, Y12
+	VMOVAPS      Y12, 416(R8)
+	VMOVUPS      256(R9), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 32(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 32(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 32(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 32(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 32(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 32(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      288(R9), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 32(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 32(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 32(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 32(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 32(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 32(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      320(R9), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 36(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 36(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 36(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 36(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 36(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 36(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      352(R9), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 36(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 36(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 36(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 36(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 36(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 36(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      384(R9), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 40(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 40(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 40(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 40(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 40(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 40(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      416(R9), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 40(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 40(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 40(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 40(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 40(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 40(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      448(R9), Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 44(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 44(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 44(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 44(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 44(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 44(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      480(R9), Y12
+	VPAND        nibbles<>+0(SB), Y12, Y12
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 44(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 44(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 44(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 44(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 44(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 44(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      256(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      288(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 48(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
 	VPBROADCASTD 48(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
 	VPBROADCASTD 48(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
 	VPBROADCASTD 48(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
 	VPBROADCASTD 48(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
 	VPBROADCASTD 48(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      320(R9), Y12
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      288(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 52(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 52(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 52(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 52(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 52(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 52(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      384(R9), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 56(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 56(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 56(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 56(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 56(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 56(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      448(R9), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 60(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 60(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 60(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 60(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 60(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 60(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMOVSXBW    (R10), Y12
-	VPSHUFB      pairSecond<>+0(SB), Y12, Y12
-	VPMADDWD     Y12, Y0, Y0
-	VPADDD       384(R8), Y0, Y0
-	VMOVAPS      Y0, 384(R8)
-	VPMADDWD     Y12, Y1, Y1
-	VPADDD       416(R8), Y1, Y1
-	VMOVAPS      Y1, 416(R8)
-	VPMADDWD     Y12, Y2, Y2
-	VPADDD       448(R8), Y2, Y2
-	VMOVAPS      Y2, 448(R8)
-	VPMADDWD     Y12, Y3, Y3
-	VPADDD       480(R8), Y3, Y3
-	VMOVAPS      Y3, 480(R8)
-	VPMADDWD     Y12, Y4, Y4
-	VPADDD       512(R8), Y4, Y4
-	VMOVAPS      Y4, 512(R8)
-	VPMADDWD     Y12, Y5, Y5
-	VPADDD       544(R8), Y5, Y5
-	VMOVAPS      Y5, 544(R8)
-	VPMOVSXBW    16(R10), Y0
-	VPSHUFB      pairSecond<>+0(SB), Y0, Y0
-	VPMADDWD     Y0, Y6, Y6
-	VPADDD       576(R8), Y6, Y6
-	VMOVAPS      Y6, 576(R8)
-	VPMADDWD     Y0, Y7, Y7
-	VPADDD       608(R8), Y7, Y7
-	VMOVAPS      Y7, 608(R8)
-	VPMADDWD     Y0, Y8, Y8
-	VPADDD       640(R8), Y8, Y8
-	VMOVAPS      Y8, 640(R8)
-	VPMADDWD     Y0, Y9, Y9
-	VPADDD       672(R8), Y9, Y9
-	VMOVAPS      Y9, 672(R8)
-	VPMADDWD     Y0, Y10, Y10
-	VPADDD       704(R8), Y10, Y10
-	VMOVAPS      Y10, 704(R8)
-	VPMADDWD     Y0, Y11, Y11
-	VPADDD       736(R8), Y11, Y11
-	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      256(R9), Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y5, Y0, Y5
-	VPSRLW       $0x04, Y5, Y5
-	VPAND        nibbles<>+0(SB), Y5, Y5
-	VMOVUPS      288(R9), Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VMOVUPS      valuesIQ4<>+0(SB), Y0
-	VPSHUFB      Y11, Y0, Y11
-	VPSRLW       $0x04, Y11, Y11
-	VPAND        nibbles<>+0(SB), Y11, Y11
-	VPBROADCASTD 32(R11), Y1
-	VPMADDUBSW   Y1, Y5, Y0
-	VPMADDUBSW   Y1, Y11, Y6
-	VPBROADCASTD 32(R11)(BX*1), Y2
-	VPMADDUBSW   Y2, Y5, Y1
-	VPMADDUBSW   Y2, Y11, Y7
-	VPBROADCASTD 32(R11)(BX*2), Y3
-	VPMADDUBSW   Y3, Y5, Y2
-	VPMADDUBSW   Y3, Y11, Y8
-	VPBROADCASTD 32(R11)(SI*1), Y4
-	VPMADDUBSW   Y4, Y5, Y3
-	VPMADDUBSW   Y4, Y11, Y9
-	VPBROADCASTD 32(R11)(BX*4), Y10
-	VPMADDUBSW   Y10, Y5, Y4
-	VPMADDUBSW   Y10, Y11, Y10
-	VPBROADCASTD 32(R11)(DI*1), Y12
-	VPMADDUBSW   Y12, Y5, Y5
-	VPMADDUBSW   Y12, Y11, Y11
-	VMOVUPS      320(R9), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 36(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 36(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 36(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 36(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 36(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 36(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      384(R9), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 40(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 40(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 40(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 40(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 40(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 40(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      448(R9), Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(R9), Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VPBROADCASTD 44(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
-	VPBROADCASTD 44(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
-	VPBROADCASTD 44(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
-	VPBROADCASTD 44(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
-	VPBROADCASTD 44(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
-	VPBROADCASTD 44(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
-	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VMOVUPS      256(R9), Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
-	VPSHUFB      Y12, Y13, Y12
-	VPSRLW       $0x04, Y12, Y12
-	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      288(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VPABSB       Y12, Y13
 	VPBROADCASTD 48(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 48(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 48(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 48(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 48(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 48(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      320(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 52(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 52(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 52(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 52(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 52(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 52(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      352(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      352(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 52(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 52(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 52(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 52(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 52(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 52(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      384(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 56(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 56(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 56(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 56(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 56(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 56(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      416(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      416(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 56(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 56(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 56(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 56(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 56(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 56(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	VMOVUPS      448(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      valuesIQ4<>+0(SB), Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
 	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
+	VPBROADCASTD 60(R11), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTD 60(R11)(BX*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 60(R11)(BX*2), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 60(R11)(SI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 60(R11)(BX*4), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 60(R11)(DI*1), Y14
+	VPSIGNB      Y12, Y14, Y14
+	VPMADDUBSW   Y14, Y13, Y14
+	VPMADDWD     384(R8), Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VMOVUPS      480(R9), Y12
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        nibbles<>+0(SB), Y12, Y12
-	VMOVUPS      480(R9), Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
-	VMOVUPS      valuesIQ4<>+0(SB), Y14
-	VPSHUFB      Y13, Y14, Y13
-	VPSRLW       $0x04, Y13, Y13
-	VPAND        nibbles<>+0(SB), Y13, Y13
+	VMOVUPS      valuesIQ4Signed<>+0(SB), Y13
+	VPSHUFB      Y12, Y13, Y12
+	VPABSB       Y12, Y13
 	VPBROADCASTD 60(R11), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y0, Y0
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y6, Y6
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y6, Y6
 	VPBROADCASTD 60(R11)(BX*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y1, Y1
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y7, Y7
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y7, Y7
 	VPBROADCASTD 60(R11)(BX*2), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y2, Y2
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y8, Y8
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y8, Y8
 	VPBROADCASTD 60(R11)(SI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y3, Y3
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y9, Y9
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y9, Y9
 	VPBROADCASTD 60(R11)(BX*4), Y14
-	VPMADDUBSW   Y14, Y12, Y15
-	VPADDW       Y15, Y4, Y4
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y10, Y10
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y10, Y10
 	VPBROADCASTD 60(R11)(DI*1), Y14
-	VPMADDUBSW   Y14, Y12, Y12
-	VPADDW       Y12, Y5, Y5
+	VPSIGNB      Y12, Y14, Y14
 	VPMADDUBSW   Y14, Y13, Y14
-	VPADDW       Y14, Y11, Y11
-	VPMOVSXBW    (R10), Y12
-	VPSHUFB      pairSecond<>+0(SB), Y12, Y12
-	VPSLLW       $0x04, Y12, Y12
-	VPMADDWD     Y12, Y0, Y0
-	VPADDD       384(R8), Y0, Y0
-	VMOVAPS      Y0, 384(R8)
-	VPMADDWD     Y12, Y1, Y1
-	VPADDD       416(R8), Y1, Y1
-	VMOVAPS      Y1, 416(R8)
-	VPMADDWD     Y12, Y2, Y2
-	VPADDD       448(R8), Y2, Y2
-	VMOVAPS      Y2, 448(R8)
-	VPMADDWD     Y12, Y3, Y3
-	VPADDD       480(R8), Y3, Y3
-	VMOVAPS      Y3, 480(R8)
-	VPMADDWD     Y12, Y4, Y4
-	VPADDD       512(R8), Y4, Y4
-	VMOVAPS      Y4, 512(R8)
-	VPMADDWD     Y12, Y5, Y5
-	VPADDD       544(R8), Y5, Y5
-	VMOVAPS      Y5, 544(R8)
-	VPMOVSXBW    16(R10), Y0
-	VPSHUFB      pairSecond<>+0(SB), Y0, Y0
-	VPSLLW       $0x04, Y0, Y0
-	VPMADDWD     Y0, Y6, Y6
-	VPADDD       576(R8), Y6, Y6
-	VMOVAPS      Y6, 576(R8)
-	VPMADDWD     Y0, Y7, Y7
-	VPADDD       608(R8), Y7, Y7
-	VMOVAPS      Y7, 608(R8)
-	VPMADDWD     Y0, Y8, Y8
-	VPADDD       640(R8), Y8, Y8
-	VMOVAPS      Y8, 640(R8)
-	VPMADDWD     Y0, Y9, Y9
-	VPADDD       672(R8), Y9, Y9
-	VMOVAPS      Y9, 672(R8)
-	VPMADDWD     Y0, Y10, Y10
-	VPADDD       704(R8), Y10, Y10
-	VMOVAPS      Y10, 704(R8)
-	VPMADDWD     Y0, Y11, Y11
-	VPADDD       736(R8), Y11, Y11
-	VMOVAPS      Y11, 736(R8)
+	VPMADDWD     416(R8), Y14, Y14
+	VPADDD       Y14, Y11, Y11
 	ADDQ         $0x00000200, R9
 	ADDQ         $0x20, R10
 	ADDQ         $0x40, R11
 	DECQ         R12
 	JNZ          mulAVX2IQ4_XSx6_part
-	VMOVUPS      (AX), Y0
-	VMOVUPS      32(AX), Y1
-	VBROADCASTSS 304(CX), Y2
-	VMULPS       Y2, Y0, Y3
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    384(R8), Y4
-	VFMADD213PS  (R8), Y3, Y4
-	VMOVAPS      Y4, (R8)
-	VCVTDQ2PS    576(R8), Y3
-	VFMADD213PS  192(R8), Y2, Y3
-	VMOVAPS      Y3, 192(R8)
-	VBROADCASTSS 304(CX)(BX*1), Y2
-	VMULPS       Y2, Y0, Y3
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    416(R8), Y4
-	VFMADD213PS  32(R8), Y3, Y4
-	VMOVAPS      Y4, 32(R8)
-	VCVTDQ2PS    608(R8), Y3
-	VFMADD213PS  224(R8), Y2, Y3
-	VMOVAPS      Y3, 224(R8)
-	VBROADCASTSS 304(CX)(BX*2), Y2
-	VMULPS       Y2, Y0, Y3
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    448(R8), Y4
-	VFMADD213PS  64(R8), Y3, Y4
-	VMOVAPS      Y4, 64(R8)
-	VCVTDQ2PS    640(R8), Y3
-	VFMADD213PS  256(R8), Y2, Y3
-	VMOVAPS      Y3, 256(R8)
-	VBROADCASTSS 304(CX)(SI*1), Y2
-	VMULPS       Y2, Y0, Y3
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    480(R8), Y4
-	VFMADD213PS  96(R8), Y3, Y4
-	VMOVAPS      Y4, 96(R8)
-	VCVTDQ2PS    672(R8), Y3
-	VFMADD213PS  288(R8), Y2, Y3
-	VMOVAPS      Y3, 288(R8)
-	VBROADCASTSS 304(CX)(BX*4), Y2
-	VMULPS       Y2, Y0, Y3
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    512(R8), Y4
-	VFMADD213PS  128(R8), Y3, Y4
-	VMOVAPS      Y4, 128(R8)
-	VCVTDQ2PS    704(R8), Y3
-	VFMADD213PS  320(R8), Y2, Y3
-	VMOVAPS      Y3, 320(R8)
-	VBROADCASTSS 304(CX)(DI*1), Y2
-	VMULPS       Y2, Y0, Y0
-	VMULPS       Y2, Y1, Y2
-	VCVTDQ2PS    544(R8), Y1
-	VFMADD213PS  160(R8), Y0, Y1
-	VMOVAPS      Y1, 160(R8)
-	VCVTDQ2PS    736(R8), Y0
-	VFMADD213PS  352(R8), Y2, Y0
-	VMOVAPS      Y0, 352(R8)
+	VMOVUPS      (AX), Y12
+	VMOVUPS      32(AX), Y13
+	VBROADCASTSS 304(CX), Y14
+	VMULPS       Y14, Y12, Y15
+	VMULPS       Y14, Y13, Y14
+	VCVTDQ2PS    Y0, Y0
+	VFMADD213PS  (R8), Y15, Y0
+	VMOVAPS      Y0, (R8)
+	VCVTDQ2PS    Y6, Y0
+	VFMADD213PS  192(R8), Y14, Y0
+	VMOVAPS      Y0, 192(R8)
+	VBROADCASTSS 304(CX)(BX*1), Y0
+	VMULPS       Y0, Y12, Y6
+	VMULPS       Y0, Y13, Y0
+	VCVTDQ2PS    Y1, Y1
+	VFMADD213PS  32(R8), Y6, Y1
+	VMOVAPS      Y1, 32(R8)
+	VCVTDQ2PS    Y7, Y1
+	VFMADD213PS  224(R8), Y0, Y1
+	VMOVAPS      Y1, 224(R8)
+	VBROADCASTSS 304(CX)(BX*2), Y0
+	VMULPS       Y0, Y12, Y1
+	VMULPS       Y0, Y13, Y0
+	VCVTDQ2PS    Y2, Y2
+	VFMADD213PS  64(R8), Y1, Y2
+	VMOVAPS      Y2, 64(R8)
+	VCVTDQ2PS    Y8, Y1
+	VFMADD213PS  256(R8), Y0, Y1
+	VMOVAPS      Y1, 256(R8)
+	VBROADCASTSS 304(CX)(SI*1), Y0
+	VMULPS       Y0, Y12, Y1
+	VMULPS       Y0, Y13, Y0
+	VCVTDQ2PS    Y3, Y2
+	VFMADD213PS  96(R8), Y1, Y2
+	VMOVAPS      Y2, 96(R8)
+	VCVTDQ2PS    Y9, Y1
+	VFMADD213PS  288(R8), Y0, Y1
+	VMOVAPS      Y1, 288(R8)
+	VBROADCASTSS 304(CX)(BX*4), Y0
+	VMULPS       Y0, Y12, Y1
+	VMULPS       Y0, Y13, Y0
+	VCVTDQ2PS    Y4, Y2
+	VFMADD213PS  128(R8), Y1, Y2
+	VMOVAPS      Y2, 128(R8)
+	VCVTDQ2PS    Y10, Y1
+	VFMADD213PS  320(R8), Y0, Y1
+	VMOVAPS      Y1, 320(R8)
+	VBROADCASTSS 304(CX)(DI*1), Y0
+	VMULPS       Y0, Y12, Y1
+	VMULPS       Y0, Y13, Y0
+	VCVTDQ2PS    Y5, Y2
+	VFMADD213PS  160(R8), Y1, Y2
+	VMOVAPS      Y2, 160(R8)
+	VCVTDQ2PS    Y11, Y1
+	VFMADD213PS  352(R8), Y0, Y1
+	VMOVAPS      Y1, 352(R8)
 	ADDQ         $0x000008c0, AX
 	ADDQ         $0x00000140, CX
 	DECQ         DX
