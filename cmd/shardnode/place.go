@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -75,19 +76,31 @@ func (p *place) open(ctx context.Context, c placeConfig) error {
 	if p.config, err = model.ReadConfig(p.file.Meta()); err != nil {
 		return err
 	}
-	if p.text, err = generate.ReadText(p.file.Meta()); err != nil {
-		return err
-	}
 	stages, err := stageCount(c, p.config.Layers)
 	if err != nil {
 		return err
 	}
+	// The tokenizer of a large vocabulary takes as long as a good part of the
+	// weights: both are read at once.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		var err error
+		if p.text, err = generate.ReadText(p.file.Meta()); err != nil {
+			cancel(err) // which ends the loading, and is the error of it
+		}
+	})
 	if stages == 0 {
 		err = p.openAlone(ctx, c)
 	} else {
 		err = p.openFamily(ctx, c, stages)
 	}
+	reading.Wait()
 	p.loaded = time.Since(began)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause // a text that can't be read is the reason of all else
+	}
 	return err
 }
 

@@ -11,7 +11,8 @@ type merge struct {
 	rank             uint32
 }
 
-// A mergeTable finds the merge of two tokens: open addressing, half full.
+// A mergeTable finds the merge of two tokens: open addressing, a third to two
+// thirds full.
 type mergeTable struct {
 	mask uint64
 	keys []uint64 // left<<32 | right, plus 1 so that 0 is an empty place
@@ -22,7 +23,7 @@ type mergeTable struct {
 // later one counts, as in Hugging Face's tokenizers.
 func newMergeTable(ms []merge) mergeTable {
 	size := 1
-	for size < 2*len(ms)+1 {
+	for 2*size < 3*len(ms)+1 {
 		size <<= 1
 	}
 	t := mergeTable{mask: uint64(size - 1), keys: make([]uint64, size), vals: make([]uint64, size)}
