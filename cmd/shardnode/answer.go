@@ -41,7 +41,8 @@ type (
 	timingsJSON struct {
 		LoadMS       float64 `json:"load_ms"`
 		TTFTms       float64 `json:"ttft_ms"`
-		PromptTokens int     `json:"prompt_tokens"`
+		PromptTokens int     `json:"prompt_tokens"` // computed now
+		CachedTokens int     `json:"cached_tokens"` // of the prompt, kept from an answer before
 		PromptMS     float64 `json:"prompt_ms"`
 		DecodeTokens int     `json:"decode_tokens"`
 		DecodeMS     float64 `json:"decode_ms"`
@@ -101,6 +102,7 @@ func perSecond(n int, d time.Duration) float64 {
 func timings(load time.Duration, t generate.Times) timingsJSON {
 	return timingsJSON{
 		LoadMS: millis(load), TTFTms: millis(t.TTFT), PromptTokens: t.PromptTokens, PromptMS: millis(t.Prompt),
+		CachedTokens: t.CachedTokens,
 		DecodeTokens: t.DecodeTokens, DecodeMS: millis(t.Decode),
 		PromptTokS: perSecond(t.PromptTokens, t.Prompt), DecodeTokS: perSecond(t.DecodeTokens, t.Decode),
 	}

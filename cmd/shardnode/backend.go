@@ -27,7 +27,7 @@ func (b backend) Open(ctx context.Context, o openai.OpenRequest) (openai.Session
 	if about := b.s.member.Status().Model; about != nil {
 		name = about.Name
 	}
-	sess, _, err := b.s.openSession(ctx, name, o.Tokens, 0, o.Waiting)
+	sess, _, err := b.s.openSession(ctx, name, o.Tokens, o.Prompt, o.Waiting)
 	if missing, ok := errors.AsType[*member.NoRouteError](err); ok {
 		return nil, &openai.UnavailableError{Reason: missing.Text, RetryAfter: 5 * time.Second}
 	}

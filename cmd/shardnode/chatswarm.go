@@ -32,7 +32,7 @@ func (a *app) chatInSwarm(ctx context.Context, f *runFlags, ch *chatter, ref str
 func (r answerJSON) generated() generate.Answer {
 	t := r.Timings
 	return generate.Answer{IDs: r.IDs, Text: r.Text, Finish: generate.Finish(r.FinishReason), Times: generate.Times{
-		TTFT: ofMillis(t.TTFTms), PromptTokens: t.PromptTokens, Prompt: ofMillis(t.PromptMS),
+		TTFT: ofMillis(t.TTFTms), PromptTokens: t.PromptTokens, CachedTokens: t.CachedTokens, Prompt: ofMillis(t.PromptMS),
 		DecodeTokens: t.DecodeTokens, Decode: ofMillis(t.DecodeMS),
 	}}
 }

@@ -227,13 +227,15 @@ func (s *server) generate(ctx context.Context, p *place, req generateJSON, emit 
 	if err != nil {
 		return p.noAnswer(ids, req.Sampling.Seed), err
 	}
-	sess, route, err := s.openSession(ctx, p.name, room, len(ids), func(what string) {
+	sess, route, err := s.openSession(ctx, p.name, room, ids, func(what string) {
 		_ = emit(eventJSON{Waiting: fmt.Sprintf("waiting up to %v: %s", s.flags.peerTimeout, what)}) // the command may be gone
 	})
 	if err != nil {
 		return p.noAnswer(ids, req.Sampling.Seed), err
 	}
-	ans, err := generate.NewTimeline(p.text, sess, room).Run(ctx, generate.Request{
+	tl := generate.NewTimeline(p.text, sess, room)
+	tl.Holds(ids[:sess.Ready()])
+	ans, err := tl.Run(ctx, generate.Request{
 		Prompt: ids, MaxTokens: req.MaxTokens, Sampling: req.Sampling, Stop: req.Stop,
 	}, func(t generate.Token) error {
 		piece := ""

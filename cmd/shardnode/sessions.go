@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/openai"
 	"github.com/shardnode/shardnode/shard/pipeline"
@@ -76,10 +77,10 @@ func (d *drives) all() []sessionJSON {
 	return out
 }
 
-// openSession opens a session with room for tokens, of which prompt are given
-// (0: not known), waiting for a route up to --peer-timeout. waiting, if set,
+// openSession opens a session with room for tokens that begins with prompt,
+// waiting for a route up to --peer-timeout. waiting, if set,
 // hears what for.
-func (s *server) openSession(ctx context.Context, model string, tokens, prompt int, waiting func(string)) (session, member.Route, error) {
+func (s *server) openSession(ctx context.Context, model string, tokens int, prompt []shard.Token, waiting func(string)) (session, member.Route, error) {
 	ctx, stop := context.WithTimeout(ctx, s.flags.peerTimeout)
 	defer stop()
 	for {

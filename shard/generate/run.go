@@ -61,6 +61,7 @@ type Answer struct {
 type Times struct {
 	TTFT         time.Duration // from the request to the first token
 	PromptTokens int           // computed now, not those kept from before
+	CachedTokens int           // of the prompt, kept from before
 	Prompt       time.Duration
 	DecodeTokens int // tokens after the first
 	Decode       time.Duration
@@ -78,6 +79,10 @@ type Timeline struct {
 func NewTimeline(text *Text, sess driver, room int) *Timeline {
 	return &Timeline{text: text, sess: sess, room: room}
 }
+
+// Holds says that the session begins with tokens, which its stages computed
+// before. The timeline must be empty.
+func (tl *Timeline) Holds(tokens []shard.Token) { tl.seen = append(tl.seen, tokens...) }
 
 // Run answers req. emit is called with every token as it comes; an error of it
 // ends the answer. Positions that req's prompt shares with what the session has
@@ -128,7 +133,7 @@ func (a *answering) run(ctx context.Context, emit func(Token) error) error {
 	limit := min(req.MaxTokens, tl.room-len(req.Prompt))
 	history := append(make([]shard.Token, 0, len(req.Prompt)+max(0, limit)), req.Prompt...)
 	pos := tl.shared(req.Prompt)
-	a.out.Times.PromptTokens = len(req.Prompt) - pos
+	a.out.Times.PromptTokens, a.out.Times.CachedTokens = len(req.Prompt)-pos, pos
 	for a.out.Finish = AtLength; len(a.out.IDs) < limit; {
 		tok, lp, err := a.next(ctx, history, pos)
 		if err != nil {

@@ -3,6 +3,7 @@ package member
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -89,6 +90,7 @@ type Member struct {
 	node   *node.Node
 	gossip *gossip.Gossip
 	server *weights.Server
+	secret hop.Secret // of the sessions that this member drives
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 	once   sync.Once
@@ -133,6 +135,7 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 		cfg: cfg, cancel: cancel, server: &weights.Server{}, state: gossip.Joining,
 		status: "starting", changed: make(chan struct{}),
 	}
+	rand.Read(m.secret[:])
 	m.node, err = node.New(node.Config{Self: cfg.Node.ID(), Name: cfg.Name, Dial: m.dial, Logger: cfg.Logger})
 	if err != nil {
 		cancel(nil)

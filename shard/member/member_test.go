@@ -184,7 +184,7 @@ func (p *peer) answer(ctx context.Context) (ids []shard.Token, over []string, er
 	if err != nil {
 		return nil, nil, err
 	}
-	sess, route, err := p.Open(ctx, tokens, 0)
+	sess, route, err := p.Open(ctx, tokens, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -269,7 +269,7 @@ func TestFounderWithTooLittleMemoryWaitsForAnother(t *testing.T) {
 		t.Fatalf("a holds %v, all of the model, with %d bytes", spanOf(st, "a"), halfMemory(t))
 	}
 	var none *NoRouteError
-	if _, _, err := a.Open(t.Context(), 64, 0); !errors.As(err, &none) {
+	if _, _, err := a.Open(t.Context(), 64, nil); !errors.As(err, &none) {
 		t.Errorf("open gives %v, want that there is no route", err)
 	}
 	b := s.start("b")

@@ -26,22 +26,24 @@ type NoRouteError struct{ Text string }
 // Error says what is missing.
 func (e *NoRouteError) Error() string { return e.Text }
 
-// Open opens a session over the swarm with room for tokens positions, of which
-// prompt are given (0: not known). When a peer refuses or is not there any
+// Open opens a session over the swarm with room for tokens positions, which
+// begins with prompt (nil: not known). [pipeline.Session.Ready] says how much of
+// it the stages have from an earlier session of this member. When a peer refuses or is not there any
 // more, the next best route is tried.
-func (m *Member) Open(ctx context.Context, tokens, prompt int) (*pipeline.Session, Route, error) {
+func (m *Member) Open(ctx context.Context, tokens int, prompt []shard.Token) (*pipeline.Session, Route, error) {
 	about, err := m.WaitAbout(ctx)
 	if err != nil {
 		return nil, Route{}, &NoRouteError{Text: err.Error()}
 	}
 	var avoid []scheduler.ID
 	for {
-		route, err := m.route(tokens, prompt, avoid)
+		route, err := m.route(tokens, len(prompt), avoid)
 		if err != nil {
 			return nil, route, err
 		}
 		sess, err := pipeline.Open(ctx, pipeline.Config{
 			Self: m.cfg.Node.ID(), Name: m.cfg.Name, Dial: m.dial, Model: about.ID, Route: route.Stages, MaxTokens: tokens,
+			Prefix: prompt, Secret: m.secret,
 		})
 		if err == nil {
 			return sess, route, nil
@@ -52,7 +54,7 @@ func (m *Member) Open(ctx context.Context, tokens, prompt int) (*pipeline.Sessio
 		}
 		m.cfg.Logger.Warn().Stringer("peer", stage.Peer).Err(err).Msg("peer refused a session, routing anew")
 		next := append(avoid, scheduler.ID(stage.Peer.String()))
-		if _, again := m.route(tokens, prompt, next); again != nil {
+		if _, again := m.route(tokens, len(prompt), next); again != nil {
 			return nil, route, err // the peer's own reason says more than "no route"
 		}
 		avoid = next

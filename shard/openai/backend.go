@@ -38,6 +38,8 @@ type OpenRequest struct {
 	// Tokens is the number of positions that the session needs: prompt and
 	// answer.
 	Tokens int
+	// Prompt is what the session begins with. The backend must not change it.
+	Prompt []shard.Token
 	// Waiting, never nil, may be called with what is being waited for, such as
 	// "layers 10-20 (nuc joins, 61 %)". Streams show it to the client.
 	Waiting func(what string)
@@ -46,6 +48,8 @@ type OpenRequest struct {
 // A Session is one timeline of tokens; [*pipeline.Session] is one. It is used
 // by one goroutine at a time.
 type Session interface {
+	// Ready returns how many tokens of [OpenRequest.Prompt] need not be computed.
+	Ready() shard.Pos
 	Step(ctx context.Context, st pipeline.Step) (pipeline.Result, error)
 	More(ctx context.Context, pos shard.Pos) ([]float32, error)
 	Close(ctx context.Context) pipeline.Stats

@@ -37,6 +37,21 @@ func TestChatAnswersWithTheTextAndCountsItsTokens(t *testing.T) {
 	}
 }
 
+func TestUsageCountsWhatAnEarlierSessionComputed(t *testing.T) {
+	b := newBackend(t, tale)
+	b.ready = 9
+	var whole chatAnswer
+	decode(t, do(t, newHandler(t, b), "POST", "/v1/chat/completions", chatBody(`"temperature":0`)).Body.String(), &whole)
+	if u := whole.Usage; u.Details.CachedTokens != 9 || u.PromptTokens < 11 || whole.Choices[0].Message.Content != tale {
+		t.Errorf("usage %+v of %q, want 9 cached tokens", u, whole.Choices[0].Message.Content)
+	}
+	b.ready = 1 << 10 // all but the last
+	decode(t, do(t, newHandler(t, b), "POST", "/v1/chat/completions", chatBody(`"temperature":0`)).Body.String(), &whole)
+	if u := whole.Usage; u.Details.CachedTokens != u.PromptTokens-1 {
+		t.Errorf("usage %+v, want all but one token cached", u)
+	}
+}
+
 func TestChatStopsAtMaxTokensAndStopStrings(t *testing.T) {
 	h := newHandler(t, newBackend(t, tale))
 	for name, c := range map[string]struct{ fields, text, finish string }{

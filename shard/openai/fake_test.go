@@ -44,6 +44,7 @@ type fakeBackend struct {
 	stepErr  error // returned at step failAt
 	failAt   int
 	more     []Model
+	ready    int // positions that a session has from one before, but the prompt's last
 
 	opened, closed, steps, running, peak, cancelled atomic.Int64
 	lastTokens                                      atomic.Int64
@@ -83,13 +84,14 @@ func (b *fakeBackend) Open(ctx context.Context, o OpenRequest) (Session, error) 
 	b.opened.Add(1)
 	b.lastTokens.Store(int64(o.Tokens))
 	b.peak.Store(max(b.peak.Load(), b.running.Add(1)))
-	return &fakeSession{b: b, prompt: -1}, nil
+	return &fakeSession{b: b, prompt: -1, ready: shard.Pos(min(b.ready, len(o.Prompt)-1))}, nil
 }
 
 type fakeSession struct {
 	b      *fakeBackend
 	prompt int // length of the prompt
 	at     int // positions held
+	ready  shard.Pos
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -131,6 +133,8 @@ func (s *fakeSession) logits() []float32 {
 	logits[s.b.script[(s.at-s.prompt)%len(s.b.script)]] = 60
 	return logits
 }
+
+func (s *fakeSession) Ready() shard.Pos { return s.ready }
 
 func (s *fakeSession) More(context.Context, shard.Pos) ([]float32, error) { return s.logits(), nil }
 

@@ -100,7 +100,9 @@ func (h *Handler) run(ctx context.Context, j *job, emit func(piece) error) (out 
 	}
 	room := longest + min(tokens, most-longest)
 	j.waiting.set("a route")
-	sess, err := h.cfg.Backend.Open(ctx, OpenRequest{Model: j.target.ID, Tokens: room, Waiting: j.waiting.set})
+	sess, err := h.cfg.Backend.Open(ctx, OpenRequest{
+		Model: j.target.ID, Tokens: room, Prompt: prompts[0].ids, Waiting: j.waiting.set,
+	})
 	if err != nil {
 		return out, err
 	}
@@ -111,6 +113,7 @@ func (h *Handler) run(ctx context.Context, j *job, emit func(piece) error) (out 
 	}()
 	j.waiting.set("the first token")
 	tl := generate.NewTimeline(j.target.Text, sess, room)
+	tl.Holds(prompts[0].ids[:sess.Ready()])
 	for i, p := range prompts {
 		for k := range j.choices {
 			c := &choice{job: j, index: i*j.choices + k, emit: emit}
@@ -147,7 +150,7 @@ func (c *choice) run(ctx context.Context, tl *generate.Timeline, p prompt, seed 
 	out.answerTokens += len(answer.IDs)
 	if c.index == 0 {
 		out.times = answer.Times
-		out.cachedTokens = max(0, len(p.ids)-answer.Times.PromptTokens)
+		out.cachedTokens = answer.Times.CachedTokens
 	}
 	if err != nil {
 		return err
