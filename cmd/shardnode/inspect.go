@@ -68,11 +68,13 @@ type inspectJSON struct {
 	EmbedBytes int64   `json:"embed_bytes"`
 	HeadBytes  int64   `json:"head_bytes"`
 	Tied       bool    `json:"tied"` // the head shares the embedding's weights
-	// Types are the numbers of tensors by element type, TypeBytes their bytes.
-	Types     map[string]int   `json:"types"`
-	TypeBytes map[string]int64 `json:"type_bytes"`
-	Context   int              `json:"context"`
-	Vocab     int              `json:"vocab"`
+	// Types are the numbers of tensors by element type, TypeBytes their bytes,
+	// TypePackedBytes those of the matrices as they are laid out for computing.
+	Types           map[string]int   `json:"types"`
+	TypeBytes       map[string]int64 `json:"type_bytes"`
+	TypePackedBytes map[string]int64 `json:"type_packed_bytes"`
+	Context         int              `json:"context"`
+	Vocab           int              `json:"vocab"`
 
 	Shape        *shapeJSON        `json:"shape,omitempty"` // of an architecture that is known
 	Tokenizer    tokenizerJSON     `json:"tokenizer"`
@@ -132,7 +134,7 @@ func inspectFile(file *modelFile) inspectJSON {
 	out := inspectJSON{
 		Name: file.name(), Architecture: file.Architecture(), Layers: file.Layers(),
 		Bytes: file.TotalBytes(), EmbedBytes: file.EmbedBytes(), HeadBytes: file.HeadBytes(), Tied: file.Tied(),
-		LayerBytes: []int64{}, Types: map[string]int{}, TypeBytes: map[string]int64{},
+		LayerBytes: []int64{}, Types: map[string]int{}, TypeBytes: map[string]int64{}, TypePackedBytes: map[string]int64{},
 	}
 	for l := range shard.Layer(file.Layers()) {
 		out.LayerBytes = append(out.LayerBytes, file.LayerBytes(l))
@@ -141,6 +143,9 @@ func inspectFile(file *modelFile) inspectJSON {
 		out.Params += int64(tensorio.Tensor{Shape: t.Shape}.Elements())
 		out.Types[t.Type.String()]++
 		out.TypeBytes[t.Type.String()] += t.Bytes
+		if n := packedBytes(t.Type, t.Shape); n > 0 {
+			out.TypePackedBytes[t.Type.String()] += n
+		}
 	}
 	out.Title, _ = meta.Str("general.name")
 	out.License, _ = meta.Str("general.license")
@@ -157,6 +162,20 @@ func inspectFile(file *modelFile) inspectJSON {
 	}
 	out.Kernels = fmt.Sprintf("matrices %s, vectors %s", quant.Form(), form)
 	return out
+}
+
+// packedBytes returns the bytes of a tensor as it is laid out for computing, 0 if
+// it is no matrix or nothing computes with it.
+func packedBytes(t tensorio.Type, shape []int) int64 {
+	if len(shape) < 2 {
+		return 0
+	}
+	cols := shape[len(shape)-1]
+	n, err := quant.PackedBytes(t, tensorio.Tensor{Shape: shape}.Elements()/max(1, cols), cols)
+	if err != nil {
+		return 0
+	}
+	return int64(n)
 }
 
 // readText fills in what concerns text.
@@ -253,7 +272,8 @@ func (i *inspectJSON) layerText() string {
 	return fmt.Sprintf(" of %s to %s", mib(lo), mib(hi))
 }
 
-// typeText lists the element types, the one with most bytes first.
+// typeText lists the element types, the one with most bytes first, and says
+// which of them take notably more memory than bytes of the file.
 func (i *inspectJSON) typeText() string {
 	names := make([]string, 0, len(i.Types))
 	for name := range i.Types {
@@ -264,6 +284,9 @@ func (i *inspectJSON) typeText() string {
 	})
 	for n, name := range names {
 		names[n] = fmt.Sprintf("%s %s in %s", name, mib(i.TypeBytes[name]), count(i.Types[name], "tensor"))
+		if packed := i.TypePackedBytes[name]; packed > i.TypeBytes[name]/10*11 {
+			names[n] += fmt.Sprintf(" (%s in memory)", mib(packed))
+		}
 	}
 	return strings.Join(names, ", ")
 }

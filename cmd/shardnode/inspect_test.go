@@ -96,6 +96,20 @@ func TestInspectNamesWhatIsNotSupportedYet(t *testing.T) {
 	}
 }
 
+func TestInspectSaysWhichTypesTakeMoreMemory(t *testing.T) {
+	path := oddModel(t, oddKeys("llama"),
+		tensorio.Tensor{Name: "blk.0.attn_q.weight", Type: tensorio.IQ1_S, Shape: []int{512, 256}, Data: make([]byte, 512*50)},
+		tensorio.Tensor{Name: "blk.0.attn_k.weight", Type: tensorio.Q4_K, Shape: []int{512, 256}, Data: make([]byte, 512*144)})
+	people := mustCommand(t, "inspect", path)
+	if !strings.Contains(people, "Q4_K 72 KiB in 1 tensor, IQ1_S 25 KiB in 1 tensor (54 KiB in memory), F32") {
+		t.Errorf("inspect says\n%s\nwant IQ1_S, and no other, with what it takes in memory", people)
+	}
+	got := answerOf[inspectJSON](t, "", "inspect", path, "--json")
+	if got.TypePackedBytes["IQ1_S"] != 512*108 || got.TypePackedBytes["Q4_K"] != 512*148 {
+		t.Errorf("inspect says %v bytes packed, want 108 a row of IQ1_S and 148 of Q4_K", got.TypePackedBytes)
+	}
+}
+
 func TestInspectNamesAModelThatCannotRun(t *testing.T) {
 	path := oddModel(t, map[string]any{"general.architecture": "lama", "lama.context_length": uint32(99), "lama.block_count": uint32(1)})
 	var got inspectJSON
