@@ -79,6 +79,11 @@ func fromBF16AVX2(dst *float32, x *uint16, n int)
 //go:noescape
 func roundBF16AVX2(x *float32, n int)
 
+// fromI8AVX2 is fromI8Ref for a multiple of 8 elements.
+//
+//go:noescape
+func fromI8AVX2(dst *float32, x *int8, n int)
+
 // ropeHalfAVX2 rotates the pairs (a[i], b[i]) as ropeHalfRef does, for n a multiple of 8.
 //
 //go:noescape
@@ -89,40 +94,95 @@ func ropeHalfAVX2(a *float32, b *float32, cos *float32, sin *float32, n int)
 //go:noescape
 func ropePairsAVX2(x *float32, cos *float32, sin *float32, n int)
 
-// dotsF16x1x1AVX2 computes the scores of 1 heads with n rows, a multiple of 1 above 0; dim is a multiple of 4.
+// dotAVX512 is dotRef.
 //
 //go:noescape
-func dotsF16x1x1AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
+func dotAVX512(x *float32, y *float32, n int) float32
 
-// dotsF16x1x4AVX2 computes the scores of 1 heads with n rows, a multiple of 4 above 0; dim is a multiple of 4.
+// maxAVX512 is maxRef.
 //
 //go:noescape
-func dotsF16x1x4AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
+func maxAVX512(x *float32, n int) float32
 
-// dotsF16x2x2AVX2 computes the scores of 2 heads with n rows, a multiple of 2 above 0; dim is a multiple of 4.
+// expSumAVX512 is expSumRef.
 //
 //go:noescape
-func dotsF16x2x2AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
+func expSumAVX512(x *float32, n int, shift float32) float32
 
-// dotsF16x4x1AVX2 computes the scores of 4 heads with n rows, a multiple of 1 above 0; dim is a multiple of 4.
+// addAVX512 is addRef.
 //
 //go:noescape
-func dotsF16x4x1AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
+func addAVX512(dst *float32, x *float32, y *float32, n int)
 
-// accumF16x1AVX2 adds n weighted rows to 1 heads, n above 0; dim is a multiple of 4.
+// scaleAVX512 is scaleRef.
 //
 //go:noescape
-func accumF16x1AVX2(dst *float32, p *float32, pStride int, v *uint16, stride int, dim int, n int)
+func scaleAVX512(x *float32, n int, s float32)
 
-// accumF16x2AVX2 adds n weighted rows to 2 heads, n above 0; dim is a multiple of 4.
+// axpyAVX512 is axpyRef.
 //
 //go:noescape
-func accumF16x2AVX2(dst *float32, p *float32, pStride int, v *uint16, stride int, dim int, n int)
+func axpyAVX512(x *float32, y *float32, n int, a float32)
 
-// fromI8AVX2 is fromI8Ref for a multiple of 8 elements.
+// mulScaleAVX512 is mulScaleRef.
 //
 //go:noescape
-func fromI8AVX2(dst *float32, x *int8, n int)
+func mulScaleAVX512(dst *float32, x *float32, w *float32, n int, s float32)
+
+// expToAVX512 is expToRef.
+//
+//go:noescape
+func expToAVX512(dst *float32, x *float32, n int)
+
+// siluMulAVX512 is siluMulRef.
+//
+//go:noescape
+func siluMulAVX512(dst *float32, gate *float32, up *float32, n int)
+
+// geluMulAVX512 is geluMulRef.
+//
+//go:noescape
+func geluMulAVX512(dst *float32, gate *float32, up *float32, n int)
+
+// toF16AVX512 is toF16Ref; the result is not 0 on overflow.
+//
+//go:noescape
+func toF16AVX512(dst *uint16, x *float32, n int) uint32
+
+// fromF16AVX512 is fromF16Ref.
+//
+//go:noescape
+func fromF16AVX512(dst *float32, x *uint16, n int)
+
+// toBF16AVX512 is toBF16Ref.
+//
+//go:noescape
+func toBF16AVX512(dst *uint16, x *float32, n int)
+
+// fromBF16AVX512 is fromBF16Ref.
+//
+//go:noescape
+func fromBF16AVX512(dst *float32, x *uint16, n int)
+
+// roundBF16AVX512 is roundBF16Ref.
+//
+//go:noescape
+func roundBF16AVX512(x *float32, n int)
+
+// fromI8AVX512 is fromI8Ref.
+//
+//go:noescape
+func fromI8AVX512(dst *float32, x *int8, n int)
+
+// ropeHalfAVX512 rotates the pairs (a[i], b[i]) as ropeHalfRef does, for n of them.
+//
+//go:noescape
+func ropeHalfAVX512(a *float32, b *float32, cos *float32, sin *float32, n int)
+
+// ropePairsAVX512 is ropePairsRef for n pairs.
+//
+//go:noescape
+func ropePairsAVX512(x *float32, cos *float32, sin *float32, n int)
 
 // panelsF32x1x1AVX2 is panelsF32Ref for 1 rows and a multiple of 1 panels, above 0; add is 0 or 1.
 //

@@ -140,7 +140,15 @@ DATA vec_ff800000<>+16(SB)/4, $0xff800000
 DATA vec_ff800000<>+20(SB)/4, $0xff800000
 DATA vec_ff800000<>+24(SB)/4, $0xff800000
 DATA vec_ff800000<>+28(SB)/4, $0xff800000
-GLOBL vec_ff800000<>(SB), RODATA|NOPTR, $32
+DATA vec_ff800000<>+32(SB)/4, $0xff800000
+DATA vec_ff800000<>+36(SB)/4, $0xff800000
+DATA vec_ff800000<>+40(SB)/4, $0xff800000
+DATA vec_ff800000<>+44(SB)/4, $0xff800000
+DATA vec_ff800000<>+48(SB)/4, $0xff800000
+DATA vec_ff800000<>+52(SB)/4, $0xff800000
+DATA vec_ff800000<>+56(SB)/4, $0xff800000
+DATA vec_ff800000<>+60(SB)/4, $0xff800000
+GLOBL vec_ff800000<>(SB), RODATA|NOPTR, $64
 
 // func expSumAVX2(x *float32, n int, shift float32) float32
 // Requires: AVX, AVX2, FMA3, SSE
@@ -307,7 +315,15 @@ DATA vec_c2d00000<>+16(SB)/4, $0xc2d00000
 DATA vec_c2d00000<>+20(SB)/4, $0xc2d00000
 DATA vec_c2d00000<>+24(SB)/4, $0xc2d00000
 DATA vec_c2d00000<>+28(SB)/4, $0xc2d00000
-GLOBL vec_c2d00000<>(SB), RODATA|NOPTR, $32
+DATA vec_c2d00000<>+32(SB)/4, $0xc2d00000
+DATA vec_c2d00000<>+36(SB)/4, $0xc2d00000
+DATA vec_c2d00000<>+40(SB)/4, $0xc2d00000
+DATA vec_c2d00000<>+44(SB)/4, $0xc2d00000
+DATA vec_c2d00000<>+48(SB)/4, $0xc2d00000
+DATA vec_c2d00000<>+52(SB)/4, $0xc2d00000
+DATA vec_c2d00000<>+56(SB)/4, $0xc2d00000
+DATA vec_c2d00000<>+60(SB)/4, $0xc2d00000
+GLOBL vec_c2d00000<>(SB), RODATA|NOPTR, $64
 
 DATA vec_42b20000<>+0(SB)/4, $0x42b20000
 DATA vec_42b20000<>+4(SB)/4, $0x42b20000
@@ -317,7 +333,15 @@ DATA vec_42b20000<>+16(SB)/4, $0x42b20000
 DATA vec_42b20000<>+20(SB)/4, $0x42b20000
 DATA vec_42b20000<>+24(SB)/4, $0x42b20000
 DATA vec_42b20000<>+28(SB)/4, $0x42b20000
-GLOBL vec_42b20000<>(SB), RODATA|NOPTR, $32
+DATA vec_42b20000<>+32(SB)/4, $0x42b20000
+DATA vec_42b20000<>+36(SB)/4, $0x42b20000
+DATA vec_42b20000<>+40(SB)/4, $0x42b20000
+DATA vec_42b20000<>+44(SB)/4, $0x42b20000
+DATA vec_42b20000<>+48(SB)/4, $0x42b20000
+DATA vec_42b20000<>+52(SB)/4, $0x42b20000
+DATA vec_42b20000<>+56(SB)/4, $0x42b20000
+DATA vec_42b20000<>+60(SB)/4, $0x42b20000
+GLOBL vec_42b20000<>(SB), RODATA|NOPTR, $64
 
 DATA vec_4b400000<>+0(SB)/4, $0x4b400000
 DATA vec_4b400000<>+4(SB)/4, $0x4b400000
@@ -327,7 +351,15 @@ DATA vec_4b400000<>+16(SB)/4, $0x4b400000
 DATA vec_4b400000<>+20(SB)/4, $0x4b400000
 DATA vec_4b400000<>+24(SB)/4, $0x4b400000
 DATA vec_4b400000<>+28(SB)/4, $0x4b400000
-GLOBL vec_4b400000<>(SB), RODATA|NOPTR, $32
+DATA vec_4b400000<>+32(SB)/4, $0x4b400000
+DATA vec_4b400000<>+36(SB)/4, $0x4b400000
+DATA vec_4b400000<>+40(SB)/4, $0x4b400000
+DATA vec_4b400000<>+44(SB)/4, $0x4b400000
+DATA vec_4b400000<>+48(SB)/4, $0x4b400000
+DATA vec_4b400000<>+52(SB)/4, $0x4b400000
+DATA vec_4b400000<>+56(SB)/4, $0x4b400000
+DATA vec_4b400000<>+60(SB)/4, $0x4b400000
+GLOBL vec_4b400000<>(SB), RODATA|NOPTR, $64
 
 DATA vec_3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA vec_3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -337,7 +369,15 @@ DATA vec_3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
 DATA vec_3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
 DATA vec_3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
 DATA vec_3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-GLOBL vec_3fb8aa3b<>(SB), RODATA|NOPTR, $32
+DATA vec_3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL vec_3fb8aa3b<>(SB), RODATA|NOPTR, $64
 
 DATA vec_3f318000<>+0(SB)/4, $0x3f318000
 DATA vec_3f318000<>+4(SB)/4, $0x3f318000
@@ -347,7 +387,15 @@ DATA vec_3f318000<>+16(SB)/4, $0x3f318000
 DATA vec_3f318000<>+20(SB)/4, $0x3f318000
 DATA vec_3f318000<>+24(SB)/4, $0x3f318000
 DATA vec_3f318000<>+28(SB)/4, $0x3f318000
-GLOBL vec_3f318000<>(SB), RODATA|NOPTR, $32
+DATA vec_3f318000<>+32(SB)/4, $0x3f318000
+DATA vec_3f318000<>+36(SB)/4, $0x3f318000
+DATA vec_3f318000<>+40(SB)/4, $0x3f318000
+DATA vec_3f318000<>+44(SB)/4, $0x3f318000
+DATA vec_3f318000<>+48(SB)/4, $0x3f318000
+DATA vec_3f318000<>+52(SB)/4, $0x3f318000
+DATA vec_3f318000<>+56(SB)/4, $0x3f318000
+DATA vec_3f318000<>+60(SB)/4, $0x3f318000
+GLOBL vec_3f318000<>(SB), RODATA|NOPTR, $64
 
 DATA vec_b95e8083<>+0(SB)/4, $0xb95e8083
 DATA vec_b95e8083<>+4(SB)/4, $0xb95e8083
@@ -357,7 +405,15 @@ DATA vec_b95e8083<>+16(SB)/4, $0xb95e8083
 DATA vec_b95e8083<>+20(SB)/4, $0xb95e8083
 DATA vec_b95e8083<>+24(SB)/4, $0xb95e8083
 DATA vec_b95e8083<>+28(SB)/4, $0xb95e8083
-GLOBL vec_b95e8083<>(SB), RODATA|NOPTR, $32
+DATA vec_b95e8083<>+32(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+36(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+40(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+44(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+48(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+52(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+56(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL vec_b95e8083<>(SB), RODATA|NOPTR, $64
 
 DATA vec_39506967<>+0(SB)/4, $0x39506967
 DATA vec_39506967<>+4(SB)/4, $0x39506967
@@ -367,7 +423,15 @@ DATA vec_39506967<>+16(SB)/4, $0x39506967
 DATA vec_39506967<>+20(SB)/4, $0x39506967
 DATA vec_39506967<>+24(SB)/4, $0x39506967
 DATA vec_39506967<>+28(SB)/4, $0x39506967
-GLOBL vec_39506967<>(SB), RODATA|NOPTR, $32
+DATA vec_39506967<>+32(SB)/4, $0x39506967
+DATA vec_39506967<>+36(SB)/4, $0x39506967
+DATA vec_39506967<>+40(SB)/4, $0x39506967
+DATA vec_39506967<>+44(SB)/4, $0x39506967
+DATA vec_39506967<>+48(SB)/4, $0x39506967
+DATA vec_39506967<>+52(SB)/4, $0x39506967
+DATA vec_39506967<>+56(SB)/4, $0x39506967
+DATA vec_39506967<>+60(SB)/4, $0x39506967
+GLOBL vec_39506967<>(SB), RODATA|NOPTR, $64
 
 DATA vec_3ab743ce<>+0(SB)/4, $0x3ab743ce
 DATA vec_3ab743ce<>+4(SB)/4, $0x3ab743ce
@@ -377,7 +441,15 @@ DATA vec_3ab743ce<>+16(SB)/4, $0x3ab743ce
 DATA vec_3ab743ce<>+20(SB)/4, $0x3ab743ce
 DATA vec_3ab743ce<>+24(SB)/4, $0x3ab743ce
 DATA vec_3ab743ce<>+28(SB)/4, $0x3ab743ce
-GLOBL vec_3ab743ce<>(SB), RODATA|NOPTR, $32
+DATA vec_3ab743ce<>+32(SB)/4, $0x3ab743ce
+DATA vec_3ab743ce<>+36(SB)/4, $0x3ab743ce
+DATA vec_3ab743ce<>+40(SB)/4, $0x3ab743ce
+DATA vec_3ab743ce<>+44(SB)/4, $0x3ab743ce
+DATA vec_3ab743ce<>+48(SB)/4, $0x3ab743ce
+DATA vec_3ab743ce<>+52(SB)/4, $0x3ab743ce
+DATA vec_3ab743ce<>+56(SB)/4, $0x3ab743ce
+DATA vec_3ab743ce<>+60(SB)/4, $0x3ab743ce
+GLOBL vec_3ab743ce<>(SB), RODATA|NOPTR, $64
 
 DATA vec_3c088908<>+0(SB)/4, $0x3c088908
 DATA vec_3c088908<>+4(SB)/4, $0x3c088908
@@ -387,7 +459,15 @@ DATA vec_3c088908<>+16(SB)/4, $0x3c088908
 DATA vec_3c088908<>+20(SB)/4, $0x3c088908
 DATA vec_3c088908<>+24(SB)/4, $0x3c088908
 DATA vec_3c088908<>+28(SB)/4, $0x3c088908
-GLOBL vec_3c088908<>(SB), RODATA|NOPTR, $32
+DATA vec_3c088908<>+32(SB)/4, $0x3c088908
+DATA vec_3c088908<>+36(SB)/4, $0x3c088908
+DATA vec_3c088908<>+40(SB)/4, $0x3c088908
+DATA vec_3c088908<>+44(SB)/4, $0x3c088908
+DATA vec_3c088908<>+48(SB)/4, $0x3c088908
+DATA vec_3c088908<>+52(SB)/4, $0x3c088908
+DATA vec_3c088908<>+56(SB)/4, $0x3c088908
+DATA vec_3c088908<>+60(SB)/4, $0x3c088908
+GLOBL vec_3c088908<>(SB), RODATA|NOPTR, $64
 
 DATA vec_3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
 DATA vec_3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
@@ -397,7 +477,15 @@ DATA vec_3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
 DATA vec_3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
 DATA vec_3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
 DATA vec_3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
-GLOBL vec_3d2aa9c1<>(SB), RODATA|NOPTR, $32
+DATA vec_3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
+DATA vec_3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
+DATA vec_3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
+DATA vec_3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
+DATA vec_3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
+DATA vec_3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
+DATA vec_3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
+DATA vec_3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
+GLOBL vec_3d2aa9c1<>(SB), RODATA|NOPTR, $64
 
 DATA vec_3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
 DATA vec_3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
@@ -407,7 +495,15 @@ DATA vec_3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
 DATA vec_3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
 DATA vec_3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
 DATA vec_3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
-GLOBL vec_3e2aaaaa<>(SB), RODATA|NOPTR, $32
+DATA vec_3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
+DATA vec_3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
+DATA vec_3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
+DATA vec_3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
+DATA vec_3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
+DATA vec_3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
+DATA vec_3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
+DATA vec_3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
+GLOBL vec_3e2aaaaa<>(SB), RODATA|NOPTR, $64
 
 DATA vec_3f000000<>+0(SB)/4, $0x3f000000
 DATA vec_3f000000<>+4(SB)/4, $0x3f000000
@@ -417,7 +513,15 @@ DATA vec_3f000000<>+16(SB)/4, $0x3f000000
 DATA vec_3f000000<>+20(SB)/4, $0x3f000000
 DATA vec_3f000000<>+24(SB)/4, $0x3f000000
 DATA vec_3f000000<>+28(SB)/4, $0x3f000000
-GLOBL vec_3f000000<>(SB), RODATA|NOPTR, $32
+DATA vec_3f000000<>+32(SB)/4, $0x3f000000
+DATA vec_3f000000<>+36(SB)/4, $0x3f000000
+DATA vec_3f000000<>+40(SB)/4, $0x3f000000
+DATA vec_3f000000<>+44(SB)/4, $0x3f000000
+DATA vec_3f000000<>+48(SB)/4, $0x3f000000
+DATA vec_3f000000<>+52(SB)/4, $0x3f000000
+DATA vec_3f000000<>+56(SB)/4, $0x3f000000
+DATA vec_3f000000<>+60(SB)/4, $0x3f000000
+GLOBL vec_3f000000<>(SB), RODATA|NOPTR, $64
 
 DATA vec_3f800000<>+0(SB)/4, $0x3f800000
 DATA vec_3f800000<>+4(SB)/4, $0x3f800000
@@ -427,7 +531,15 @@ DATA vec_3f800000<>+16(SB)/4, $0x3f800000
 DATA vec_3f800000<>+20(SB)/4, $0x3f800000
 DATA vec_3f800000<>+24(SB)/4, $0x3f800000
 DATA vec_3f800000<>+28(SB)/4, $0x3f800000
-GLOBL vec_3f800000<>(SB), RODATA|NOPTR, $32
+DATA vec_3f800000<>+32(SB)/4, $0x3f800000
+DATA vec_3f800000<>+36(SB)/4, $0x3f800000
+DATA vec_3f800000<>+40(SB)/4, $0x3f800000
+DATA vec_3f800000<>+44(SB)/4, $0x3f800000
+DATA vec_3f800000<>+48(SB)/4, $0x3f800000
+DATA vec_3f800000<>+52(SB)/4, $0x3f800000
+DATA vec_3f800000<>+56(SB)/4, $0x3f800000
+DATA vec_3f800000<>+60(SB)/4, $0x3f800000
+GLOBL vec_3f800000<>(SB), RODATA|NOPTR, $64
 
 DATA vec_0000007f<>+0(SB)/4, $0x0000007f
 DATA vec_0000007f<>+4(SB)/4, $0x0000007f
@@ -437,7 +549,15 @@ DATA vec_0000007f<>+16(SB)/4, $0x0000007f
 DATA vec_0000007f<>+20(SB)/4, $0x0000007f
 DATA vec_0000007f<>+24(SB)/4, $0x0000007f
 DATA vec_0000007f<>+28(SB)/4, $0x0000007f
-GLOBL vec_0000007f<>(SB), RODATA|NOPTR, $32
+DATA vec_0000007f<>+32(SB)/4, $0x0000007f
+DATA vec_0000007f<>+36(SB)/4, $0x0000007f
+DATA vec_0000007f<>+40(SB)/4, $0x0000007f
+DATA vec_0000007f<>+44(SB)/4, $0x0000007f
+DATA vec_0000007f<>+48(SB)/4, $0x0000007f
+DATA vec_0000007f<>+52(SB)/4, $0x0000007f
+DATA vec_0000007f<>+56(SB)/4, $0x0000007f
+DATA vec_0000007f<>+60(SB)/4, $0x0000007f
+GLOBL vec_0000007f<>(SB), RODATA|NOPTR, $64
 
 // func addAVX2(dst *float32, x *float32, y *float32, n int)
 // Requires: AVX
@@ -762,7 +882,15 @@ DATA vec_80000000<>+16(SB)/4, $0x80000000
 DATA vec_80000000<>+20(SB)/4, $0x80000000
 DATA vec_80000000<>+24(SB)/4, $0x80000000
 DATA vec_80000000<>+28(SB)/4, $0x80000000
-GLOBL vec_80000000<>(SB), RODATA|NOPTR, $32
+DATA vec_80000000<>+32(SB)/4, $0x80000000
+DATA vec_80000000<>+36(SB)/4, $0x80000000
+DATA vec_80000000<>+40(SB)/4, $0x80000000
+DATA vec_80000000<>+44(SB)/4, $0x80000000
+DATA vec_80000000<>+48(SB)/4, $0x80000000
+DATA vec_80000000<>+52(SB)/4, $0x80000000
+DATA vec_80000000<>+56(SB)/4, $0x80000000
+DATA vec_80000000<>+60(SB)/4, $0x80000000
+GLOBL vec_80000000<>(SB), RODATA|NOPTR, $64
 
 // func geluMulAVX2(dst *float32, gate *float32, up *float32, n int)
 // Requires: AVX, AVX2, FMA3
@@ -870,7 +998,15 @@ DATA vec_bd922279<>+16(SB)/4, $0xbd922279
 DATA vec_bd922279<>+20(SB)/4, $0xbd922279
 DATA vec_bd922279<>+24(SB)/4, $0xbd922279
 DATA vec_bd922279<>+28(SB)/4, $0xbd922279
-GLOBL vec_bd922279<>(SB), RODATA|NOPTR, $32
+DATA vec_bd922279<>+32(SB)/4, $0xbd922279
+DATA vec_bd922279<>+36(SB)/4, $0xbd922279
+DATA vec_bd922279<>+40(SB)/4, $0xbd922279
+DATA vec_bd922279<>+44(SB)/4, $0xbd922279
+DATA vec_bd922279<>+48(SB)/4, $0xbd922279
+DATA vec_bd922279<>+52(SB)/4, $0xbd922279
+DATA vec_bd922279<>+56(SB)/4, $0xbd922279
+DATA vec_bd922279<>+60(SB)/4, $0xbd922279
+GLOBL vec_bd922279<>(SB), RODATA|NOPTR, $64
 
 DATA vec_bfcc422a<>+0(SB)/4, $0xbfcc422a
 DATA vec_bfcc422a<>+4(SB)/4, $0xbfcc422a
@@ -880,7 +1016,15 @@ DATA vec_bfcc422a<>+16(SB)/4, $0xbfcc422a
 DATA vec_bfcc422a<>+20(SB)/4, $0xbfcc422a
 DATA vec_bfcc422a<>+24(SB)/4, $0xbfcc422a
 DATA vec_bfcc422a<>+28(SB)/4, $0xbfcc422a
-GLOBL vec_bfcc422a<>(SB), RODATA|NOPTR, $32
+DATA vec_bfcc422a<>+32(SB)/4, $0xbfcc422a
+DATA vec_bfcc422a<>+36(SB)/4, $0xbfcc422a
+DATA vec_bfcc422a<>+40(SB)/4, $0xbfcc422a
+DATA vec_bfcc422a<>+44(SB)/4, $0xbfcc422a
+DATA vec_bfcc422a<>+48(SB)/4, $0xbfcc422a
+DATA vec_bfcc422a<>+52(SB)/4, $0xbfcc422a
+DATA vec_bfcc422a<>+56(SB)/4, $0xbfcc422a
+DATA vec_bfcc422a<>+60(SB)/4, $0xbfcc422a
+GLOBL vec_bfcc422a<>(SB), RODATA|NOPTR, $64
 
 // func toF16AVX2(dst *uint16, x *float32, n int) uint32
 // Requires: AVX, F16C
@@ -914,7 +1058,15 @@ DATA vec_7fffffff<>+16(SB)/4, $0x7fffffff
 DATA vec_7fffffff<>+20(SB)/4, $0x7fffffff
 DATA vec_7fffffff<>+24(SB)/4, $0x7fffffff
 DATA vec_7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL vec_7fffffff<>(SB), RODATA|NOPTR, $32
+DATA vec_7fffffff<>+32(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+36(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+40(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+44(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+48(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+52(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+56(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL vec_7fffffff<>(SB), RODATA|NOPTR, $64
 
 DATA vec_477ff000<>+0(SB)/4, $0x477ff000
 DATA vec_477ff000<>+4(SB)/4, $0x477ff000
@@ -924,7 +1076,15 @@ DATA vec_477ff000<>+16(SB)/4, $0x477ff000
 DATA vec_477ff000<>+20(SB)/4, $0x477ff000
 DATA vec_477ff000<>+24(SB)/4, $0x477ff000
 DATA vec_477ff000<>+28(SB)/4, $0x477ff000
-GLOBL vec_477ff000<>(SB), RODATA|NOPTR, $32
+DATA vec_477ff000<>+32(SB)/4, $0x477ff000
+DATA vec_477ff000<>+36(SB)/4, $0x477ff000
+DATA vec_477ff000<>+40(SB)/4, $0x477ff000
+DATA vec_477ff000<>+44(SB)/4, $0x477ff000
+DATA vec_477ff000<>+48(SB)/4, $0x477ff000
+DATA vec_477ff000<>+52(SB)/4, $0x477ff000
+DATA vec_477ff000<>+56(SB)/4, $0x477ff000
+DATA vec_477ff000<>+60(SB)/4, $0x477ff000
+GLOBL vec_477ff000<>(SB), RODATA|NOPTR, $64
 
 // func fromF16AVX2(dst *float32, x *uint16, n int)
 // Requires: AVX, F16C
@@ -953,16 +1113,16 @@ TEXT ·toBF16AVX2(SB), NOSPLIT, $0-24
 
 loop_33:
 	VMOVUPS      (CX)(BX*4), Y0
-	VCMPPS       $0x03, Y0, Y0, Y1
-	VPSRLD       $0x10, Y0, Y2
-	VPAND        vec_00000001<>+0(SB), Y2, Y3
-	VPADDD       vec_00007fff<>+0(SB), Y3, Y3
-	VPADDD       Y0, Y3, Y3
-	VPSRLD       $0x10, Y3, Y3
-	VPOR         vec_00000040<>+0(SB), Y2, Y2
-	VBLENDVPS    Y1, Y2, Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X0
-	VPACKUSDW    X0, X3, X0
+	VPSRLD       $0x10, Y0, Y1
+	VCMPPS       $0x03, Y0, Y0, Y3
+	VPAND        vec_00000001<>+0(SB), Y1, Y2
+	VPADDD       vec_00007fff<>+0(SB), Y2, Y2
+	VPADDD       Y0, Y2, Y2
+	VPSRLD       $0x10, Y2, Y2
+	VPOR         vec_00000040<>+0(SB), Y1, Y1
+	VBLENDVPS    Y3, Y1, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X0
+	VPACKUSDW    X0, X2, X0
 	VMOVDQU      X0, (AX)(BX*2)
 	ADDQ         $0x08, BX
 	CMPQ         BX, DX
@@ -978,7 +1138,15 @@ DATA vec_00000001<>+16(SB)/4, $0x00000001
 DATA vec_00000001<>+20(SB)/4, $0x00000001
 DATA vec_00000001<>+24(SB)/4, $0x00000001
 DATA vec_00000001<>+28(SB)/4, $0x00000001
-GLOBL vec_00000001<>(SB), RODATA|NOPTR, $32
+DATA vec_00000001<>+32(SB)/4, $0x00000001
+DATA vec_00000001<>+36(SB)/4, $0x00000001
+DATA vec_00000001<>+40(SB)/4, $0x00000001
+DATA vec_00000001<>+44(SB)/4, $0x00000001
+DATA vec_00000001<>+48(SB)/4, $0x00000001
+DATA vec_00000001<>+52(SB)/4, $0x00000001
+DATA vec_00000001<>+56(SB)/4, $0x00000001
+DATA vec_00000001<>+60(SB)/4, $0x00000001
+GLOBL vec_00000001<>(SB), RODATA|NOPTR, $64
 
 DATA vec_00007fff<>+0(SB)/4, $0x00007fff
 DATA vec_00007fff<>+4(SB)/4, $0x00007fff
@@ -988,7 +1156,15 @@ DATA vec_00007fff<>+16(SB)/4, $0x00007fff
 DATA vec_00007fff<>+20(SB)/4, $0x00007fff
 DATA vec_00007fff<>+24(SB)/4, $0x00007fff
 DATA vec_00007fff<>+28(SB)/4, $0x00007fff
-GLOBL vec_00007fff<>(SB), RODATA|NOPTR, $32
+DATA vec_00007fff<>+32(SB)/4, $0x00007fff
+DATA vec_00007fff<>+36(SB)/4, $0x00007fff
+DATA vec_00007fff<>+40(SB)/4, $0x00007fff
+DATA vec_00007fff<>+44(SB)/4, $0x00007fff
+DATA vec_00007fff<>+48(SB)/4, $0x00007fff
+DATA vec_00007fff<>+52(SB)/4, $0x00007fff
+DATA vec_00007fff<>+56(SB)/4, $0x00007fff
+DATA vec_00007fff<>+60(SB)/4, $0x00007fff
+GLOBL vec_00007fff<>(SB), RODATA|NOPTR, $64
 
 DATA vec_00000040<>+0(SB)/4, $0x00000040
 DATA vec_00000040<>+4(SB)/4, $0x00000040
@@ -998,7 +1174,15 @@ DATA vec_00000040<>+16(SB)/4, $0x00000040
 DATA vec_00000040<>+20(SB)/4, $0x00000040
 DATA vec_00000040<>+24(SB)/4, $0x00000040
 DATA vec_00000040<>+28(SB)/4, $0x00000040
-GLOBL vec_00000040<>(SB), RODATA|NOPTR, $32
+DATA vec_00000040<>+32(SB)/4, $0x00000040
+DATA vec_00000040<>+36(SB)/4, $0x00000040
+DATA vec_00000040<>+40(SB)/4, $0x00000040
+DATA vec_00000040<>+44(SB)/4, $0x00000040
+DATA vec_00000040<>+48(SB)/4, $0x00000040
+DATA vec_00000040<>+52(SB)/4, $0x00000040
+DATA vec_00000040<>+56(SB)/4, $0x00000040
+DATA vec_00000040<>+60(SB)/4, $0x00000040
+GLOBL vec_00000040<>(SB), RODATA|NOPTR, $64
 
 // func fromBF16AVX2(dst *float32, x *uint16, n int)
 // Requires: AVX, AVX2
@@ -1027,19 +1211,37 @@ TEXT ·roundBF16AVX2(SB), NOSPLIT, $0-16
 
 loop_35:
 	VMOVUPS   (AX)(DX*4), Y0
-	VCMPPS    $0x03, Y0, Y0, Y1
-	VPSRLD    $0x10, Y0, Y2
-	VPAND     vec_00000001<>+0(SB), Y2, Y3
-	VPADDD    vec_00007fff<>+0(SB), Y3, Y3
-	VPADDD    Y0, Y3, Y3
-	VPSRLD    $0x10, Y3, Y3
-	VPOR      vec_00000040<>+0(SB), Y2, Y2
-	VBLENDVPS Y1, Y2, Y3, Y3
-	VPSLLD    $0x10, Y3, Y3
-	VMOVUPS   Y3, (AX)(DX*4)
+	VPSRLD    $0x10, Y0, Y1
+	VCMPPS    $0x03, Y0, Y0, Y3
+	VPAND     vec_00000001<>+0(SB), Y1, Y2
+	VPADDD    vec_00007fff<>+0(SB), Y2, Y2
+	VPADDD    Y0, Y2, Y2
+	VPSRLD    $0x10, Y2, Y2
+	VPOR      vec_00000040<>+0(SB), Y1, Y1
+	VBLENDVPS Y3, Y1, Y2, Y2
+	VPSLLD    $0x10, Y2, Y2
+	VMOVUPS   Y2, (AX)(DX*4)
 	ADDQ      $0x08, DX
 	CMPQ      DX, CX
 	JL        loop_35
+	VZEROUPPER
+	RET
+
+// func fromI8AVX2(dst *float32, x *int8, n int)
+// Requires: AVX, AVX2
+TEXT ·fromI8AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+
+loop_36:
+	VPMOVSXBD (CX)(BX*1), Y0
+	VCVTDQ2PS Y0, Y0
+	VMOVUPS   Y0, (AX)(BX*4)
+	ADDQ      $0x08, BX
+	CMPQ      BX, DX
+	JL        loop_36
 	VZEROUPPER
 	RET
 
@@ -1053,7 +1255,7 @@ TEXT ·ropeHalfAVX2(SB), NOSPLIT, $0-40
 	MOVQ n+32(FP), SI
 	XORQ DI, DI
 
-loop_36:
+loop_37:
 	VMOVUPS      (AX)(DI*4), Y0
 	VMOVUPS      (CX)(DI*4), Y1
 	VMOVUPS      (DX)(DI*4), Y2
@@ -1066,7 +1268,7 @@ loop_36:
 	VMOVUPS      Y1, (CX)(DI*4)
 	ADDQ         $0x08, DI
 	CMPQ         DI, SI
-	JL           loop_36
+	JL           loop_37
 	VZEROUPPER
 	RET
 
@@ -1081,7 +1283,7 @@ TEXT ·ropePairsAVX2(SB), NOSPLIT, $0-32
 	ADDQ    BX, BX
 	XORQ    SI, SI
 
-loop_37:
+loop_38:
 	VMOVUPS     (AX)(SI*4), Y1
 	VPMOVZXDQ   (CX)(SI*2), Y2
 	VPMOVZXDQ   (DX)(SI*2), Y3
@@ -1094,7 +1296,7 @@ loop_37:
 	VMOVUPS     Y1, (AX)(SI*4)
 	ADDQ        $0x08, SI
 	CMPQ        SI, BX
-	JL          loop_37
+	JL          loop_38
 	VZEROUPPER
 	RET
 
@@ -1106,840 +1308,927 @@ DATA even_signs<>+16(SB)/4, $0x80000000
 DATA even_signs<>+20(SB)/4, $0x00000000
 DATA even_signs<>+24(SB)/4, $0x80000000
 DATA even_signs<>+28(SB)/4, $0x00000000
-GLOBL even_signs<>(SB), RODATA|NOPTR, $32
+DATA even_signs<>+32(SB)/4, $0x80000000
+DATA even_signs<>+36(SB)/4, $0x00000000
+DATA even_signs<>+40(SB)/4, $0x80000000
+DATA even_signs<>+44(SB)/4, $0x00000000
+DATA even_signs<>+48(SB)/4, $0x80000000
+DATA even_signs<>+52(SB)/4, $0x00000000
+DATA even_signs<>+56(SB)/4, $0x80000000
+DATA even_signs<>+60(SB)/4, $0x00000000
+GLOBL even_signs<>(SB), RODATA|NOPTR, $64
 
-// func dotsF16x1x1AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
-// Requires: AVX, F16C, FMA3
-TEXT ·dotsF16x1x1AVX2(SB), NOSPLIT, $0-60
-	MOVQ         dst+0(FP), AX
-	MOVQ         stride+32(FP), CX
-	MOVQ         dim+40(FP), DX
-	MOVQ         n+48(FP), BX
-	VBROADCASTSS scale+56(FP), Y0
-	SHLQ         $0x01, CX
-	MOVQ         k+24(FP), SI
-	MOVQ         q+16(FP), DI
-	MOVQ         DX, R8
-	ANDQ         $-16, R8
-
-next_38:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	XORQ   R9, R9
-	CMPQ   R9, R8
-	JGE    rest_40
+// func dotAVX512(x *float32, y *float32, n int) float32
+// Requires: AVX, AVX512F, AVX512VL, SSE
+TEXT ·dotAVX512(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   y+8(FP), CX
+	MOVQ   n+16(FP), DX
+	VPXORD Z0, Z0, Z0
+	XORQ   BX, BX
+	SUBQ   $0x10, DX
+	JL     rest_40
 
 loop_39:
-	VCVTPH2PS   (SI)(R9*2), Y3
-	VFMADD231PS (DI)(R9*4), Y3, Y1
-	VCVTPH2PS   16(SI)(R9*2), Y3
-	VFMADD231PS 32(DI)(R9*4), Y3, Y2
-	ADDQ        $0x10, R9
-	CMPQ        R9, R8
-	JL          loop_39
+	VMOVUPS     (AX)(BX*4), Z1
+	VFMADD231PS (CX)(BX*4), Z1, Z0
+	ADDQ        $0x10, BX
+	SUBQ        $0x10, DX
+	JGE         loop_39
 
 rest_40:
-	MOVQ        DX, R10
-	ANDQ        $0x0f, R10
-	JZ          fold_41
-	CMPQ        R10, $0x08
-	JL          four_42
-	VCVTPH2PS   (SI)(R9*2), Y3
-	VFMADD231PS (DI)(R9*4), Y3, Y1
-	CMPQ        R10, $0x0c
-	JL          upper_43
-	VXORPS      Y3, Y3, Y3
-	VMOVQ       16(SI)(R9*2), X3
-	VCVTPH2PS   X3, X3
-	VXORPS      Y4, Y4, Y4
-	VMOVUPS     32(DI)(R9*4), X4
-	VFMADD231PS Y3, Y4, Y2
-	JMP         fold_41
+	ADDQ        $0x10, DX
+	JZ          done_41
+	LEAQ        bit_masks<>+0(SB), SI
+	KMOVW       (SI)(DX*2), K1
+	VMOVUPS.Z   (AX)(BX*4), K1, Z1
+	VMOVUPS.Z   (CX)(BX*4), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
 
-four_42:
-	VXORPS      Y3, Y3, Y3
-	VMOVQ       (SI)(R9*2), X3
-	VCVTPH2PS   X3, X3
-	VXORPS      Y4, Y4, Y4
-	VMOVUPS     (DI)(R9*4), X4
-	VFMADD231PS Y3, Y4, Y1
-
-upper_43:
-	VXORPS Y3, Y3, Y3
-	VADDPS Y3, Y2, Y2
-
-fold_41:
-	VADDPS       Y2, Y1, Y1
-	VEXTRACTF128 $0x01, Y1, X2
-	VADDPS       X2, X1, X1
-	VPERMILPS    $0x4e, X1, X2
-	VADDPS       X2, X1, X1
-	VPERMILPS    $0xb1, X1, X2
-	VADDPS       X2, X1, X1
-	VMULSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	ADDQ         CX, SI
-	SUBQ         $0x01, BX
-	JG           next_38
+done_41:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x4e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0xb1, X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
-// func dotsF16x1x4AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
-// Requires: AVX, F16C, FMA3
-TEXT ·dotsF16x1x4AVX2(SB), NOSPLIT, $0-60
-	MOVQ         dst+0(FP), AX
-	MOVQ         stride+32(FP), CX
-	MOVQ         dim+40(FP), DX
-	MOVQ         n+48(FP), BX
-	VBROADCASTSS scale+56(FP), Y0
-	SHLQ         $0x01, CX
-	MOVQ         k+24(FP), SI
-	LEAQ         (SI)(CX*1), DI
-	LEAQ         (DI)(CX*1), R8
-	LEAQ         (R8)(CX*1), R9
-	SHLQ         $0x02, CX
-	MOVQ         q+16(FP), R10
-	MOVQ         DX, R11
-	ANDQ         $-16, R11
+DATA bit_masks<>+0(SB)/2, $0x0000
+DATA bit_masks<>+2(SB)/2, $0x0001
+DATA bit_masks<>+4(SB)/2, $0x0003
+DATA bit_masks<>+6(SB)/2, $0x0007
+DATA bit_masks<>+8(SB)/2, $0x000f
+DATA bit_masks<>+10(SB)/2, $0x001f
+DATA bit_masks<>+12(SB)/2, $0x003f
+DATA bit_masks<>+14(SB)/2, $0x007f
+DATA bit_masks<>+16(SB)/2, $0x00ff
+DATA bit_masks<>+18(SB)/2, $0x01ff
+DATA bit_masks<>+20(SB)/2, $0x03ff
+DATA bit_masks<>+22(SB)/2, $0x07ff
+DATA bit_masks<>+24(SB)/2, $0x0fff
+DATA bit_masks<>+26(SB)/2, $0x1fff
+DATA bit_masks<>+28(SB)/2, $0x3fff
+DATA bit_masks<>+30(SB)/2, $0x7fff
+GLOBL bit_masks<>(SB), RODATA|NOPTR, $32
 
-next_44:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	XORQ   R12, R12
-	CMPQ   R12, R11
-	JGE    rest_46
+// func maxAVX512(x *float32, n int) float32
+// Requires: AVX, AVX512F, AVX512VL, SSE
+TEXT ·maxAVX512(SB), NOSPLIT, $0-20
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VMOVUPS vec_ff800000<>+0(SB), Z0
+	VMOVAPS Z0, Z1
+	XORQ    DX, DX
+	SUBQ    $0x10, CX
+	JL      rest_43
+
+loop_42:
+	VMOVUPS (AX)(DX*4), Z2
+	VMAXPS  Z1, Z2, Z1
+	ADDQ    $0x10, DX
+	SUBQ    $0x10, CX
+	JGE     loop_42
+
+rest_43:
+	ADDQ    $0x10, CX
+	JZ      done_44
+	LEAQ    bit_masks<>+0(SB), BX
+	KMOVW   (BX)(CX*2), K1
+	VMOVAPS Z0, Z0
+	VMOVUPS (AX)(DX*4), K1, Z0
+	VMAXPS  Z1, Z0, Z1
+
+done_44:
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VMAXPS        Y1, Y0, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VMAXPS        X1, X0, X1
+	VPERMILPS     $0x4e, X1, X0
+	VMAXPS        X1, X0, X1
+	VPERMILPS     $0xb1, X1, X0
+	VMAXPS        X1, X0, X1
+	MOVSS         X1, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func expSumAVX512(x *float32, n int, shift float32) float32
+// Requires: AVX, AVX512F, AVX512VL, SSE
+TEXT ·expSumAVX512(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS shift+16(FP), Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVUPS      vec_c2d00000<>+0(SB), Z2
+	VMOVUPS      vec_42b20000<>+0(SB), Z3
+	XORQ         DX, DX
+	SUBQ         $0x10, CX
+	JL           rest_46
 
 loop_45:
-	VCVTPH2PS   (SI)(R12*2), Y9
-	VCVTPH2PS   (DI)(R12*2), Y10
-	VCVTPH2PS   (R8)(R12*2), Y11
-	VCVTPH2PS   (R9)(R12*2), Y12
-	VMOVUPS     (R10)(R12*4), Y13
-	VFMADD231PS Y9, Y13, Y1
-	VFMADD231PS Y10, Y13, Y3
-	VFMADD231PS Y11, Y13, Y5
-	VFMADD231PS Y12, Y13, Y7
-	VCVTPH2PS   16(SI)(R12*2), Y9
-	VCVTPH2PS   16(DI)(R12*2), Y10
-	VCVTPH2PS   16(R8)(R12*2), Y11
-	VCVTPH2PS   16(R9)(R12*2), Y12
-	VMOVUPS     32(R10)(R12*4), Y13
-	VFMADD231PS Y9, Y13, Y2
-	VFMADD231PS Y10, Y13, Y4
-	VFMADD231PS Y11, Y13, Y6
-	VFMADD231PS Y12, Y13, Y8
-	ADDQ        $0x10, R12
-	CMPQ        R12, R11
-	JL          loop_45
+	VMOVUPS      (AX)(DX*4), Z4
+	VSUBPS       Z0, Z4, Z4
+	VMAXPS       Z4, Z2, Z4
+	VMINPS       Z4, Z3, Z4
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z5
+	VADDPS       vec_4b400000<>+0(SB), Z5, Z5
+	VSUBPS       vec_4b400000<>+0(SB), Z5, Z6
+	VFNMADD231PS vec_3f318000<>+0(SB), Z6, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z6, Z4
+	VMOVUPS      vec_39506967<>+0(SB), Z6
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z6
+	VMULPS       Z4, Z4, Z7
+	VFMADD213PS  Z4, Z7, Z6
+	VADDPS       vec_3f800000<>+0(SB), Z6, Z6
+	VPSUBD       vec_4b400000<>+0(SB), Z5, Z5
+	VPSRAD       $0x01, Z5, Z4
+	VPSUBD       Z4, Z5, Z5
+	VPADDD       vec_0000007f<>+0(SB), Z4, Z4
+	VPSLLD       $0x17, Z4, Z4
+	VMULPS       Z4, Z6, Z6
+	VPADDD       vec_0000007f<>+0(SB), Z5, Z5
+	VPSLLD       $0x17, Z5, Z5
+	VMULPS       Z5, Z6, Z6
+	VMOVUPS      Z6, (AX)(DX*4)
+	VADDPS       Z6, Z1, Z1
+	ADDQ         $0x10, DX
+	SUBQ         $0x10, CX
+	JGE          loop_45
 
 rest_46:
-	MOVQ        DX, R13
-	ANDQ        $0x0f, R13
-	JZ          fold_47
-	CMPQ        R13, $0x08
-	JL          four_48
-	VCVTPH2PS   (SI)(R12*2), Y9
-	VCVTPH2PS   (DI)(R12*2), Y10
-	VCVTPH2PS   (R8)(R12*2), Y11
-	VCVTPH2PS   (R9)(R12*2), Y12
-	VMOVUPS     (R10)(R12*4), Y13
-	VFMADD231PS Y9, Y13, Y1
-	VFMADD231PS Y10, Y13, Y3
-	VFMADD231PS Y11, Y13, Y5
-	VFMADD231PS Y12, Y13, Y7
-	CMPQ        R13, $0x0c
-	JL          upper_49
-	VXORPS      Y9, Y9, Y9
-	VMOVQ       16(SI)(R12*2), X9
-	VCVTPH2PS   X9, X9
-	VXORPS      Y10, Y10, Y10
-	VMOVQ       16(DI)(R12*2), X10
-	VCVTPH2PS   X10, X10
-	VXORPS      Y11, Y11, Y11
-	VMOVQ       16(R8)(R12*2), X11
-	VCVTPH2PS   X11, X11
-	VXORPS      Y12, Y12, Y12
-	VMOVQ       16(R9)(R12*2), X12
-	VCVTPH2PS   X12, X12
-	VXORPS      Y13, Y13, Y13
-	VMOVUPS     32(R10)(R12*4), X13
-	VFMADD231PS Y9, Y13, Y2
-	VFMADD231PS Y10, Y13, Y4
-	VFMADD231PS Y11, Y13, Y6
-	VFMADD231PS Y12, Y13, Y8
-	JMP         fold_47
+	ADDQ         $0x10, CX
+	JZ           done_47
+	LEAQ         bit_masks<>+0(SB), BX
+	KMOVW        (BX)(CX*2), K1
+	VMOVUPS.Z    (AX)(DX*4), K1, Z4
+	VSUBPS       Z0, Z4, Z4
+	VMAXPS       Z4, Z2, Z4
+	VMINPS       Z4, Z3, Z4
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z0
+	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z2
+	VFNMADD231PS vec_3f318000<>+0(SB), Z2, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z2, Z4
+	VMOVUPS      vec_39506967<>+0(SB), Z2
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z2
+	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z2
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z2
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z2
+	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z2
+	VMULPS       Z4, Z4, Z3
+	VFMADD213PS  Z4, Z3, Z2
+	VADDPS       vec_3f800000<>+0(SB), Z2, Z2
+	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
+	VPSRAD       $0x01, Z0, Z3
+	VPSUBD       Z3, Z0, Z0
+	VPADDD       vec_0000007f<>+0(SB), Z3, Z3
+	VPSLLD       $0x17, Z3, Z3
+	VMULPS       Z3, Z2, Z2
+	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
+	VPSLLD       $0x17, Z0, Z0
+	VMULPS       Z0, Z2, Z2
+	VMOVUPS      Z2, K1, (AX)(DX*4)
+	VADDPS       Z2, Z1, K1, Z1
 
-four_48:
-	VXORPS      Y9, Y9, Y9
-	VMOVQ       (SI)(R12*2), X9
-	VCVTPH2PS   X9, X9
-	VXORPS      Y10, Y10, Y10
-	VMOVQ       (DI)(R12*2), X10
-	VCVTPH2PS   X10, X10
-	VXORPS      Y11, Y11, Y11
-	VMOVQ       (R8)(R12*2), X11
-	VCVTPH2PS   X11, X11
-	VXORPS      Y12, Y12, Y12
-	VMOVQ       (R9)(R12*2), X12
-	VCVTPH2PS   X12, X12
-	VXORPS      Y13, Y13, Y13
-	VMOVUPS     (R10)(R12*4), X13
-	VFMADD231PS Y9, Y13, Y1
-	VFMADD231PS Y10, Y13, Y3
-	VFMADD231PS Y11, Y13, Y5
-	VFMADD231PS Y12, Y13, Y7
-
-upper_49:
-	VXORPS Y9, Y9, Y9
-	VADDPS Y9, Y2, Y2
-	VADDPS Y9, Y4, Y4
-	VADDPS Y9, Y6, Y6
-	VADDPS Y9, Y8, Y8
-
-fold_47:
-	VADDPS       Y2, Y1, Y1
-	VADDPS       Y4, Y3, Y3
-	VADDPS       Y6, Y5, Y5
-	VADDPS       Y8, Y7, Y7
-	VINSERTF128  $0x01, X3, Y1, Y2
-	VPERM2F128   $0x31, Y3, Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VINSERTF128  $0x01, X7, Y5, Y1
-	VPERM2F128   $0x31, Y7, Y5, Y3
-	VADDPS       Y3, Y1, Y1
-	VUNPCKLPD    Y1, Y2, Y3
-	VUNPCKHPD    Y1, Y2, Y1
-	VADDPS       Y1, Y3, Y3
-	VPERMILPS    $0xb1, Y3, Y1
-	VADDPS       Y1, Y3, Y3
-	VEXTRACTF128 $0x01, Y3, X1
-	VBLENDPS     $0x0a, X1, X3, X3
-	VMULPS       X0, X3, X3
-	VMOVUPS      X3, (AX)
-	ADDQ         $0x10, AX
-	ADDQ         CX, SI
-	ADDQ         CX, DI
-	ADDQ         CX, R8
-	ADDQ         CX, R9
-	SUBQ         $0x04, BX
-	JG           next_44
+done_47:
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x4e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, ret+24(FP)
 	VZEROUPPER
 	RET
 
-// func dotsF16x2x2AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
-// Requires: AVX, F16C, FMA3
-TEXT ·dotsF16x2x2AVX2(SB), NOSPLIT, $0-60
-	MOVQ         dst+0(FP), AX
-	MOVQ         stride+32(FP), CX
-	MOVQ         dim+40(FP), DX
-	MOVQ         n+48(FP), BX
-	VBROADCASTSS scale+56(FP), Y0
-	SHLQ         $0x01, CX
-	MOVQ         k+24(FP), SI
-	LEAQ         (SI)(CX*1), DI
-	SHLQ         $0x01, CX
-	MOVQ         q+16(FP), R8
-	LEAQ         (R8)(DX*4), R9
-	MOVQ         DX, R10
-	ANDQ         $-16, R10
+// func addAVX512(dst *float32, x *float32, y *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·addAVX512(SB), NOSPLIT, $0-32
+	MOVQ n+24(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ x+8(FP), DX
+	MOVQ y+16(FP), BX
+	XORQ SI, SI
+	SUBQ $0x10, AX
+	JL   rest_49
 
-next_50:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	XORQ   R11, R11
-	CMPQ   R11, R10
-	JGE    rest_52
+loop_48:
+	VMOVUPS (DX)(SI*4), Z0
+	VMOVUPS (BX)(SI*4), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (CX)(SI*4)
+	ADDQ    $0x10, SI
+	SUBQ    $0x10, AX
+	JGE     loop_48
+
+rest_49:
+	ADDQ      $0x10, AX
+	JZ        done_50
+	LEAQ      bit_masks<>+0(SB), DI
+	KMOVW     (DI)(AX*2), K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z0
+	VMOVUPS.Z (BX)(SI*4), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (CX)(SI*4)
+
+done_50:
+	VZEROUPPER
+	RET
+
+// func scaleAVX512(x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·scaleAVX512(SB), NOSPLIT, $0-20
+	VBROADCASTSS s+16(FP), Z0
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	XORQ         DX, DX
+	SUBQ         $0x10, CX
+	JL           rest_52
 
 loop_51:
-	VCVTPH2PS   (SI)(R11*2), Y9
-	VCVTPH2PS   (DI)(R11*2), Y10
-	VMOVUPS     (R8)(R11*4), Y11
-	VFMADD231PS Y9, Y11, Y1
-	VFMADD231PS Y10, Y11, Y3
-	VMOVUPS     (R9)(R11*4), Y11
-	VFMADD231PS Y9, Y11, Y5
-	VFMADD231PS Y10, Y11, Y7
-	VCVTPH2PS   16(SI)(R11*2), Y9
-	VCVTPH2PS   16(DI)(R11*2), Y10
-	VMOVUPS     32(R8)(R11*4), Y11
-	VFMADD231PS Y9, Y11, Y2
-	VFMADD231PS Y10, Y11, Y4
-	VMOVUPS     32(R9)(R11*4), Y11
-	VFMADD231PS Y9, Y11, Y6
-	VFMADD231PS Y10, Y11, Y8
-	ADDQ        $0x10, R11
-	CMPQ        R11, R10
-	JL          loop_51
+	VMOVUPS (AX)(DX*4), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(DX*4)
+	ADDQ    $0x10, DX
+	SUBQ    $0x10, CX
+	JGE     loop_51
 
 rest_52:
-	MOVQ        DX, R12
-	ANDQ        $0x0f, R12
-	JZ          fold_53
-	CMPQ        R12, $0x08
-	JL          four_54
-	VCVTPH2PS   (SI)(R11*2), Y9
-	VCVTPH2PS   (DI)(R11*2), Y10
-	VMOVUPS     (R8)(R11*4), Y11
-	VFMADD231PS Y9, Y11, Y1
-	VFMADD231PS Y10, Y11, Y3
-	VMOVUPS     (R9)(R11*4), Y11
-	VFMADD231PS Y9, Y11, Y5
-	VFMADD231PS Y10, Y11, Y7
-	CMPQ        R12, $0x0c
-	JL          upper_55
-	VXORPS      Y9, Y9, Y9
-	VMOVQ       16(SI)(R11*2), X9
-	VCVTPH2PS   X9, X9
-	VXORPS      Y10, Y10, Y10
-	VMOVQ       16(DI)(R11*2), X10
-	VCVTPH2PS   X10, X10
-	VXORPS      Y11, Y11, Y11
-	VMOVUPS     32(R8)(R11*4), X11
-	VFMADD231PS Y9, Y11, Y2
-	VFMADD231PS Y10, Y11, Y4
-	VXORPS      Y11, Y11, Y11
-	VMOVUPS     32(R9)(R11*4), X11
-	VFMADD231PS Y9, Y11, Y6
-	VFMADD231PS Y10, Y11, Y8
-	JMP         fold_53
+	ADDQ      $0x10, CX
+	JZ        done_53
+	LEAQ      bit_masks<>+0(SB), BX
+	KMOVW     (BX)(CX*2), K1
+	VMOVUPS.Z (AX)(DX*4), K1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)(DX*4)
 
-four_54:
-	VXORPS      Y9, Y9, Y9
-	VMOVQ       (SI)(R11*2), X9
-	VCVTPH2PS   X9, X9
-	VXORPS      Y10, Y10, Y10
-	VMOVQ       (DI)(R11*2), X10
-	VCVTPH2PS   X10, X10
-	VXORPS      Y11, Y11, Y11
-	VMOVUPS     (R8)(R11*4), X11
-	VFMADD231PS Y9, Y11, Y1
-	VFMADD231PS Y10, Y11, Y3
-	VXORPS      Y11, Y11, Y11
-	VMOVUPS     (R9)(R11*4), X11
-	VFMADD231PS Y9, Y11, Y5
-	VFMADD231PS Y10, Y11, Y7
-
-upper_55:
-	VXORPS Y9, Y9, Y9
-	VADDPS Y9, Y2, Y2
-	VADDPS Y9, Y4, Y4
-	VADDPS Y9, Y6, Y6
-	VADDPS Y9, Y8, Y8
-
-fold_53:
-	VADDPS       Y2, Y1, Y1
-	VADDPS       Y4, Y3, Y3
-	VADDPS       Y6, Y5, Y5
-	VADDPS       Y8, Y7, Y7
-	VINSERTF128  $0x01, X3, Y1, Y2
-	VPERM2F128   $0x31, Y3, Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VINSERTF128  $0x01, X7, Y5, Y1
-	VPERM2F128   $0x31, Y7, Y5, Y3
-	VADDPS       Y3, Y1, Y1
-	VUNPCKLPD    Y1, Y2, Y3
-	VUNPCKHPD    Y1, Y2, Y1
-	VADDPS       Y1, Y3, Y3
-	VPERMILPS    $0xb1, Y3, Y1
-	VADDPS       Y1, Y3, Y3
-	VEXTRACTF128 $0x01, Y3, X1
-	VBLENDPS     $0x0a, X1, X3, X3
-	VMULPS       X0, X3, X3
-	MOVQ         dstStride+8(FP), R11
-	LEAQ         (AX)(R11*4), R11
-	VMOVLPS      X3, (AX)
-	VMOVHPS      X3, (R11)
-	ADDQ         $0x08, AX
-	ADDQ         CX, SI
-	ADDQ         CX, DI
-	SUBQ         $0x02, BX
-	JG           next_50
+done_53:
 	VZEROUPPER
 	RET
 
-// func dotsF16x4x1AVX2(dst *float32, dstStride int, q *float32, k *uint16, stride int, dim int, n int, scale float32)
-// Requires: AVX, F16C, FMA3
-TEXT ·dotsF16x4x1AVX2(SB), NOSPLIT, $0-60
-	MOVQ         dst+0(FP), AX
-	MOVQ         stride+32(FP), CX
-	MOVQ         dim+40(FP), DX
-	MOVQ         n+48(FP), BX
-	VBROADCASTSS scale+56(FP), Y0
-	SHLQ         $0x01, CX
-	MOVQ         k+24(FP), SI
-	MOVQ         q+16(FP), DI
-	LEAQ         (DI)(DX*4), R8
-	LEAQ         (R8)(DX*4), R9
-	LEAQ         (R9)(DX*4), R10
-	MOVQ         DX, R11
-	ANDQ         $-16, R11
+// func axpyAVX512(x *float32, y *float32, n int, a float32)
+// Requires: AVX, AVX512F
+TEXT ·axpyAVX512(SB), NOSPLIT, $0-28
+	VBROADCASTSS a+24(FP), Z0
+	MOVQ         y+8(FP), AX
+	MOVQ         n+16(FP), CX
+	MOVQ         x+0(FP), DX
+	XORQ         BX, BX
+	SUBQ         $0x10, CX
+	JL           rest_55
 
-next_56:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	XORQ   R12, R12
-	CMPQ   R12, R11
-	JGE    rest_58
+loop_54:
+	VMOVUPS     (DX)(BX*4), Z1
+	VMOVUPS     (AX)(BX*4), Z2
+	VFMADD231PS Z1, Z0, Z2
+	VMOVUPS     Z2, (AX)(BX*4)
+	ADDQ        $0x10, BX
+	SUBQ        $0x10, CX
+	JGE         loop_54
+
+rest_55:
+	ADDQ        $0x10, CX
+	JZ          done_56
+	LEAQ        bit_masks<>+0(SB), SI
+	KMOVW       (SI)(CX*2), K1
+	VMOVUPS.Z   (DX)(BX*4), K1, Z1
+	VMOVUPS.Z   (AX)(BX*4), K1, Z2
+	VFMADD231PS Z1, Z0, Z2
+	VMOVUPS     Z2, K1, (AX)(BX*4)
+
+done_56:
+	VZEROUPPER
+	RET
+
+// func mulScaleAVX512(dst *float32, x *float32, w *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·mulScaleAVX512(SB), NOSPLIT, $0-36
+	VBROADCASTSS s+32(FP), Z0
+	MOVQ         n+24(FP), AX
+	MOVQ         dst+0(FP), CX
+	MOVQ         x+8(FP), DX
+	MOVQ         w+16(FP), BX
+	XORQ         SI, SI
+	SUBQ         $0x10, AX
+	JL           rest_58
 
 loop_57:
-	VCVTPH2PS   (SI)(R12*2), Y9
-	VFMADD231PS (DI)(R12*4), Y9, Y1
-	VFMADD231PS (R8)(R12*4), Y9, Y3
-	VFMADD231PS (R9)(R12*4), Y9, Y5
-	VFMADD231PS (R10)(R12*4), Y9, Y7
-	VCVTPH2PS   16(SI)(R12*2), Y9
-	VFMADD231PS 32(DI)(R12*4), Y9, Y2
-	VFMADD231PS 32(R8)(R12*4), Y9, Y4
-	VFMADD231PS 32(R9)(R12*4), Y9, Y6
-	VFMADD231PS 32(R10)(R12*4), Y9, Y8
-	ADDQ        $0x10, R12
-	CMPQ        R12, R11
-	JL          loop_57
+	VMOVUPS (DX)(SI*4), Z1
+	VMOVUPS (BX)(SI*4), Z2
+	VMULPS  Z0, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (CX)(SI*4)
+	ADDQ    $0x10, SI
+	SUBQ    $0x10, AX
+	JGE     loop_57
 
 rest_58:
-	MOVQ        DX, R13
-	ANDQ        $0x0f, R13
-	JZ          fold_59
-	CMPQ        R13, $0x08
-	JL          four_60
-	VCVTPH2PS   (SI)(R12*2), Y9
-	VFMADD231PS (DI)(R12*4), Y9, Y1
-	VFMADD231PS (R8)(R12*4), Y9, Y3
-	VFMADD231PS (R9)(R12*4), Y9, Y5
-	VFMADD231PS (R10)(R12*4), Y9, Y7
-	CMPQ        R13, $0x0c
-	JL          upper_61
-	VXORPS      Y9, Y9, Y9
-	VMOVQ       16(SI)(R12*2), X9
-	VCVTPH2PS   X9, X9
-	VXORPS      Y10, Y10, Y10
-	VMOVUPS     32(DI)(R12*4), X10
-	VFMADD231PS Y9, Y10, Y2
-	VXORPS      Y10, Y10, Y10
-	VMOVUPS     32(R8)(R12*4), X10
-	VFMADD231PS Y9, Y10, Y4
-	VXORPS      Y10, Y10, Y10
-	VMOVUPS     32(R9)(R12*4), X10
-	VFMADD231PS Y9, Y10, Y6
-	VXORPS      Y10, Y10, Y10
-	VMOVUPS     32(R10)(R12*4), X10
-	VFMADD231PS Y9, Y10, Y8
-	JMP         fold_59
+	ADDQ      $0x10, AX
+	JZ        done_59
+	LEAQ      bit_masks<>+0(SB), DI
+	KMOVW     (DI)(AX*2), K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z1
+	VMOVUPS.Z (BX)(SI*4), K1, Z2
+	VMULPS    Z0, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (CX)(SI*4)
 
-four_60:
-	VXORPS      Y9, Y9, Y9
-	VMOVQ       (SI)(R12*2), X9
-	VCVTPH2PS   X9, X9
-	VXORPS      Y10, Y10, Y10
-	VMOVUPS     (DI)(R12*4), X10
-	VFMADD231PS Y9, Y10, Y1
-	VXORPS      Y10, Y10, Y10
-	VMOVUPS     (R8)(R12*4), X10
-	VFMADD231PS Y9, Y10, Y3
-	VXORPS      Y10, Y10, Y10
-	VMOVUPS     (R9)(R12*4), X10
-	VFMADD231PS Y9, Y10, Y5
-	VXORPS      Y10, Y10, Y10
-	VMOVUPS     (R10)(R12*4), X10
-	VFMADD231PS Y9, Y10, Y7
-
-upper_61:
-	VXORPS Y9, Y9, Y9
-	VADDPS Y9, Y2, Y2
-	VADDPS Y9, Y4, Y4
-	VADDPS Y9, Y6, Y6
-	VADDPS Y9, Y8, Y8
-
-fold_59:
-	VADDPS       Y2, Y1, Y1
-	VADDPS       Y4, Y3, Y3
-	VADDPS       Y6, Y5, Y5
-	VADDPS       Y8, Y7, Y7
-	VINSERTF128  $0x01, X3, Y1, Y2
-	VPERM2F128   $0x31, Y3, Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VINSERTF128  $0x01, X7, Y5, Y1
-	VPERM2F128   $0x31, Y7, Y5, Y3
-	VADDPS       Y3, Y1, Y1
-	VUNPCKLPD    Y1, Y2, Y3
-	VUNPCKHPD    Y1, Y2, Y1
-	VADDPS       Y1, Y3, Y3
-	VPERMILPS    $0xb1, Y3, Y1
-	VADDPS       Y1, Y3, Y3
-	VEXTRACTF128 $0x01, Y3, X1
-	VBLENDPS     $0x0a, X1, X3, X3
-	VMULPS       X0, X3, X3
-	MOVQ         dstStride+8(FP), R12
-	LEAQ         (AX)(R12*4), R13
-	VMOVSS       X3, (AX)
-	VEXTRACTPS   $0x01, X3, (R13)
-	LEAQ         (R13)(R12*4), R13
-	VEXTRACTPS   $0x02, X3, (R13)
-	LEAQ         (R13)(R12*4), R13
-	VEXTRACTPS   $0x03, X3, (R13)
-	LEAQ         (R13)(R12*4), R13
-	ADDQ         $0x04, AX
-	ADDQ         CX, SI
-	SUBQ         $0x01, BX
-	JG           next_56
+done_59:
 	VZEROUPPER
 	RET
 
-// func accumF16x1AVX2(dst *float32, p *float32, pStride int, v *uint16, stride int, dim int, n int)
-// Requires: AVX, F16C, FMA3
-TEXT ·accumF16x1AVX2(SB), NOSPLIT, $0-56
-	MOVQ dst+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ stride+32(FP), DX
-	MOVQ dim+40(FP), BX
-	MOVQ n+48(FP), SI
-	MOVQ v+24(FP), DI
-	SHLQ $0x01, DX
+// func expToAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·expToAVX512(SB), NOSPLIT, $0-24
+	VMOVUPS vec_c2d00000<>+0(SB), Z0
+	VMOVUPS vec_42b20000<>+0(SB), Z1
+	MOVQ    n+16(FP), AX
+	MOVQ    dst+0(FP), CX
+	MOVQ    x+8(FP), DX
+	XORQ    BX, BX
+	SUBQ    $0x10, AX
+	JL      rest_61
 
-columns_62:
-	CMPQ    BX, $0x40
-	JL      smaller_64
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	VMOVUPS 128(AX), Y4
-	VMOVUPS 160(AX), Y5
-	VMOVUPS 192(AX), Y6
-	VMOVUPS 224(AX), Y7
-	MOVQ    DI, R8
-	XORQ    R9, R9
+loop_60:
+	VMOVUPS      (DX)(BX*4), Z2
+	VMAXPS       Z2, Z0, Z2
+	VMINPS       Z2, Z1, Z2
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z2, Z3
+	VADDPS       vec_4b400000<>+0(SB), Z3, Z3
+	VSUBPS       vec_4b400000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z4, Z2
+	VMOVUPS      vec_39506967<>+0(SB), Z4
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS  vec_3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS  vec_3f000000<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       vec_3f800000<>+0(SB), Z4, Z4
+	VPSUBD       vec_4b400000<>+0(SB), Z3, Z3
+	VPSRAD       $0x01, Z3, Z2
+	VPSUBD       Z2, Z3, Z3
+	VPADDD       vec_0000007f<>+0(SB), Z2, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VMULPS       Z2, Z4, Z4
+	VPADDD       vec_0000007f<>+0(SB), Z3, Z3
+	VPSLLD       $0x17, Z3, Z3
+	VMULPS       Z3, Z4, Z4
+	VMOVUPS      Z4, (CX)(BX*4)
+	ADDQ         $0x10, BX
+	SUBQ         $0x10, AX
+	JGE          loop_60
+
+rest_61:
+	ADDQ         $0x10, AX
+	JZ           done_62
+	LEAQ         bit_masks<>+0(SB), SI
+	KMOVW        (SI)(AX*2), K1
+	VMOVUPS.Z    (DX)(BX*4), K1, Z2
+	VMAXPS       Z2, Z0, Z2
+	VMINPS       Z2, Z1, Z2
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z2, Z0
+	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
+	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z2
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z2
+	VMOVUPS      vec_39506967<>+0(SB), Z1
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z2, Z1
+	VFMADD213PS  vec_3c088908<>+0(SB), Z2, Z1
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z2, Z1
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z2, Z1
+	VFMADD213PS  vec_3f000000<>+0(SB), Z2, Z1
+	VMULPS       Z2, Z2, Z3
+	VFMADD213PS  Z2, Z3, Z1
+	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
+	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
+	VPSRAD       $0x01, Z0, Z2
+	VPSUBD       Z2, Z0, Z0
+	VPADDD       vec_0000007f<>+0(SB), Z2, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VMULPS       Z2, Z1, Z1
+	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
+	VPSLLD       $0x17, Z0, Z0
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, K1, (CX)(BX*4)
+
+done_62:
+	VZEROUPPER
+	RET
+
+// func siluMulAVX512(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·siluMulAVX512(SB), NOSPLIT, $0-32
+	VMOVUPS vec_c2d00000<>+0(SB), Z0
+	VMOVUPS vec_42b20000<>+0(SB), Z1
+	MOVQ    n+24(FP), AX
+	MOVQ    dst+0(FP), CX
+	MOVQ    gate+8(FP), DX
+	MOVQ    up+16(FP), BX
+	XORQ    SI, SI
+	SUBQ    $0x10, AX
+	JL      rest_64
 
 loop_63:
-	VBROADCASTSS (CX)(R9*4), Y8
-	VCVTPH2PS    (R8), Y9
-	VFMADD231PS  Y9, Y8, Y0
-	VCVTPH2PS    16(R8), Y9
-	VFMADD231PS  Y9, Y8, Y1
-	VCVTPH2PS    32(R8), Y9
-	VFMADD231PS  Y9, Y8, Y2
-	VCVTPH2PS    48(R8), Y9
-	VFMADD231PS  Y9, Y8, Y3
-	VCVTPH2PS    64(R8), Y9
-	VFMADD231PS  Y9, Y8, Y4
-	VCVTPH2PS    80(R8), Y9
-	VFMADD231PS  Y9, Y8, Y5
-	VCVTPH2PS    96(R8), Y9
-	VFMADD231PS  Y9, Y8, Y6
-	VCVTPH2PS    112(R8), Y9
-	VFMADD231PS  Y9, Y8, Y7
-	ADDQ         DX, R8
-	INCQ         R9
-	CMPQ         R9, SI
-	JL           loop_63
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	VMOVUPS      Y4, 128(AX)
-	VMOVUPS      Y5, 160(AX)
-	VMOVUPS      Y6, 192(AX)
-	VMOVUPS      Y7, 224(AX)
-	ADDQ         $0x00000100, AX
-	ADDQ         $0x00000080, DI
-	SUBQ         $0x40, BX
-	JMP          columns_62
+	VMOVUPS      (DX)(SI*4), Z2
+	VMOVUPS      (BX)(SI*4), Z3
+	VXORPS       vec_80000000<>+0(SB), Z2, Z4
+	VMAXPS       Z4, Z0, Z4
+	VMINPS       Z4, Z1, Z4
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z5
+	VADDPS       vec_4b400000<>+0(SB), Z5, Z5
+	VSUBPS       vec_4b400000<>+0(SB), Z5, Z6
+	VFNMADD231PS vec_3f318000<>+0(SB), Z6, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z6, Z4
+	VMOVUPS      vec_39506967<>+0(SB), Z6
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z6
+	VMULPS       Z4, Z4, Z7
+	VFMADD213PS  Z4, Z7, Z6
+	VADDPS       vec_3f800000<>+0(SB), Z6, Z6
+	VPSUBD       vec_4b400000<>+0(SB), Z5, Z5
+	VPSRAD       $0x01, Z5, Z4
+	VPSUBD       Z4, Z5, Z5
+	VPADDD       vec_0000007f<>+0(SB), Z4, Z4
+	VPSLLD       $0x17, Z4, Z4
+	VMULPS       Z4, Z6, Z6
+	VPADDD       vec_0000007f<>+0(SB), Z5, Z5
+	VPSLLD       $0x17, Z5, Z5
+	VMULPS       Z5, Z6, Z6
+	VADDPS       vec_3f800000<>+0(SB), Z6, Z6
+	VDIVPS       Z6, Z2, Z6
+	VMULPS       Z3, Z6, Z6
+	VMOVUPS      Z6, (CX)(SI*4)
+	ADDQ         $0x10, SI
+	SUBQ         $0x10, AX
+	JGE          loop_63
 
-smaller_64:
-columns_65:
-	CMPQ    BX, $0x20
-	JL      smaller_67
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	MOVQ    DI, R8
-	XORQ    R9, R9
+rest_64:
+	ADDQ         $0x10, AX
+	JZ           done_65
+	LEAQ         bit_masks<>+0(SB), DI
+	KMOVW        (DI)(AX*2), K1
+	VMOVUPS.Z    (DX)(SI*4), K1, Z2
+	VMOVUPS.Z    (BX)(SI*4), K1, Z3
+	VXORPS       vec_80000000<>+0(SB), Z2, Z4
+	VMAXPS       Z4, Z0, Z4
+	VMINPS       Z4, Z1, Z4
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z0
+	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
+	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z4
+	VMOVUPS      vec_39506967<>+0(SB), Z1
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z1
+	VMULPS       Z4, Z4, Z5
+	VFMADD213PS  Z4, Z5, Z1
+	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
+	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
+	VPSRAD       $0x01, Z0, Z4
+	VPSUBD       Z4, Z0, Z0
+	VPADDD       vec_0000007f<>+0(SB), Z4, Z4
+	VPSLLD       $0x17, Z4, Z4
+	VMULPS       Z4, Z1, Z1
+	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
+	VPSLLD       $0x17, Z0, Z0
+	VMULPS       Z0, Z1, Z1
+	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
+	VDIVPS       Z1, Z2, Z1
+	VMULPS       Z3, Z1, Z1
+	VMOVUPS      Z1, K1, (CX)(SI*4)
+
+done_65:
+	VZEROUPPER
+	RET
+
+// func geluMulAVX512(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geluMulAVX512(SB), NOSPLIT, $0-32
+	VMOVUPS vec_c2d00000<>+0(SB), Z0
+	VMOVUPS vec_42b20000<>+0(SB), Z1
+	VMOVUPS vec_bd922279<>+0(SB), Z2
+	MOVQ    n+24(FP), AX
+	MOVQ    dst+0(FP), CX
+	MOVQ    gate+8(FP), DX
+	MOVQ    up+16(FP), BX
+	XORQ    SI, SI
+	SUBQ    $0x10, AX
+	JL      rest_67
 
 loop_66:
-	VBROADCASTSS (CX)(R9*4), Y4
-	VCVTPH2PS    (R8), Y5
-	VFMADD231PS  Y5, Y4, Y0
-	VCVTPH2PS    16(R8), Y5
-	VFMADD231PS  Y5, Y4, Y1
-	VCVTPH2PS    32(R8), Y5
-	VFMADD231PS  Y5, Y4, Y2
-	VCVTPH2PS    48(R8), Y5
-	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         DX, R8
-	INCQ         R9
-	CMPQ         R9, SI
-	JL           loop_66
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x20, BX
-	JMP          columns_65
+	VMOVUPS      (DX)(SI*4), Z3
+	VMOVUPS      (BX)(SI*4), Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  vec_bfcc422a<>+0(SB), Z2, Z5
+	VMULPS       Z5, Z3, Z5
+	VMAXPS       Z5, Z0, Z5
+	VMINPS       Z5, Z1, Z5
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z5, Z6
+	VADDPS       vec_4b400000<>+0(SB), Z6, Z6
+	VSUBPS       vec_4b400000<>+0(SB), Z6, Z7
+	VFNMADD231PS vec_3f318000<>+0(SB), Z7, Z5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z7, Z5
+	VMOVUPS      vec_39506967<>+0(SB), Z7
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z5, Z7
+	VFMADD213PS  vec_3c088908<>+0(SB), Z5, Z7
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z5, Z7
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z5, Z7
+	VFMADD213PS  vec_3f000000<>+0(SB), Z5, Z7
+	VMULPS       Z5, Z5, Z8
+	VFMADD213PS  Z5, Z8, Z7
+	VADDPS       vec_3f800000<>+0(SB), Z7, Z7
+	VPSUBD       vec_4b400000<>+0(SB), Z6, Z6
+	VPSRAD       $0x01, Z6, Z5
+	VPSUBD       Z5, Z6, Z6
+	VPADDD       vec_0000007f<>+0(SB), Z5, Z5
+	VPSLLD       $0x17, Z5, Z5
+	VMULPS       Z5, Z7, Z7
+	VPADDD       vec_0000007f<>+0(SB), Z6, Z6
+	VPSLLD       $0x17, Z6, Z6
+	VMULPS       Z6, Z7, Z7
+	VADDPS       vec_3f800000<>+0(SB), Z7, Z7
+	VDIVPS       Z7, Z3, Z7
+	VMULPS       Z4, Z7, Z7
+	VMOVUPS      Z7, (CX)(SI*4)
+	ADDQ         $0x10, SI
+	SUBQ         $0x10, AX
+	JGE          loop_66
 
-smaller_67:
-columns_68:
-	CMPQ    BX, $0x10
-	JL      smaller_70
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	MOVQ    DI, R8
-	XORQ    R9, R9
+rest_67:
+	ADDQ         $0x10, AX
+	JZ           done_68
+	LEAQ         bit_masks<>+0(SB), DI
+	KMOVW        (DI)(AX*2), K1
+	VMOVUPS.Z    (DX)(SI*4), K1, Z3
+	VMOVUPS.Z    (BX)(SI*4), K1, Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  vec_bfcc422a<>+0(SB), Z2, Z5
+	VMULPS       Z5, Z3, Z5
+	VMAXPS       Z5, Z0, Z5
+	VMINPS       Z5, Z1, Z5
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z5, Z0
+	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
+	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z5
+	VMOVUPS      vec_39506967<>+0(SB), Z1
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3c088908<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3f000000<>+0(SB), Z5, Z1
+	VMULPS       Z5, Z5, Z2
+	VFMADD213PS  Z5, Z2, Z1
+	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
+	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
+	VPSRAD       $0x01, Z0, Z2
+	VPSUBD       Z2, Z0, Z0
+	VPADDD       vec_0000007f<>+0(SB), Z2, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VMULPS       Z2, Z1, Z1
+	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
+	VPSLLD       $0x17, Z0, Z0
+	VMULPS       Z0, Z1, Z1
+	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
+	VDIVPS       Z1, Z3, Z1
+	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z1, K1, (CX)(SI*4)
+
+done_68:
+	VZEROUPPER
+	RET
+
+// func toF16AVX512(dst *uint16, x *float32, n int) uint32
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·toF16AVX512(SB), NOSPLIT, $0-28
+	MOVQ    dst+0(FP), AX
+	MOVQ    x+8(FP), CX
+	VPXORD  Z0, Z0, Z0
+	VMOVUPS vec_7fffffff<>+0(SB), Z0
+	KXORW   K1, K1, K1
+	MOVQ    n+16(FP), DX
+	XORQ    BX, BX
+	SUBQ    $0x10, DX
+	JL      rest_70
 
 loop_69:
-	VBROADCASTSS (CX)(R9*4), Y2
-	VCVTPH2PS    (R8), Y3
-	VFMADD231PS  Y3, Y2, Y0
-	VCVTPH2PS    16(R8), Y3
-	VFMADD231PS  Y3, Y2, Y1
-	ADDQ         DX, R8
-	INCQ         R9
-	CMPQ         R9, SI
-	JL           loop_69
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000020, DI
-	SUBQ         $0x10, BX
-	JMP          columns_68
+	VMOVUPS   (CX)(BX*4), Z1
+	VCVTPS2PH $0x00, Z1, (AX)(BX*2)
+	VANDPS    Z0, Z1, Z1
+	VCMPPS    $0x05, vec_477ff000<>+0(SB), Z1, K2
+	KORW      K2, K1, K1
+	ADDQ      $0x10, BX
+	SUBQ      $0x10, DX
+	JGE       loop_69
 
-smaller_70:
-columns_71:
-	CMPQ    BX, $0x08
-	JL      smaller_73
-	VMOVUPS (AX), Y0
-	MOVQ    DI, R8
-	XORQ    R9, R9
+rest_70:
+	ADDQ      $0x10, DX
+	JZ        done_71
+	LEAQ      bit_masks<>+0(SB), SI
+	KMOVW     (SI)(DX*2), K2
+	VMOVUPS.Z (CX)(BX*4), K2, Z1
+	VCVTPS2PH $0x00, Z1, K2, (AX)(BX*2)
+	VANDPS    Z0, Z1, Z0
+	VCMPPS    $0x05, vec_477ff000<>+0(SB), Z0, K2
+	KORW      K2, K1, K1
 
-loop_72:
-	VBROADCASTSS (CX)(R9*4), Y1
-	VCVTPH2PS    (R8), Y2
-	VFMADD231PS  Y2, Y1, Y0
-	ADDQ         DX, R8
-	INCQ         R9
-	CMPQ         R9, SI
-	JL           loop_72
-	VMOVUPS      Y0, (AX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000010, DI
-	SUBQ         $0x08, BX
-	JMP          columns_71
-
-smaller_73:
-columns_74:
-	CMPQ    BX, $0x04
-	JL      smaller_76
-	VMOVUPS (AX), X0
-	MOVQ    DI, R8
-	XORQ    R9, R9
-
-loop_75:
-	VBROADCASTSS (CX)(R9*4), X1
-	VCVTPH2PS    (R8), X2
-	VFMADD231PS  X2, X1, X0
-	ADDQ         DX, R8
-	INCQ         R9
-	CMPQ         R9, SI
-	JL           loop_75
-	VMOVUPS      X0, (AX)
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000008, DI
-	SUBQ         $0x04, BX
-	JMP          columns_74
-
-smaller_76:
+done_71:
+	KMOVW K1, AX
+	MOVL  AX, ret+24(FP)
 	VZEROUPPER
 	RET
 
-// func accumF16x2AVX2(dst *float32, p *float32, pStride int, v *uint16, stride int, dim int, n int)
-// Requires: AVX, F16C, FMA3
-TEXT ·accumF16x2AVX2(SB), NOSPLIT, $0-56
-	MOVQ dst+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ stride+32(FP), DX
-	MOVQ dim+40(FP), BX
-	MOVQ n+48(FP), SI
-	MOVQ v+24(FP), DI
-	SHLQ $0x01, DX
-	LEAQ (AX)(BX*4), R8
-	MOVQ pStride+16(FP), R9
-	LEAQ (CX)(R9*4), R9
-
-columns_77:
-	CMPQ    BX, $0x20
-	JL      smaller_79
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	VMOVUPS (R8), Y4
-	VMOVUPS 32(R8), Y5
-	VMOVUPS 64(R8), Y6
-	VMOVUPS 96(R8), Y7
-	MOVQ    DI, R10
-	XORQ    R11, R11
-
-loop_78:
-	VBROADCASTSS (CX)(R11*4), Y8
-	VBROADCASTSS (R9)(R11*4), Y9
-	VCVTPH2PS    (R10), Y10
-	VFMADD231PS  Y10, Y8, Y0
-	VFMADD231PS  Y10, Y9, Y4
-	VCVTPH2PS    16(R10), Y10
-	VFMADD231PS  Y10, Y8, Y1
-	VFMADD231PS  Y10, Y9, Y5
-	VCVTPH2PS    32(R10), Y10
-	VFMADD231PS  Y10, Y8, Y2
-	VFMADD231PS  Y10, Y9, Y6
-	VCVTPH2PS    48(R10), Y10
-	VFMADD231PS  Y10, Y8, Y3
-	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         DX, R10
-	INCQ         R11
-	CMPQ         R11, SI
-	JL           loop_78
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	VMOVUPS      Y4, (R8)
-	VMOVUPS      Y5, 32(R8)
-	VMOVUPS      Y6, 64(R8)
-	VMOVUPS      Y7, 96(R8)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, R8
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x20, BX
-	JMP          columns_77
-
-smaller_79:
-columns_80:
-	CMPQ    BX, $0x10
-	JL      smaller_82
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS (R8), Y2
-	VMOVUPS 32(R8), Y3
-	MOVQ    DI, R10
-	XORQ    R11, R11
-
-loop_81:
-	VBROADCASTSS (CX)(R11*4), Y4
-	VBROADCASTSS (R9)(R11*4), Y5
-	VCVTPH2PS    (R10), Y6
-	VFMADD231PS  Y6, Y4, Y0
-	VFMADD231PS  Y6, Y5, Y2
-	VCVTPH2PS    16(R10), Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         DX, R10
-	INCQ         R11
-	CMPQ         R11, SI
-	JL           loop_81
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, (R8)
-	VMOVUPS      Y3, 32(R8)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, R8
-	ADDQ         $0x00000020, DI
-	SUBQ         $0x10, BX
-	JMP          columns_80
-
-smaller_82:
-columns_83:
-	CMPQ    BX, $0x08
-	JL      smaller_85
-	VMOVUPS (AX), Y0
-	VMOVUPS (R8), Y1
-	MOVQ    DI, R10
-	XORQ    R11, R11
-
-loop_84:
-	VBROADCASTSS (CX)(R11*4), Y2
-	VBROADCASTSS (R9)(R11*4), Y3
-	VCVTPH2PS    (R10), Y4
-	VFMADD231PS  Y4, Y2, Y0
-	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         DX, R10
-	INCQ         R11
-	CMPQ         R11, SI
-	JL           loop_84
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (R8)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, R8
-	ADDQ         $0x00000010, DI
-	SUBQ         $0x08, BX
-	JMP          columns_83
-
-smaller_85:
-columns_86:
-	CMPQ    BX, $0x04
-	JL      smaller_88
-	VMOVUPS (AX), X0
-	VMOVUPS (R8), X1
-	MOVQ    DI, R10
-	XORQ    R11, R11
-
-loop_87:
-	VBROADCASTSS (CX)(R11*4), X2
-	VBROADCASTSS (R9)(R11*4), X3
-	VCVTPH2PS    (R10), X4
-	VFMADD231PS  X4, X2, X0
-	VFMADD231PS  X4, X3, X1
-	ADDQ         DX, R10
-	INCQ         R11
-	CMPQ         R11, SI
-	JL           loop_87
-	VMOVUPS      X0, (AX)
-	VMOVUPS      X1, (R8)
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000010, R8
-	ADDQ         $0x00000008, DI
-	SUBQ         $0x04, BX
-	JMP          columns_86
-
-smaller_88:
-	VZEROUPPER
-	RET
-
-// func fromI8AVX2(dst *float32, x *int8, n int)
-// Requires: AVX, AVX2
-TEXT ·fromI8AVX2(SB), NOSPLIT, $0-24
+// func fromF16AVX512(dst *float32, x *uint16, n int)
+// Requires: AVX, AVX512F
+TEXT ·fromF16AVX512(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   rest_73
 
-loop_89:
-	VPMOVSXBD (CX)(BX*1), Y0
-	VCVTDQ2PS Y0, Y0
-	VMOVUPS   Y0, (AX)(BX*4)
-	ADDQ      $0x08, BX
-	CMPQ      BX, DX
-	JL        loop_89
+loop_72:
+	VCVTPH2PS (CX)(BX*2), Z0
+	VMOVUPS   Z0, (AX)(BX*4)
+	ADDQ      $0x10, BX
+	SUBQ      $0x10, DX
+	JGE       loop_72
+
+rest_73:
+	ADDQ        $0x10, DX
+	JZ          done_74
+	LEAQ        bit_masks<>+0(SB), SI
+	KMOVW       (SI)(DX*2), K1
+	VCVTPH2PS.Z (CX)(BX*2), K1, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*4)
+
+done_74:
+	VZEROUPPER
+	RET
+
+// func toBF16AVX512(dst *uint16, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·toBF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   rest_76
+
+loop_75:
+	VMOVUPS (CX)(BX*4), Z0
+	VPSRLD  $0x10, Z0, Z1
+	VCMPPS  $0x03, Z0, Z0, K1
+	VPANDD  vec_00000001<>+0(SB), Z1, Z2
+	VPADDD  vec_00007fff<>+0(SB), Z2, Z2
+	VPADDD  Z0, Z2, Z2
+	VPSRLD  $0x10, Z2, Z2
+	VPORD   vec_00000040<>+0(SB), Z1, K1, Z2
+	VPMOVDW Z2, (AX)(BX*2)
+	ADDQ    $0x10, BX
+	SUBQ    $0x10, DX
+	JGE     loop_75
+
+rest_76:
+	ADDQ      $0x10, DX
+	JZ        done_77
+	LEAQ      bit_masks<>+0(SB), SI
+	KMOVW     (SI)(DX*2), K1
+	VMOVUPS.Z (CX)(BX*4), K1, Z0
+	VPSRLD    $0x10, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VPANDD    vec_00000001<>+0(SB), Z1, Z2
+	VPADDD    vec_00007fff<>+0(SB), Z2, Z2
+	VPADDD    Z0, Z2, Z2
+	VPSRLD    $0x10, Z2, Z2
+	VPORD     vec_00000040<>+0(SB), Z1, K2, Z2
+	VPMOVDW   Z2, K1, (AX)(BX*2)
+
+done_77:
+	VZEROUPPER
+	RET
+
+// func fromBF16AVX512(dst *float32, x *uint16, n int)
+// Requires: AVX, AVX512F
+TEXT ·fromBF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   rest_79
+
+loop_78:
+	VPMOVZXWD (CX)(BX*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (AX)(BX*4)
+	ADDQ      $0x10, BX
+	SUBQ      $0x10, DX
+	JGE       loop_78
+
+rest_79:
+	ADDQ        $0x10, DX
+	JZ          done_80
+	LEAQ        bit_masks<>+0(SB), SI
+	KMOVW       (SI)(DX*2), K1
+	VPMOVZXWD.Z (CX)(BX*2), K1, Z0
+	VPSLLD      $0x10, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*4)
+
+done_80:
+	VZEROUPPER
+	RET
+
+// func roundBF16AVX512(x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·roundBF16AVX512(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), CX
+	XORQ DX, DX
+	SUBQ $0x10, CX
+	JL   rest_82
+
+loop_81:
+	VMOVUPS (AX)(DX*4), Z0
+	VPSRLD  $0x10, Z0, Z1
+	VCMPPS  $0x03, Z0, Z0, K1
+	VPANDD  vec_00000001<>+0(SB), Z1, Z2
+	VPADDD  vec_00007fff<>+0(SB), Z2, Z2
+	VPADDD  Z0, Z2, Z2
+	VPSRLD  $0x10, Z2, Z2
+	VPORD   vec_00000040<>+0(SB), Z1, K1, Z2
+	VPSLLD  $0x10, Z2, Z2
+	VMOVUPS Z2, (AX)(DX*4)
+	ADDQ    $0x10, DX
+	SUBQ    $0x10, CX
+	JGE     loop_81
+
+rest_82:
+	ADDQ      $0x10, CX
+	JZ        done_83
+	LEAQ      bit_masks<>+0(SB), BX
+	KMOVW     (BX)(CX*2), K1
+	VMOVUPS.Z (AX)(DX*4), K1, Z0
+	VPSRLD    $0x10, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VPANDD    vec_00000001<>+0(SB), Z1, Z2
+	VPADDD    vec_00007fff<>+0(SB), Z2, Z2
+	VPADDD    Z0, Z2, Z2
+	VPSRLD    $0x10, Z2, Z2
+	VPORD     vec_00000040<>+0(SB), Z1, K2, Z2
+	VPSLLD    $0x10, Z2, Z2
+	VMOVUPS   Z2, K1, (AX)(DX*4)
+
+done_83:
+	VZEROUPPER
+	RET
+
+// func fromI8AVX512(dst *float32, x *int8, n int)
+// Requires: AVX, AVX512F
+TEXT ·fromI8AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   rest_85
+
+loop_84:
+	VPMOVSXBD (CX)(BX*1), Z0
+	VCVTDQ2PS Z0, Z0
+	VMOVUPS   Z0, (AX)(BX*4)
+	ADDQ      $0x10, BX
+	SUBQ      $0x10, DX
+	JGE       loop_84
+
+rest_85:
+	ADDQ        $0x10, DX
+	JZ          done_86
+	LEAQ        bit_masks<>+0(SB), SI
+	KMOVW       (SI)(DX*2), K1
+	VPMOVSXBD.Z (CX)(BX*1), K1, Z0
+	VCVTDQ2PS   Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*4)
+
+done_86:
+	VZEROUPPER
+	RET
+
+// func ropeHalfAVX512(a *float32, b *float32, cos *float32, sin *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·ropeHalfAVX512(SB), NOSPLIT, $0-40
+	MOVQ a+0(FP), AX
+	MOVQ b+8(FP), CX
+	MOVQ cos+16(FP), DX
+	MOVQ sin+24(FP), BX
+	MOVQ n+32(FP), SI
+	XORQ DI, DI
+	SUBQ $0x10, SI
+	JL   rest_88
+
+loop_87:
+	VMOVUPS      (AX)(DI*4), Z0
+	VMOVUPS      (CX)(DI*4), Z1
+	VMOVUPS      (DX)(DI*4), Z2
+	VMOVUPS      (BX)(DI*4), Z3
+	VMULPS       Z2, Z0, Z4
+	VFNMADD231PS Z1, Z3, Z4
+	VMULPS       Z2, Z1, Z1
+	VFMADD231PS  Z0, Z3, Z1
+	VMOVUPS      Z4, (AX)(DI*4)
+	VMOVUPS      Z1, (CX)(DI*4)
+	ADDQ         $0x10, DI
+	SUBQ         $0x10, SI
+	JGE          loop_87
+
+rest_88:
+	ADDQ         $0x10, SI
+	JZ           done_89
+	LEAQ         bit_masks<>+0(SB), R8
+	KMOVW        (R8)(SI*2), K1
+	VMOVUPS.Z    (AX)(DI*4), K1, Z0
+	VMOVUPS.Z    (CX)(DI*4), K1, Z1
+	VMOVUPS.Z    (DX)(DI*4), K1, Z2
+	VMOVUPS.Z    (BX)(DI*4), K1, Z3
+	VMULPS       Z2, Z0, Z4
+	VFNMADD231PS Z1, Z3, Z4
+	VMULPS       Z2, Z1, Z1
+	VFMADD231PS  Z0, Z3, Z1
+	VMOVUPS      Z4, K1, (AX)(DI*4)
+	VMOVUPS      Z1, K1, (CX)(DI*4)
+
+done_89:
+	VZEROUPPER
+	RET
+
+// func ropePairsAVX512(x *float32, cos *float32, sin *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·ropePairsAVX512(SB), NOSPLIT, $0-32
+	MOVQ    x+0(FP), AX
+	MOVQ    cos+8(FP), CX
+	MOVQ    sin+16(FP), DX
+	VMOVUPS even_signs<>+0(SB), Z0
+	MOVQ    n+24(FP), BX
+	ADDQ    BX, BX
+	XORQ    SI, SI
+	SUBQ    $0x10, BX
+	JL      rest_91
+
+loop_90:
+	VMOVUPS     (AX)(SI*4), Z1
+	VPMOVZXDQ   (CX)(SI*2), Z2
+	VPMOVZXDQ   (DX)(SI*2), Z3
+	VMOVSLDUP   Z2, Z2
+	VMOVSLDUP   Z3, Z3
+	VXORPS      Z0, Z3, Z3
+	VPERMILPS   $0xb1, Z1, Z4
+	VMULPS      Z2, Z1, Z1
+	VFMADD231PS Z4, Z3, Z1
+	VMOVUPS     Z1, (AX)(SI*4)
+	ADDQ        $0x10, SI
+	SUBQ        $0x10, BX
+	JGE         loop_90
+
+rest_91:
+	ADDQ        $0x10, BX
+	JZ          done_92
+	LEAQ        bit_masks<>+0(SB), DI
+	KMOVW       (DI)(BX*2), K1
+	VMOVUPS.Z   (AX)(SI*4), K1, Z1
+	LEAQ        bit_masks<>+0(SB), DI
+	KMOVW       (DI)(BX*1), K2
+	VPMOVZXDQ.Z (CX)(SI*2), K2, Z2
+	VPMOVZXDQ.Z (DX)(SI*2), K2, Z3
+	VMOVSLDUP   Z2, Z2
+	VMOVSLDUP   Z3, Z3
+	VXORPS      Z0, Z3, Z3
+	VPERMILPS   $0xb1, Z1, Z0
+	VMULPS      Z2, Z1, Z1
+	VFMADD231PS Z0, Z3, Z1
+	VMOVUPS     Z1, K1, (AX)(SI*4)
+
+done_92:
 	VZEROUPPER
 	RET
 
@@ -1957,23 +2246,23 @@ TEXT ·panelsF32x1x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), SI
 	SHLQ $0x02, BX
 
-panel_90:
+panel_93:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_91
+	JZ      from0_94
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-from0_91:
+from0_94:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	MOVQ depth+48(FP), R8
 	SUBQ $0x04, R8
-	JL   rest_92
+	JL   rest_95
 
-loop_95:
+loop_98:
 	VMOVUPS      (DI), Y2
 	VMOVUPS      32(DI), Y3
 	VBROADCASTSS (CX), Y4
@@ -1997,13 +2286,13 @@ loop_95:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000100, DI
 	SUBQ         $0x04, R8
-	JGE          loop_95
+	JGE          loop_98
 
-rest_92:
+rest_95:
 	ADDQ $0x04, R8
-	JZ   done_94
+	JZ   done_97
 
-one_93:
+one_96:
 	VMOVUPS      (DI), Y2
 	VMOVUPS      32(DI), Y3
 	VBROADCASTSS (CX), Y4
@@ -2012,15 +2301,15 @@ one_93:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000040, DI
 	DECQ         R8
-	JNZ          one_93
+	JNZ          one_96
 
-done_94:
+done_97:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_90
+	JG      panel_93
 	VZEROUPPER
 	RET
 
@@ -2038,28 +2327,28 @@ TEXT ·panelsF32x1x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), SI
 	SHLQ $0x02, BX
 
-panel_96:
+panel_99:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_97
+	JZ      from0_100
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
 
-from0_97:
+from0_100:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	LEAQ (DX)(BX*1), R8
 	MOVQ depth+48(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_98
+	JL   rest_101
 
-loop_101:
+loop_104:
 	VBROADCASTSS (CX), Y4
 	VMOVUPS      (DI), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2100,13 +2389,13 @@ loop_101:
 	ADDQ         $0x00000100, DI
 	ADDQ         $0x00000100, R8
 	SUBQ         $0x04, R9
-	JGE          loop_101
+	JGE          loop_104
 
-rest_98:
+rest_101:
 	ADDQ $0x04, R9
-	JZ   done_100
+	JZ   done_103
 
-one_99:
+one_102:
 	VBROADCASTSS (CX), Y4
 	VMOVUPS      (DI), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2120,9 +2409,9 @@ one_99:
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, R8
 	DECQ         R9
-	JNZ          one_99
+	JNZ          one_102
 
-done_100:
+done_103:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2131,7 +2420,7 @@ done_100:
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_96
+	JG      panel_99
 	VZEROUPPER
 	RET
 
@@ -2149,7 +2438,7 @@ TEXT ·panelsF32x2x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R8
 	SHLQ $0x02, DI
 
-panel_102:
+panel_105:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2160,7 +2449,7 @@ panel_102:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_103
+	JZ      from0_106
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -2170,15 +2459,15 @@ panel_102:
 	VMOVUPS 64(AX)(CX*1), Y6
 	VMOVUPS 96(AX)(CX*1), Y7
 
-from0_103:
+from0_106:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_104
+	JL   rest_107
 
-loop_107:
+loop_110:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VMOVUPS      (R9), Y10
@@ -2239,13 +2528,13 @@ loop_107:
 	ADDQ         $0x00000100, R9
 	ADDQ         $0x00000100, R10
 	SUBQ         $0x04, R11
-	JGE          loop_107
+	JGE          loop_110
 
-rest_104:
+rest_107:
 	ADDQ $0x04, R11
-	JZ   done_106
+	JZ   done_109
 
-one_105:
+one_108:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VMOVUPS      (R9), Y10
@@ -2264,9 +2553,9 @@ one_105:
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	DECQ         R11
-	JNZ          one_105
+	JNZ          one_108
 
-done_106:
+done_109:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2279,7 +2568,7 @@ done_106:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_102
+	JG      panel_105
 	VZEROUPPER
 	RET
 
@@ -2297,7 +2586,7 @@ TEXT ·panelsF32x3x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R8
 	SHLQ $0x02, DI
 
-panel_108:
+panel_111:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2312,7 +2601,7 @@ panel_108:
 	VXORPS  Y11, Y11, Y11
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_109
+	JZ      from0_112
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -2326,15 +2615,15 @@ panel_108:
 	VMOVUPS 64(AX)(CX*2), Y10
 	VMOVUPS 96(AX)(CX*2), Y11
 
-from0_109:
+from0_112:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_110
+	JL   rest_113
 
-loop_113:
+loop_116:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -2415,13 +2704,13 @@ loop_113:
 	ADDQ         $0x00000100, R9
 	ADDQ         $0x00000100, R10
 	SUBQ         $0x04, R11
-	JGE          loop_113
+	JGE          loop_116
 
-rest_110:
+rest_113:
 	ADDQ $0x04, R11
-	JZ   done_112
+	JZ   done_115
 
-one_111:
+one_114:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -2445,9 +2734,9 @@ one_111:
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	DECQ         R11
-	JNZ          one_111
+	JNZ          one_114
 
-done_112:
+done_115:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2464,7 +2753,7 @@ done_112:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_108
+	JG      panel_111
 	VZEROUPPER
 	RET
 
@@ -2486,7 +2775,7 @@ TEXT ·panelsF32x4x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R10
 	SHLQ $0x02, R9
 
-panel_114:
+panel_117:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2497,7 +2786,7 @@ panel_114:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), BX
 	TESTQ   BX, BX
-	JZ      from0_115
+	JZ      from0_118
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -2507,16 +2796,16 @@ panel_114:
 	VMOVUPS (DX), Y6
 	VMOVUPS 32(DX), Y7
 
-from0_115:
+from0_118:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R11
 	MOVQ depth+48(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_116
+	JL   rest_119
 
-loop_119:
+loop_122:
 	VMOVUPS      (R11), Y8
 	VMOVUPS      32(R11), Y9
 	VBROADCASTSS (BX), Y10
@@ -2577,13 +2866,13 @@ loop_119:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000100, R11
 	SUBQ         $0x04, R12
-	JGE          loop_119
+	JGE          loop_122
 
-rest_116:
+rest_119:
 	ADDQ $0x04, R12
-	JZ   done_118
+	JZ   done_121
 
-one_117:
+one_120:
 	VMOVUPS      (R11), Y8
 	VMOVUPS      32(R11), Y9
 	VBROADCASTSS (BX), Y10
@@ -2602,9 +2891,9 @@ one_117:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000040, R11
 	DECQ         R12
-	JNZ          one_117
+	JNZ          one_120
 
-done_118:
+done_121:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -2617,7 +2906,7 @@ done_118:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_114
+	JG      panel_117
 	VZEROUPPER
 	RET
 
@@ -2635,23 +2924,23 @@ TEXT ·panelsF16x1x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), SI
 	SHLQ $0x01, BX
 
-panel_120:
+panel_123:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_121
+	JZ      from0_124
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-from0_121:
+from0_124:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	MOVQ depth+48(FP), R8
 	SUBQ $0x04, R8
-	JL   rest_122
+	JL   rest_125
 
-loop_125:
+loop_128:
 	VCVTPH2PS    (DI), Y2
 	VCVTPH2PS    16(DI), Y3
 	VBROADCASTSS (CX), Y4
@@ -2675,13 +2964,13 @@ loop_125:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000080, DI
 	SUBQ         $0x04, R8
-	JGE          loop_125
+	JGE          loop_128
 
-rest_122:
+rest_125:
 	ADDQ $0x04, R8
-	JZ   done_124
+	JZ   done_127
 
-one_123:
+one_126:
 	VCVTPH2PS    (DI), Y2
 	VCVTPH2PS    16(DI), Y3
 	VBROADCASTSS (CX), Y4
@@ -2690,15 +2979,15 @@ one_123:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000020, DI
 	DECQ         R8
-	JNZ          one_123
+	JNZ          one_126
 
-done_124:
+done_127:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_120
+	JG      panel_123
 	VZEROUPPER
 	RET
 
@@ -2716,28 +3005,28 @@ TEXT ·panelsF16x1x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), SI
 	SHLQ $0x01, BX
 
-panel_126:
+panel_129:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_127
+	JZ      from0_130
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
 
-from0_127:
+from0_130:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	LEAQ (DX)(BX*1), R8
 	MOVQ depth+48(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_128
+	JL   rest_131
 
-loop_131:
+loop_134:
 	VBROADCASTSS (CX), Y4
 	VCVTPH2PS    (DI), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2778,13 +3067,13 @@ loop_131:
 	ADDQ         $0x00000080, DI
 	ADDQ         $0x00000080, R8
 	SUBQ         $0x04, R9
-	JGE          loop_131
+	JGE          loop_134
 
-rest_128:
+rest_131:
 	ADDQ $0x04, R9
-	JZ   done_130
+	JZ   done_133
 
-one_129:
+one_132:
 	VBROADCASTSS (CX), Y4
 	VCVTPH2PS    (DI), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2798,9 +3087,9 @@ one_129:
 	ADDQ         $0x00000020, DI
 	ADDQ         $0x00000020, R8
 	DECQ         R9
-	JNZ          one_129
+	JNZ          one_132
 
-done_130:
+done_133:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2809,7 +3098,7 @@ done_130:
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_126
+	JG      panel_129
 	VZEROUPPER
 	RET
 
@@ -2827,7 +3116,7 @@ TEXT ·panelsF16x2x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R8
 	SHLQ $0x01, DI
 
-panel_132:
+panel_135:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2838,7 +3127,7 @@ panel_132:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_133
+	JZ      from0_136
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -2848,15 +3137,15 @@ panel_132:
 	VMOVUPS 64(AX)(CX*1), Y6
 	VMOVUPS 96(AX)(CX*1), Y7
 
-from0_133:
+from0_136:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_134
+	JL   rest_137
 
-loop_137:
+loop_140:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VCVTPH2PS    (R9), Y10
@@ -2917,13 +3206,13 @@ loop_137:
 	ADDQ         $0x00000080, R9
 	ADDQ         $0x00000080, R10
 	SUBQ         $0x04, R11
-	JGE          loop_137
+	JGE          loop_140
 
-rest_134:
+rest_137:
 	ADDQ $0x04, R11
-	JZ   done_136
+	JZ   done_139
 
-one_135:
+one_138:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VCVTPH2PS    (R9), Y10
@@ -2942,9 +3231,9 @@ one_135:
 	ADDQ         $0x00000020, R9
 	ADDQ         $0x00000020, R10
 	DECQ         R11
-	JNZ          one_135
+	JNZ          one_138
 
-done_136:
+done_139:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2957,7 +3246,7 @@ done_136:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_132
+	JG      panel_135
 	VZEROUPPER
 	RET
 
@@ -2975,7 +3264,7 @@ TEXT ·panelsF16x3x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R8
 	SHLQ $0x01, DI
 
-panel_138:
+panel_141:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2990,7 +3279,7 @@ panel_138:
 	VXORPS  Y11, Y11, Y11
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_139
+	JZ      from0_142
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -3004,15 +3293,15 @@ panel_138:
 	VMOVUPS 64(AX)(CX*2), Y10
 	VMOVUPS 96(AX)(CX*2), Y11
 
-from0_139:
+from0_142:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_140
+	JL   rest_143
 
-loop_143:
+loop_146:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -3093,13 +3382,13 @@ loop_143:
 	ADDQ         $0x00000080, R9
 	ADDQ         $0x00000080, R10
 	SUBQ         $0x04, R11
-	JGE          loop_143
+	JGE          loop_146
 
-rest_140:
+rest_143:
 	ADDQ $0x04, R11
-	JZ   done_142
+	JZ   done_145
 
-one_141:
+one_144:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -3123,9 +3412,9 @@ one_141:
 	ADDQ         $0x00000020, R9
 	ADDQ         $0x00000020, R10
 	DECQ         R11
-	JNZ          one_141
+	JNZ          one_144
 
-done_142:
+done_145:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3142,7 +3431,7 @@ done_142:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_138
+	JG      panel_141
 	VZEROUPPER
 	RET
 
@@ -3164,7 +3453,7 @@ TEXT ·panelsF16x4x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R10
 	SHLQ $0x01, R9
 
-panel_144:
+panel_147:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3175,7 +3464,7 @@ panel_144:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), BX
 	TESTQ   BX, BX
-	JZ      from0_145
+	JZ      from0_148
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -3185,16 +3474,16 @@ panel_144:
 	VMOVUPS (DX), Y6
 	VMOVUPS 32(DX), Y7
 
-from0_145:
+from0_148:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R11
 	MOVQ depth+48(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_146
+	JL   rest_149
 
-loop_149:
+loop_152:
 	VCVTPH2PS    (R11), Y8
 	VCVTPH2PS    16(R11), Y9
 	VBROADCASTSS (BX), Y10
@@ -3255,13 +3544,13 @@ loop_149:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000080, R11
 	SUBQ         $0x04, R12
-	JGE          loop_149
+	JGE          loop_152
 
-rest_146:
+rest_149:
 	ADDQ $0x04, R12
-	JZ   done_148
+	JZ   done_151
 
-one_147:
+one_150:
 	VCVTPH2PS    (R11), Y8
 	VCVTPH2PS    16(R11), Y9
 	VBROADCASTSS (BX), Y10
@@ -3280,9 +3569,9 @@ one_147:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000020, R11
 	DECQ         R12
-	JNZ          one_147
+	JNZ          one_150
 
-done_148:
+done_151:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -3295,7 +3584,7 @@ done_148:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_144
+	JG      panel_147
 	VZEROUPPER
 	RET
 
@@ -3312,23 +3601,23 @@ TEXT ·panelsI8x1x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ bStride+40(FP), BX
 	MOVQ panels+56(FP), SI
 
-panel_150:
+panel_153:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_151
+	JZ      from0_154
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-from0_151:
+from0_154:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	MOVQ depth+48(FP), R8
 	SUBQ $0x04, R8
-	JL   rest_152
+	JL   rest_155
 
-loop_155:
+loop_158:
 	VPMOVSXBD    (DI), Y2
 	VCVTDQ2PS    Y2, Y2
 	VPMOVSXBD    8(DI), Y3
@@ -3360,13 +3649,13 @@ loop_155:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000040, DI
 	SUBQ         $0x04, R8
-	JGE          loop_155
+	JGE          loop_158
 
-rest_152:
+rest_155:
 	ADDQ $0x04, R8
-	JZ   done_154
+	JZ   done_157
 
-one_153:
+one_156:
 	VPMOVSXBD    (DI), Y2
 	VCVTDQ2PS    Y2, Y2
 	VPMOVSXBD    8(DI), Y3
@@ -3377,15 +3666,15 @@ one_153:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000010, DI
 	DECQ         R8
-	JNZ          one_153
+	JNZ          one_156
 
-done_154:
+done_157:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_150
+	JG      panel_153
 	VZEROUPPER
 	RET
 
@@ -3402,28 +3691,28 @@ TEXT ·panelsI8x1x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ bStride+40(FP), BX
 	MOVQ panels+56(FP), SI
 
-panel_156:
+panel_159:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_157
+	JZ      from0_160
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
 
-from0_157:
+from0_160:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	LEAQ (DX)(BX*1), R8
 	MOVQ depth+48(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_158
+	JL   rest_161
 
-loop_161:
+loop_164:
 	VBROADCASTSS (CX), Y4
 	VPMOVSXBD    (DI), Y5
 	VCVTDQ2PS    Y5, Y5
@@ -3480,13 +3769,13 @@ loop_161:
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, R8
 	SUBQ         $0x04, R9
-	JGE          loop_161
+	JGE          loop_164
 
-rest_158:
+rest_161:
 	ADDQ $0x04, R9
-	JZ   done_160
+	JZ   done_163
 
-one_159:
+one_162:
 	VBROADCASTSS (CX), Y4
 	VPMOVSXBD    (DI), Y5
 	VCVTDQ2PS    Y5, Y5
@@ -3504,9 +3793,9 @@ one_159:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000010, R8
 	DECQ         R9
-	JNZ          one_159
+	JNZ          one_162
 
-done_160:
+done_163:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3515,7 +3804,7 @@ done_160:
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_156
+	JG      panel_159
 	VZEROUPPER
 	RET
 
@@ -3532,7 +3821,7 @@ TEXT ·panelsI8x2x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ bStride+40(FP), DI
 	MOVQ panels+56(FP), R8
 
-panel_162:
+panel_165:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3543,7 +3832,7 @@ panel_162:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_163
+	JZ      from0_166
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -3553,15 +3842,15 @@ panel_162:
 	VMOVUPS 64(AX)(CX*1), Y6
 	VMOVUPS 96(AX)(CX*1), Y7
 
-from0_163:
+from0_166:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_164
+	JL   rest_167
 
-loop_167:
+loop_170:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VPMOVSXBD    (R9), Y10
@@ -3638,13 +3927,13 @@ loop_167:
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	SUBQ         $0x04, R11
-	JGE          loop_167
+	JGE          loop_170
 
-rest_164:
+rest_167:
 	ADDQ $0x04, R11
-	JZ   done_166
+	JZ   done_169
 
-one_165:
+one_168:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VPMOVSXBD    (R9), Y10
@@ -3667,9 +3956,9 @@ one_165:
 	ADDQ         $0x00000010, R9
 	ADDQ         $0x00000010, R10
 	DECQ         R11
-	JNZ          one_165
+	JNZ          one_168
 
-done_166:
+done_169:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3682,7 +3971,7 @@ done_166:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_162
+	JG      panel_165
 	VZEROUPPER
 	RET
 
@@ -3699,7 +3988,7 @@ TEXT ·panelsI8x3x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ bStride+40(FP), DI
 	MOVQ panels+56(FP), R8
 
-panel_168:
+panel_171:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3714,7 +4003,7 @@ panel_168:
 	VXORPS  Y11, Y11, Y11
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_169
+	JZ      from0_172
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -3728,15 +4017,15 @@ panel_168:
 	VMOVUPS 64(AX)(CX*2), Y10
 	VMOVUPS 96(AX)(CX*2), Y11
 
-from0_169:
+from0_172:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_170
+	JL   rest_173
 
-loop_173:
+loop_176:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -3833,13 +4122,13 @@ loop_173:
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	SUBQ         $0x04, R11
-	JGE          loop_173
+	JGE          loop_176
 
-rest_170:
+rest_173:
 	ADDQ $0x04, R11
-	JZ   done_172
+	JZ   done_175
 
-one_171:
+one_174:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -3867,9 +4156,9 @@ one_171:
 	ADDQ         $0x00000010, R9
 	ADDQ         $0x00000010, R10
 	DECQ         R11
-	JNZ          one_171
+	JNZ          one_174
 
-done_172:
+done_175:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3886,7 +4175,7 @@ done_172:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_168
+	JG      panel_171
 	VZEROUPPER
 	RET
 
@@ -3907,7 +4196,7 @@ TEXT ·panelsI8x4x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ bStride+40(FP), R9
 	MOVQ panels+56(FP), R10
 
-panel_174:
+panel_177:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3918,7 +4207,7 @@ panel_174:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), BX
 	TESTQ   BX, BX
-	JZ      from0_175
+	JZ      from0_178
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -3928,16 +4217,16 @@ panel_174:
 	VMOVUPS (DX), Y6
 	VMOVUPS 32(DX), Y7
 
-from0_175:
+from0_178:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R11
 	MOVQ depth+48(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_176
+	JL   rest_179
 
-loop_179:
+loop_182:
 	VPMOVSXBD    (R11), Y8
 	VCVTDQ2PS    Y8, Y8
 	VPMOVSXBD    8(R11), Y9
@@ -4006,13 +4295,13 @@ loop_179:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000040, R11
 	SUBQ         $0x04, R12
-	JGE          loop_179
+	JGE          loop_182
 
-rest_176:
+rest_179:
 	ADDQ $0x04, R12
-	JZ   done_178
+	JZ   done_181
 
-one_177:
+one_180:
 	VPMOVSXBD    (R11), Y8
 	VCVTDQ2PS    Y8, Y8
 	VPMOVSXBD    8(R11), Y9
@@ -4033,9 +4322,9 @@ one_177:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000010, R11
 	DECQ         R12
-	JNZ          one_177
+	JNZ          one_180
 
-done_178:
+done_181:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -4048,7 +4337,7 @@ done_178:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_174
+	JG      panel_177
 	VZEROUPPER
 	RET
 
@@ -4070,7 +4359,7 @@ TEXT ·panelsF32x6x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R10
 	SHLQ $0x02, R9
 
-panel_180:
+panel_183:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -4085,7 +4374,7 @@ panel_180:
 	VXORPS  Y11, Y11, Y11
 	MOVQ    add+64(FP), BX
 	TESTQ   BX, BX
-	JZ      from0_181
+	JZ      from0_184
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -4099,16 +4388,16 @@ panel_180:
 	VMOVUPS (DX)(CX*2), Y10
 	VMOVUPS 32(DX)(CX*2), Y11
 
-from0_181:
+from0_184:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R11
 	MOVQ depth+48(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_182
+	JL   rest_185
 
-loop_185:
+loop_188:
 	VMOVUPS      (R11), Y12
 	VMOVUPS      32(R11), Y13
 	VBROADCASTSS (BX), Y14
@@ -4193,13 +4482,13 @@ loop_185:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000100, R11
 	SUBQ         $0x04, R12
-	JGE          loop_185
+	JGE          loop_188
 
-rest_182:
+rest_185:
 	ADDQ $0x04, R12
-	JZ   done_184
+	JZ   done_187
 
-one_183:
+one_186:
 	VMOVUPS      (R11), Y12
 	VMOVUPS      32(R11), Y13
 	VBROADCASTSS (BX), Y14
@@ -4224,9 +4513,9 @@ one_183:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000040, R11
 	DECQ         R12
-	JNZ          one_183
+	JNZ          one_186
 
-done_184:
+done_187:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -4243,6 +4532,6 @@ done_184:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_180
+	JG      panel_183
 	VZEROUPPER
 	RET

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -47,13 +48,21 @@ func TestChooseObeysOrSaysWhyNot(t *testing.T) {
 }
 
 // avo takes the registers of AVX-512 when 16 do not suffice.
-func TestGeneratedCodeStaysWithinAVX2(t *testing.T) {
+func TestGeneratedCodeStaysWithinItsForm(t *testing.T) {
 	code, err := os.ReadFile("kernels_amd64.s")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := regexp.MustCompile(`\b([XY](1[6-9]|2\d|3[01])|[ZK]\d+)\b`).Find(code); m != nil {
-		t.Errorf("kernels_amd64.s uses register %s, which AVX2 lacks", m)
+	kernels := strings.Split(string(code), "TEXT ·")[1:]
+	if len(kernels) < 40 {
+		t.Fatalf("found %d kernels: is this the generated code?", len(kernels))
+	}
+	foreign := regexp.MustCompile(`\b([XY](1[6-9]|2\d|3[01])|[ZK]\d+)\b`)
+	for _, k := range kernels {
+		name, body, _ := strings.Cut(k, "(")
+		if m := foreign.FindString(body); m != "" && !strings.HasSuffix(name, "AVX512") {
+			t.Errorf("%s uses register %s, which AVX2 lacks", name, m)
+		}
 	}
 }
 
@@ -180,24 +189,6 @@ func compareRope(t *testing.T, s source, pairs int) {
 	same(t, "ropePairs", got, want)
 }
 
-func compareAttention(t *testing.T, s source, dim, heads, n int) {
-	gap := s.rng.IntN(5)
-	stride, ld := dim+gap, n+s.rng.IntN(3)
-	rows, q := s.halfs(n*stride), s.floats(heads*dim)
-	c := s.value()
-	got, want := s.floats(heads*ld), []float32(nil)
-	want = clone(got)
-	DotsF16Group(got, ld, q, heads, rows, stride, n, c)
-	dotsF16Ref(want, ld, q, heads, rows, stride, n, c)
-	same(t, "dotsF16", got, want)
-
-	p, sum := s.floats(heads*ld), s.floats(heads*dim)
-	want = clone(sum)
-	AccumF16Group(sum, heads, p, ld, rows, stride, n)
-	accumF16Ref(want, heads, p, ld, rows, stride, n)
-	same(t, "accumF16", sum, want)
-}
-
 func needFast(t *testing.T) {
 	if chosen == ref {
 		t.Skip("only the plain form runs here: there is nothing to compare")
@@ -216,28 +207,19 @@ func TestFastFormsGiveTheBitsOfTheDefinition(t *testing.T) {
 			compareHalf(t, s, n)
 			compareRope(t, s, n)
 		}
-		for dim := 1; dim <= 256; dim += 1 + s.rng.IntN(4) {
-			compareAttention(t, s, dim, 1+s.rng.IntN(6), 1+s.rng.IntN(20))
-		}
-		for dim := 4; dim <= 256; dim += 4 {
-			for heads := 1; heads <= 4; heads++ {
-				compareAttention(t, s, dim, heads, 1+s.rng.IntN(9))
-			}
-		}
 	}
 }
 
 func FuzzKernels(f *testing.F) {
-	f.Add(uint64(1), uint8(0), uint8(17), uint8(3))
-	f.Add(uint64(2), uint8(3), uint8(128), uint8(8))
-	f.Fuzz(func(t *testing.T, seed uint64, kind, n, heads uint8) {
+	f.Add(uint64(1), uint8(0), uint8(17))
+	f.Add(uint64(2), uint8(3), uint8(128))
+	f.Fuzz(func(t *testing.T, seed uint64, kind, n uint8) {
 		needFast(t)
 		s := source{rand.New(rand.NewPCG(seed, 3)), kind}
 		compareSums(t, s, int(n))
 		compareElementwise(t, s, int(n))
 		compareHalf(t, s, int(n))
 		compareRope(t, s, int(n))
-		compareAttention(t, s, 1+int(n), 1+int(heads%9), 1+int(heads)/4)
 	})
 }
 

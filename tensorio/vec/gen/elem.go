@@ -8,29 +8,29 @@ import (
 
 // each runs body over n elements of the arrays in and stores what it returns
 // to out, masked at the end.
-func each(n, out Register, in []Register, body func(v []VecVirtual) VecVirtual) {
+func (t target) each(n, out Register, in []Register, body func(v []VecVirtual) VecVirtual) {
 	loop, rest, done := label("loop"), label("rest"), label("done")
 	i := GP64()
 	XORQ(i, i)
-	SUBQ(Imm(width), n)
+	SUBQ(t.step(), n)
 	JL(LabelRef(rest))
 	Label(loop)
 	v := make([]VecVirtual, len(in))
 	for a, p := range in {
-		v[a] = load(at(p, i, 0))
+		v[a] = t.load(t.at(p, i, 0))
 	}
-	VMOVUPS(body(v), at(out, i, 0))
-	ADDQ(Imm(width), i)
-	SUBQ(Imm(width), n)
+	VMOVUPS(body(v), t.at(out, i, 0))
+	ADDQ(t.step(), i)
+	SUBQ(t.step(), n)
 	JGE(LabelRef(loop))
 	Label(rest)
-	ADDQ(Imm(width), n)
+	ADDQ(t.step(), n)
 	JZ(LabelRef(done))
-	m := tailMasks(n, 1)[0]
+	m := t.masks(n, 1)[0]
 	for a, p := range in {
-		v[a] = masked(at(p, i, 0), m)
+		v[a] = t.loadMasked(t.at(p, i, 0), m)
 	}
-	VMASKMOVPS(body(v), m, at(out, i, 0))
+	t.store(body(v), t.at(out, i, 0), m)
 	Label(done)
 }
 
@@ -39,64 +39,64 @@ const (
 	geluB float32 = -2 * 0.7978845608028654 * 0.044715
 )
 
-func genElementwise() {
-	begin("addAVX2", "dst, x, y *float32, n int)", "addAVX2 is addRef.")
-	each(ptr("n"), ptr("dst"), []Register{ptr("x"), ptr("y")}, func(v []VecVirtual) VecVirtual {
+func (t target) genElementwise() {
+	t.begin("add", "dst, x, y *float32, n int)", "%s is addRef.")
+	t.each(ptr("n"), ptr("dst"), []Register{ptr("x"), ptr("y")}, func(v []VecVirtual) VecVirtual {
 		VADDPS(v[1], v[0], v[0])
 		return v[0]
 	})
 	end()
 
-	begin("scaleAVX2", "x *float32, n int, s float32)", "scaleAVX2 is scaleRef.")
-	s, x := broadcast("s"), ptr("x")
-	each(ptr("n"), x, []Register{x}, func(v []VecVirtual) VecVirtual {
+	t.begin("scale", "x *float32, n int, s float32)", "%s is scaleRef.")
+	s, x := t.broadcast("s"), ptr("x")
+	t.each(ptr("n"), x, []Register{x}, func(v []VecVirtual) VecVirtual {
 		VMULPS(s, v[0], v[0])
 		return v[0]
 	})
 	end()
 
-	begin("axpyAVX2", "x, y *float32, n int, a float32)", "axpyAVX2 is axpyRef.")
-	a, y := broadcast("a"), ptr("y")
-	each(ptr("n"), y, []Register{ptr("x"), y}, func(v []VecVirtual) VecVirtual {
+	t.begin("axpy", "x, y *float32, n int, a float32)", "%s is axpyRef.")
+	a, y := t.broadcast("a"), ptr("y")
+	t.each(ptr("n"), y, []Register{ptr("x"), y}, func(v []VecVirtual) VecVirtual {
 		VFMADD231PS(v[0], a, v[1])
 		return v[1]
 	})
 	end()
 
-	begin("mulScaleAVX2", "dst, x, w *float32, n int, s float32)", "mulScaleAVX2 is mulScaleRef.")
-	s = broadcast("s")
-	each(ptr("n"), ptr("dst"), []Register{ptr("x"), ptr("w")}, func(v []VecVirtual) VecVirtual {
+	t.begin("mulScale", "dst, x, w *float32, n int, s float32)", "%s is mulScaleRef.")
+	s = t.broadcast("s")
+	t.each(ptr("n"), ptr("dst"), []Register{ptr("x"), ptr("w")}, func(v []VecVirtual) VecVirtual {
 		VMULPS(s, v[0], v[0])
 		VMULPS(v[1], v[0], v[0])
 		return v[0]
 	})
 	end()
 
-	begin("expToAVX2", "dst, x *float32, n int)", "expToAVX2 is expToRef.")
-	e := newExp()
-	each(ptr("n"), ptr("dst"), []Register{ptr("x")}, func(v []VecVirtual) VecVirtual {
+	t.begin("expTo", "dst, x *float32, n int)", "%s is expToRef.")
+	e := t.newExp()
+	t.each(ptr("n"), ptr("dst"), []Register{ptr("x")}, func(v []VecVirtual) VecVirtual {
 		return e.exp(v[0])
 	})
 	end()
 
-	begin("siluMulAVX2", "dst, gate, up *float32, n int)", "siluMulAVX2 is siluMulRef.")
-	e = newExp()
-	each(ptr("n"), ptr("dst"), []Register{ptr("gate"), ptr("up")}, func(v []VecVirtual) VecVirtual {
-		t := YMM()
-		VXORPS(bits(1<<31), v[0], t)
-		return e.gated(t, v[0], v[1])
+	t.begin("siluMul", "dst, gate, up *float32, n int)", "%s is siluMulRef.")
+	e = t.newExp()
+	t.each(ptr("n"), ptr("dst"), []Register{ptr("gate"), ptr("up")}, func(v []VecVirtual) VecVirtual {
+		u := t.vec()
+		VXORPS(bits(1<<31), v[0], u)
+		return e.gated(u, v[0], v[1])
 	})
 	end()
 
-	begin("geluMulAVX2", "dst, gate, up *float32, n int)", "geluMulAVX2 is geluMulRef.")
-	e = newExp()
-	inner := load(float(geluB))
-	each(ptr("n"), ptr("dst"), []Register{ptr("gate"), ptr("up")}, func(v []VecVirtual) VecVirtual {
-		t := YMM()
-		VMULPS(v[0], v[0], t)
-		VFMADD213PS(float(geluA), inner, t)
-		VMULPS(t, v[0], t)
-		return e.gated(t, v[0], v[1])
+	t.begin("geluMul", "dst, gate, up *float32, n int)", "%s is geluMulRef.")
+	e = t.newExp()
+	inner := t.load(float(geluB))
+	t.each(ptr("n"), ptr("dst"), []Register{ptr("gate"), ptr("up")}, func(v []VecVirtual) VecVirtual {
+		u := t.vec()
+		VMULPS(v[0], v[0], u)
+		VFMADD213PS(float(geluA), inner, u)
+		VMULPS(u, v[0], u)
+		return e.gated(u, v[0], v[1])
 	})
 	end()
 }

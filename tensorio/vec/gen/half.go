@@ -18,71 +18,168 @@ func whole(n Register, body func(i Register)) {
 	JL(LabelRef(loop))
 }
 
-// genHalf writes the 16-bit conversions. They take multiples of 8 elements,
-// because no masked store has 16-bit elements.
-func genHalf() {
-	begin("toF16AVX2", "dst *uint16, x *float32, n int) uint32",
-		"toF16AVX2 is toF16Ref for a multiple of 8 elements; the result is not 0 on overflow.")
+// vectors runs body over n elements, with the mask of the last ones where the
+// target has masks of 16-bit elements; where it has none, n is a multiple of
+// the width, above 0.
+func (t target) vectors(n Register, body func(i Register, m *mask)) {
+	if !t.wide() {
+		whole(n, func(i Register) { body(i, nil) })
+		return
+	}
+	loop, rest, done := label("loop"), label("rest"), label("done")
+	i := GP64()
+	XORQ(i, i)
+	SUBQ(t.step(), n)
+	JL(LabelRef(rest))
+	Label(loop)
+	body(i, nil)
+	ADDQ(t.step(), i)
+	SUBQ(t.step(), n)
+	JGE(LabelRef(loop))
+	Label(rest)
+	ADDQ(t.step(), n)
+	JZ(LabelRef(done))
+	body(i, t.masks(n, 1)[0])
+	Label(done)
+}
+
+// lengths says which numbers of elements vectors takes.
+func (t target) lengths() string {
+	if t.wide() {
+		return ""
+	}
+	return " for a multiple of 8 elements"
+}
+
+// genHalf writes the 16-bit conversions.
+func (t target) genHalf() {
+	t.genToF16()
+
+	t.begin("fromF16", "dst *float32, x *uint16, n int)", "%s is fromF16Ref"+t.lengths()+".")
 	dst, x := ptr("dst"), ptr("x")
-	over := zero()
-	abs := load(bits(1<<31 - 1))
-	whole(ptr("n"), func(i Register) {
-		v, a := load(at(x, i, 0)), YMM()
-		VCVTPS2PH(Imm(0), v, at16(dst, i, 0))
-		VANDPS(abs, v, a)
-		VCMPPS(Imm(5), float(65520), a, a) // not below: NaN as well
-		VORPS(a, over, over)
-	})
-	r := GP32()
-	VMOVMSKPS(over, r)
-	Store(r, ReturnIndex(0))
-	end()
-
-	begin("fromF16AVX2", "dst *float32, x *uint16, n int)", "fromF16AVX2 is fromF16Ref for a multiple of 8 elements.")
-	dst, x = ptr("dst"), ptr("x")
-	whole(ptr("n"), func(i Register) {
-		v := YMM()
-		VCVTPH2PS(at16(x, i, 0), v)
-		VMOVUPS(v, at(dst, i, 0))
+	t.vectors(ptr("n"), func(i Register, m *mask) {
+		v := t.vec()
+		if m == nil {
+			VCVTPH2PS(at16(x, i, 0), v)
+		} else {
+			VCVTPH2PS_Z(at16(x, i, 0), m.k, v)
+		}
+		t.store(v, t.at(dst, i, 0), m)
 	})
 	end()
 
-	begin("toBF16AVX2", "dst *uint16, x *float32, n int)", "toBF16AVX2 is toBF16Ref for a multiple of 8 elements.")
+	t.begin("toBF16", "dst *uint16, x *float32, n int)", "%s is toBF16Ref"+t.lengths()+".")
 	dst, x = ptr("dst"), ptr("x")
-	whole(ptr("n"), func(i Register) {
-		v := bf16(load(at(x, i, 0)))
-		high := XMM()
-		VEXTRACTI128(Imm(1), v, high)
-		VPACKUSDW(high, v.AsX(), high)
-		VMOVDQU(high, at16(dst, i, 0))
+	t.vectors(ptr("n"), func(i Register, m *mask) {
+		v := t.bf16(t.loadMasked(t.at(x, i, 0), m))
+		switch {
+		case m != nil:
+			VPMOVDW(v, m.k, at16(dst, i, 0))
+		case t.wide():
+			VPMOVDW(v, at16(dst, i, 0))
+		default:
+			high := XMM()
+			VEXTRACTI128(Imm(1), v, high)
+			VPACKUSDW(high, v.AsX(), high)
+			VMOVDQU(high, at16(dst, i, 0))
+		}
 	})
 	end()
 
-	begin("fromBF16AVX2", "dst *float32, x *uint16, n int)", "fromBF16AVX2 is fromBF16Ref for a multiple of 8 elements.")
+	t.begin("fromBF16", "dst *float32, x *uint16, n int)", "%s is fromBF16Ref"+t.lengths()+".")
 	dst, x = ptr("dst"), ptr("x")
-	whole(ptr("n"), func(i Register) {
-		v := YMM()
-		VPMOVZXWD(at16(x, i, 0), v)
+	t.vectors(ptr("n"), func(i Register, m *mask) {
+		v := t.vec()
+		if m == nil {
+			VPMOVZXWD(at16(x, i, 0), v)
+		} else {
+			VPMOVZXWD_Z(at16(x, i, 0), m.k, v)
+		}
 		VPSLLD(Imm(16), v, v)
-		VMOVUPS(v, at(dst, i, 0))
+		t.store(v, t.at(dst, i, 0), m)
 	})
 	end()
 
-	begin("roundBF16AVX2", "x *float32, n int)", "roundBF16AVX2 is roundBF16Ref for a multiple of 8 elements.")
+	t.begin("roundBF16", "x *float32, n int)", "%s is roundBF16Ref"+t.lengths()+".")
 	x = ptr("x")
-	whole(ptr("n"), func(i Register) {
-		v := bf16(load(at(x, i, 0)))
+	t.vectors(ptr("n"), func(i Register, m *mask) {
+		v := t.bf16(t.loadMasked(t.at(x, i, 0), m))
 		VPSLLD(Imm(16), v, v)
-		VMOVUPS(v, at(x, i, 0))
+		t.store(v, t.at(x, i, 0), m)
 	})
 	end()
 }
 
+func (t target) genFromI8() {
+	t.begin("fromI8", "dst *float32, x *int8, n int)", "%s is fromI8Ref"+t.lengths()+".")
+	dst, x := ptr("dst"), ptr("x")
+	t.vectors(ptr("n"), func(i Register, m *mask) {
+		v, at8 := t.vec(), Mem{Base: x, Index: i, Scale: 1}
+		if m == nil {
+			VPMOVSXBD(at8, v)
+		} else {
+			VPMOVSXBD_Z(at8, m.k, v)
+		}
+		VCVTDQ2PS(v, v)
+		t.store(v, t.at(dst, i, 0), m)
+	})
+	end()
+}
+
+func (t target) genToF16() {
+	t.begin("toF16", "dst *uint16, x *float32, n int) uint32",
+		"%s is toF16Ref"+t.lengths()+"; the result is not 0 on overflow.")
+	dst, x := ptr("dst"), ptr("x")
+	over, r := t.zero(), GP32()
+	abs := t.load(bits(1<<31 - 1))
+	overBits := K()
+	if t.wide() {
+		KXORW(overBits, overBits, overBits)
+	}
+	t.vectors(ptr("n"), func(i Register, m *mask) {
+		v, a := t.loadMasked(t.at(x, i, 0), m), t.vec()
+		if m == nil {
+			VCVTPS2PH(Imm(0), v, at16(dst, i, 0))
+		} else {
+			VCVTPS2PH(Imm(0), v, m.k, at16(dst, i, 0))
+		}
+		VANDPS(abs, v, a)
+		const notBelow = 5 // NaN as well
+		if t.wide() {
+			k := K()
+			VCMPPS(Imm(notBelow), float(65520), a, k)
+			KORW(k, overBits, overBits)
+		} else {
+			VCMPPS(Imm(notBelow), float(65520), a, a)
+			VORPS(a, over, over)
+		}
+	})
+	if t.wide() {
+		KMOVW(overBits, r)
+	} else {
+		VMOVMSKPS(over, r)
+	}
+	Store(r, ReturnIndex(0))
+	end()
+}
+
 // bf16 returns bf16FromF32(v) in 32-bit lanes.
-func bf16(v VecVirtual) VecVirtual {
-	nan, top, r := YMM(), YMM(), YMM()
-	VCMPPS(Imm(3), v, v, nan) // unordered
+func (t target) bf16(v VecVirtual) VecVirtual {
+	const unordered = 3
+	top, r := t.vec(), t.vec()
 	VPSRLD(Imm(16), v, top)
+	if t.wide() {
+		nan := K()
+		VCMPPS(Imm(unordered), v, v, nan)
+		VPANDD(bits(1), top, r)
+		VPADDD(bits(0x7fff), r, r)
+		VPADDD(v, r, r)
+		VPSRLD(Imm(16), r, r)
+		VPORD(bits(0x40), top, nan, r)
+		return r
+	}
+	nan := t.vec()
+	VCMPPS(Imm(unordered), v, v, nan)
 	VPAND(bits(1), top, r)
 	VPADDD(bits(0x7fff), r, r)
 	VPADDD(v, r, r)
@@ -92,44 +189,66 @@ func bf16(v VecVirtual) VecVirtual {
 	return r
 }
 
-func genRope() {
-	begin("ropeHalfAVX2", "a, b, cos, sin *float32, n int)",
-		"ropeHalfAVX2 rotates the pairs (a[i], b[i]) as ropeHalfRef does, for n a multiple of 8.")
+func (t target) genRope() {
+	lengths, pairs := "for n a multiple of 8", ", a multiple of 4"
+	if t.wide() {
+		lengths, pairs = "for n of them", ""
+	}
+	t.begin("ropeHalf", "a, b, cos, sin *float32, n int)",
+		"%s rotates the pairs (a[i], b[i]) as ropeHalfRef does, "+lengths+".")
 	a, b, cos, sin := ptr("a"), ptr("b"), ptr("cos"), ptr("sin")
-	whole(ptr("n"), func(i Register) {
-		x, y, c, s := load(at(a, i, 0)), load(at(b, i, 0)), load(at(cos, i, 0)), load(at(sin, i, 0))
-		p, q := YMM(), YMM()
+	t.vectors(ptr("n"), func(i Register, m *mask) {
+		x, y := t.loadMasked(t.at(a, i, 0), m), t.loadMasked(t.at(b, i, 0), m)
+		c, s := t.loadMasked(t.at(cos, i, 0), m), t.loadMasked(t.at(sin, i, 0), m)
+		p, q := t.vec(), t.vec()
 		VMULPS(c, x, p)
 		VFNMADD231PS(y, s, p)
 		VMULPS(c, y, q)
 		VFMADD231PS(x, s, q)
-		VMOVUPS(p, at(a, i, 0))
-		VMOVUPS(q, at(b, i, 0))
+		t.store(p, t.at(a, i, 0), m)
+		t.store(q, t.at(b, i, 0), m)
 	})
 	end()
 
-	begin("ropePairsAVX2", "x, cos, sin *float32, n int)",
-		"ropePairsAVX2 is ropePairsRef for n pairs, a multiple of 4.")
+	t.begin("ropePairs", "x, cos, sin *float32, n int)",
+		"%s is ropePairsRef for n pairs"+pairs+".")
 	x, cos, sin := ptr("x"), ptr("cos"), ptr("sin")
-	sign := GLOBL("even_signs", RODATA|NOPTR)
-	for i := range width {
-		DATA(4*i, U32(uint32(1-i%2)<<31))
-	}
-	flip := load(sign)
+	flip := t.load(evenSigns())
 	n := ptr("n")
 	ADDQ(n, n) // elements
-	whole(n, func(i Register) {
+	t.vectors(n, func(i Register, m *mask) {
 		// Each cosine and sine serves the two lanes of a pair.
-		v, c, s, swapped := load(at(x, i, 0)), YMM(), YMM(), YMM()
-		VPMOVZXDQ(Mem{Base: cos, Index: i, Scale: 2}, c)
-		VPMOVZXDQ(Mem{Base: sin, Index: i, Scale: 2}, s)
+		v, c, s, swapped := t.loadMasked(t.at(x, i, 0), m), t.vec(), t.vec(), t.vec()
+		cosAt, sinAt := Mem{Base: cos, Index: i, Scale: 2}, Mem{Base: sin, Index: i, Scale: 2}
+		if m == nil {
+			VPMOVZXDQ(cosAt, c)
+			VPMOVZXDQ(sinAt, s)
+		} else {
+			k := bitMask(m.rest, 1) // half as many
+			VPMOVZXDQ_Z(cosAt, k, c)
+			VPMOVZXDQ_Z(sinAt, k, s)
+		}
 		VMOVSLDUP(c, c)
 		VMOVSLDUP(s, s)
 		VXORPS(flip, s, s)
 		VPERMILPS(Imm(0xb1), v, swapped)
 		VMULPS(c, v, v)
 		VFMADD231PS(swapped, s, v)
-		VMOVUPS(v, at(x, i, 0))
+		t.store(v, t.at(x, i, 0), m)
 	})
 	end()
+}
+
+var signs *Mem
+
+// evenSigns returns a vector with the sign bits of the even lanes.
+func evenSigns() Mem {
+	if signs == nil {
+		m := GLOBL("even_signs", RODATA|NOPTR)
+		for i := range lanes {
+			DATA(4*i, U32(uint32(1-i%2)<<31))
+		}
+		signs = &m
+	}
+	return *signs
 }

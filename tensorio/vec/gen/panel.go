@@ -182,12 +182,3 @@ func panelStep(e element, acc [][]VecVirtual, a strided, b []Register, u int) {
 		}
 	}
 }
-
-func genFromI8() {
-	begin("fromI8AVX2", "dst *float32, x *int8, n int)", "fromI8AVX2 is fromI8Ref for a multiple of 8 elements.")
-	dst, x := ptr("dst"), ptr("x")
-	whole(ptr("n"), func(i Register) {
-		VMOVUPS(elements[2].load(Mem{Base: x, Index: i, Scale: 1}), at(dst, i, 0))
-	})
-	end()
-}

@@ -10,117 +10,120 @@ import (
 
 // lanes16 runs full for each 16 elements and tail for the rest, with i the
 // index of the first element.
-func lanes16(n Register, full func(i Register), tail func(i Register, masks []VecVirtual)) {
+func (t target) lanes16(n Register, full func(i Register), tail func(i Register, masks []*mask)) {
 	loop, rest, done := label("loop"), label("rest"), label("done")
 	i := GP64()
 	XORQ(i, i)
-	SUBQ(Imm(2*width), n)
+	SUBQ(Imm(lanes), n)
 	JL(LabelRef(rest))
 	Label(loop)
 	full(i)
-	ADDQ(Imm(2*width), i)
-	SUBQ(Imm(2*width), n)
+	ADDQ(Imm(lanes), i)
+	SUBQ(Imm(lanes), n)
 	JGE(LabelRef(loop))
 	Label(rest)
-	ADDQ(Imm(2*width), n)
+	ADDQ(Imm(lanes), n)
 	JZ(LabelRef(done))
-	tail(i, tailMasks(n, 2))
+	tail(i, t.masks(n, t.parts()))
 	Label(done)
 }
 
-func genSums() {
-	begin("dotAVX2", "x, y *float32, n int) float32", "dotAVX2 is dotRef.")
+func (t target) genSums() {
+	t.begin("dot", "x, y *float32, n int) float32", "%s is dotRef.")
 	x, y, n := ptr("x"), ptr("y"), ptr("n")
-	acc := []VecVirtual{zero(), zero()}
-	lanes16(n, func(i Register) {
+	acc := t.zeros()
+	t.lanes16(n, func(i Register) {
 		for h := range acc {
-			v := load(at(x, i, h))
-			VFMADD231PS(at(y, i, h), v, acc[h])
+			v := t.load(t.at(x, i, h))
+			VFMADD231PS(t.at(y, i, h), v, acc[h])
 		}
-	}, func(i Register, m []VecVirtual) {
+	}, func(i Register, m []*mask) {
 		for h := range acc {
-			v, w := masked(at(x, i, h), m[h]), masked(at(y, i, h), m[h])
+			v, w := t.loadMasked(t.at(x, i, h), m[h]), t.loadMasked(t.at(y, i, h), m[h])
 			VFMADD231PS(w, v, acc[h])
 		}
 	})
-	Store(fold16(acc[0], acc[1], add).AsX(), ReturnIndex(0))
+	Store(t.fold(acc, add), ReturnIndex(0))
 	end()
 
-	begin("maxAVX2", "x *float32, n int) float32", "maxAVX2 is maxRef.")
+	t.begin("max", "x *float32, n int) float32", "%s is maxRef.")
 	x, n = ptr("x"), ptr("n")
-	low := load(float(float32(math.Inf(-1))))
-	acc = []VecVirtual{YMM(), YMM()}
-	VMOVAPS(low, acc[0])
-	VMOVAPS(low, acc[1])
-	lanes16(n, func(i Register) {
+	low := t.load(float(float32(math.Inf(-1))))
+	acc = nil
+	for range t.parts() {
+		v := t.vec()
+		VMOVAPS(low, v)
+		acc = append(acc, v)
+	}
+	t.lanes16(n, func(i Register) {
 		for h := range acc {
-			larger(load(at(x, i, h)), acc[h], acc[h])
+			larger(t.load(t.at(x, i, h)), acc[h], acc[h])
 		}
-	}, func(i Register, m []VecVirtual) {
+	}, func(i Register, m []*mask) {
 		for h := range acc {
-			v := masked(at(x, i, h), m[h])
-			VBLENDVPS(m[h], v, low, v)
-			larger(v, acc[h], acc[h])
+			larger(t.loadOr(t.at(x, i, h), m[h], low), acc[h], acc[h])
 		}
 	})
-	Store(fold16(acc[0], acc[1], larger).AsX(), ReturnIndex(0))
+	Store(t.fold(acc, larger), ReturnIndex(0))
 	end()
 
-	begin("expSumAVX2", "x *float32, n int, shift float32) float32", "expSumAVX2 is expSumRef.")
+	t.begin("expSum", "x *float32, n int, shift float32) float32", "%s is expSumRef.")
 	x, n = ptr("x"), ptr("n")
-	shift := broadcast("shift")
-	acc = []VecVirtual{zero(), zero()}
-	e := newExp()
-	lanes16(n, func(i Register) {
+	shift := t.broadcast("shift")
+	acc = t.zeros()
+	e := t.newExp()
+	t.lanes16(n, func(i Register) {
 		for h := range acc {
-			v := load(at(x, i, h))
+			v := t.load(t.at(x, i, h))
 			VSUBPS(shift, v, v)
 			v = e.exp(v)
-			VMOVUPS(v, at(x, i, h))
+			VMOVUPS(v, t.at(x, i, h))
 			VADDPS(v, acc[h], acc[h])
 		}
-	}, func(i Register, m []VecVirtual) {
+	}, func(i Register, m []*mask) {
 		for h := range acc {
-			v := masked(at(x, i, h), m[h])
+			v := t.loadMasked(t.at(x, i, h), m[h])
 			VSUBPS(shift, v, v)
 			v = e.exp(v)
-			VMASKMOVPS(v, m[h], at(x, i, h))
-			VANDPS(m[h], v, v)
-			VADDPS(v, acc[h], acc[h])
+			t.store(v, t.at(x, i, h), m[h])
+			t.addMasked(v, acc[h], m[h])
 		}
 	})
-	Store(fold16(acc[0], acc[1], add).AsX(), ReturnIndex(0))
+	Store(t.fold(acc, add), ReturnIndex(0))
 	end()
 }
 
 // exp holds the bounds of expRef; they must be registers, because MAXPS and
 // MINPS pass a NaN of their second source on, which alone may be memory.
-type exp struct{ lo, hi VecVirtual }
+type exp struct {
+	target
+	lo, hi VecVirtual
+}
 
-func newExp() exp { return exp{load(float(-104)), load(float(89))} }
+func (t target) newExp() exp { return exp{t, t.load(float(-104)), t.load(float(89))} }
 
 // exp returns expRef(v). It destroys v.
 func (e exp) exp(v VecVirtual) VecVirtual {
 	VMAXPS(v, e.lo, v)
 	VMINPS(v, e.hi, v)
 	magic := float(0x1.8p23)
-	t, n := YMM(), YMM()
+	t, n := e.vec(), e.vec()
 	VMULPS(float(1.44269504088896341), v, t)
 	VADDPS(magic, t, t)
 	VSUBPS(magic, t, n)
 	VFNMADD231PS(float(0.693359375), n, v)
 	VFNMADD231PS(float(-2.12194440e-4), n, v)
-	p := load(float(1.9875691500e-4))
+	p := e.load(float(1.9875691500e-4))
 	for _, c := range []float32{
 		1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1,
 	} {
 		VFMADD213PS(float(c), v, p)
 	}
-	square := YMM()
+	square := e.vec()
 	VMULPS(v, v, square)
 	VFMADD213PS(v, square, p)
 	VADDPS(float(1), p, p)
-	k, k1 := t, YMM()
+	k, k1 := t, e.vec()
 	VPSUBD(magic, t, k)
 	VPSRAD(Imm(1), k, k1)
 	VPSUBD(k1, k, k)
