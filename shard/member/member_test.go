@@ -33,6 +33,8 @@ type peer struct {
 	id   transport.Identity
 	node *transport.Node
 	said *said
+
+	cached int // tokens of the last answer's prompt that were there from before
 }
 
 // said collects what a member tells a person.
@@ -179,12 +181,13 @@ func (p *peer) ids(t *testing.T) (ids []shard.Token, over []string) {
 }
 
 func (p *peer) answer(ctx context.Context) (ids []shard.Token, over []string, err error) {
-	const tokens = 64
+	const tokens = 128
 	about, err := p.WaitAbout(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	sess, route, err := p.Open(ctx, tokens, nil)
+	prompt := about.Text.RawPrompt(strings.Repeat("Once upon a time there was a little fox. ", 6))
+	sess, route, err := p.Open(ctx, tokens, prompt)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -192,9 +195,12 @@ func (p *peer) answer(ctx context.Context) (ids []shard.Token, over []string, er
 	for _, s := range route.Stages {
 		over = append(over, s.Name)
 	}
-	ans, err := generate.NewTimeline(about.Text, sess, tokens).Run(ctx, generate.Request{
-		Prompt: about.Text.RawPrompt("Once upon a time"), MaxTokens: 20, Sampling: sample.Params{},
+	tl := generate.NewTimeline(about.Text, sess, tokens)
+	tl.Holds(prompt[:sess.Ready()])
+	ans, err := tl.Run(ctx, generate.Request{
+		Prompt: prompt, MaxTokens: 20, Sampling: sample.Params{},
 	}, func(generate.Token) error { return nil })
+	p.cached = ans.Times.CachedTokens
 	return ans.IDs, over, err
 }
 
@@ -234,6 +240,9 @@ func TestJoinerTakesAShareAndLeaves(t *testing.T) {
 		}
 		if len(over) != 2 {
 			t.Errorf("over %v, want both members", over)
+		}
+		if again, over2 := p.ids(t); !slices.Equal(again, ids) || slices.Equal(over, over2) && p.cached == 0 {
+			t.Errorf("the same again: ids %v over %v with %d tokens from before, want %v over %v with some", again, over2, p.cached, ids, over)
 		}
 	}
 
