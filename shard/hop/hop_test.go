@@ -23,6 +23,7 @@ import (
 var sampleOpen = Open{
 	Session: shard.SessionID{1}, Epoch: 2, Model: shard.ModelID{3}, Span: shard.Span{Start: 4, End: 6}, MaxTokens: 7,
 	Prev: shard.PeerID{8}, Next: &Neighbour{Peer: shard.PeerID{9}, Name: "next", Addrs: []string{"127.0.0.1:1"}}, Codec: wire.Planes,
+	Prefix: &Prefix{Chain: []Hash{{1}, {2}}, Lineage: Hash{3}},
 }
 
 func TestOpenSurvivesTheWire(t *testing.T) {
@@ -142,6 +143,9 @@ func FuzzParseOpen(f *testing.F) {
 	nobody := sampleOpen.Message()
 	nobody.Prev = make([]byte, len(shard.PeerID{}))
 	fuzzMessage(f, nobody)
+	alone := sampleOpen
+	alone.Prefix = nil
+	fuzzMessage(f, alone.Message())
 	fuzzMessage(f, &wirepb.Open{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m wirepb.Open
@@ -156,7 +160,8 @@ func FuzzParseOpen(f *testing.F) {
 			return
 		}
 		again, err := ParseOpen(o.Message())
-		if err != nil || len(o.Next.addrs()) != len(again.Next.addrs()) || o.Span != again.Span || o.Span.Len() < 1 || o.MaxTokens < 1 {
+		if err != nil || len(o.Next.addrs()) != len(again.Next.addrs()) || o.Span != again.Span || o.Span.Len() < 1 || o.MaxTokens < 1 ||
+			!reflect.DeepEqual(o.Prefix, again.Prefix) || o.Prefix != nil && len(o.Prefix.Chain) > MaxChain {
 			t.Errorf("%+v parses again as %+v, %v", o, again, err)
 		}
 	})
@@ -171,13 +176,15 @@ func (n *Neighbour) addrs() []string {
 
 func FuzzCheckStep(f *testing.F) {
 	fuzzMessage(f, &wirepb.Step{Epoch: 1, Count: 3, TopK: 4, Named: []uint32{1}, Want: 2, Temperature: 1, Times: []*wirepb.StageTime{{}}})
+	fuzzMessage(f, &wirepb.Step{Epoch: 1, Pos: 30, Count: 3, Chain: make([]byte, HashBytes)})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m wirepb.Step
 		if proto.Unmarshal(b, &m) != nil || CheckStep(&m) != nil {
 			return
 		}
 		r := Request(&m)
-		if m.GetCount() < 1 || m.GetCount() > MaxStepTokens || r.K < 0 || r.K > MaxTopK || len(r.Named) > MaxNamed || r.Temperature != r.Temperature {
+		if m.GetCount() < 1 || m.GetCount() > MaxStepTokens || r.K < 0 || r.K > MaxTopK || len(r.Named) > MaxNamed || r.Temperature != r.Temperature ||
+			len(m.GetChain()) > HashBytes*(MaxStepTokens/ChainTokens) {
 			t.Errorf("%v passes", &m)
 		}
 	})
