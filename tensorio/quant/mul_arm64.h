@@ -88,8 +88,8 @@ both:                        \
 #define ACTS(t, x, y) LDPQ(16+2*(t), 17+2*(t), 1+(t), 0)
 #define RAW(off) LDPQ(24, 25, 6, off)
 #define LOW \
-	AND(26, 24, 31) \
-	AND(27, 25, 31)
+	ANDB(26, 24, 31) \
+	ANDB(27, 25, 31)
 #define HIGH \
 	USHRB(26, 24, 4) \
 	USHRB(27, 25, 4)
@@ -113,8 +113,8 @@ both:                        \
 #define FIFTH(a, b) \
 	SLIB(26, a, 4)  \
 	SLIB(27, b, 4)  \
-	AND(26, 26, 31) \
-	AND(27, 27, 31)
+	ANDB(26, 26, 31) \
+	ANDB(27, 27, 31)
 // FIVES needs the fifth bits in V28 and V29, of this j as the lowest.
 #define FIVES(E, j) \
 	RAW(64*(j))         \
@@ -123,8 +123,8 @@ both:                        \
 	SLIB(26, 30, 4)     \
 	USHRB(30, 29, 4)    \
 	SLIB(27, 30, 4)     \
-	AND(26, 26, 31)     \
-	AND(27, 27, 31)     \
+	ANDB(26, 26, 31)     \
+	ANDB(27, 27, 31)     \
 	E(DOT, 4+(j), 0)    \
 	SLIB(24, 28, 4)     \
 	SLIB(25, 29, 4)     \
@@ -160,10 +160,10 @@ both:                        \
 #define BYTES(E, j) \
 	LDPQ(26, 27, 6, 64*(j))    \
 	LDPQ(24, 25, 6, 64*(j)+64) \
-	EOR(26, 26, 31)            \
-	EOR(27, 27, 31)            \
-	EOR(24, 24, 31)            \
-	EOR(25, 25, 31)            \
+	EORB(26, 26, 31)            \
+	EORB(27, 27, 31)            \
+	EORB(24, 24, 31)            \
+	EORB(25, 25, 31)            \
 	E(PAIR, j, (j)+1)
 #define BYTES32(E) \
 	BYTES(E, 0) \

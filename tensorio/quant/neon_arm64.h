@@ -17,9 +17,9 @@
 #define ADD2(d, n, m) WORD $(0x8b000400 | (m)<<16 | (n)<<5 | (d)) // add xd, xn, xm, lsl 1
 
 // Bytes and bits.
-#define AND(d, n, m) WORD $(0x4e201c00 | (m)<<16 | (n)<<5 | (d)) // and vd.16b, vn.16b, vm.16b
-#define ORR(d, n, m) WORD $(0x4ea01c00 | (m)<<16 | (n)<<5 | (d)) // orr vd.16b, vn.16b, vm.16b
-#define EOR(d, n, m) WORD $(0x6e201c00 | (m)<<16 | (n)<<5 | (d)) // eor vd.16b, vn.16b, vm.16b
+#define ANDB(d, n, m) WORD $(0x4e201c00 | (m)<<16 | (n)<<5 | (d)) // and vd.16b, vn.16b, vm.16b
+#define ORRB(d, n, m) WORD $(0x4ea01c00 | (m)<<16 | (n)<<5 | (d)) // orr vd.16b, vn.16b, vm.16b
+#define EORB(d, n, m) WORD $(0x6e201c00 | (m)<<16 | (n)<<5 | (d)) // eor vd.16b, vn.16b, vm.16b
 #define SUBB(d, n, m) WORD $(0x6e208400 | (m)<<16 | (n)<<5 | (d)) // sub vd.16b, vn.16b, vm.16b
 #define USHRB(d, n, s) WORD $(0x6f000400 | (16-(s))<<16 | (n)<<5 | (d)) // ushr vd.16b, vn.16b, s
 #define SLIB(d, n, s) WORD $(0x6f005400 | (8+(s))<<16 | (n)<<5 | (d)) // sli vd.16b, vn.16b, s

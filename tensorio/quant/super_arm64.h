@@ -84,8 +84,8 @@
 #define SIX(E, q) \
 	SLIB(26, 28, 4)   \
 	SLIB(27, 29, 4)   \
-	AND(26, 26, 31)   \
-	AND(27, 27, 31)   \
+	ANDB(26, 26, 31)   \
+	ANDB(27, 27, 31)   \
 	SUBB(26, 26, 30)  \
 	SUBB(27, 27, 30)  \
 	E(DOT, q, 0)
@@ -157,12 +157,12 @@
 
 // Codes of 3 bits with a table: four to a byte, and eight to a byte of bits.
 #define THREE(E, q) \
-	ORR(26, 24, 24) \
-	ORR(27, 25, 25) \
+	ORRB(26, 24, 24) \
+	ORRB(27, 25, 25) \
 	SLIB(26, 28, 2) \
 	SLIB(27, 29, 2) \
-	AND(26, 26, 31) \
-	AND(27, 27, 31) \
+	ANDB(26, 26, 31) \
+	ANDB(27, 27, 31) \
 	LOOKUP(26, 27)  \
 	E(DOT, q, 0)
 #define THREES(E, q) \

@@ -47,6 +47,11 @@ func maxRef(x []float32) float32 {
 			s[i%lanes] = v
 		}
 	}
+	return foldMax(&s)
+}
+
+// foldMax takes the larger ones of the lanes in the order of [fold].
+func foldMax(s *[lanes]float32) float32 {
 	for w := lanes / 2; w > 0; w /= 2 {
 		for l := range w {
 			if s[l+w] > s[l] {
