@@ -421,6 +421,10 @@ func FuzzServe(f *testing.F) {
 	f.Add(open)
 	f.Add(slices.Concat(open, step, step))
 	f.Add(slices.Concat(open, step, frame(wire.KindMore, &wirepb.More{Epoch: 3}, nil), frame(wire.KindClose, &wirepb.Close{}, nil)))
+	shares := b.open()
+	shares.Prefix = &hop.Prefix{Chain: []hop.Hash{{1}}, Lineage: hop.Hash{2}}
+	f.Add(slices.Concat(frame(wire.KindOpen, shares.Message(), nil),
+		frame(wire.KindStep, &wirepb.Step{Epoch: 3, Pos: 31, Count: 1, Chain: make([]byte, hop.HashBytes)}, ids(1))))
 	f.Add(frame(wire.KindLink, &wirepb.Link{Session: make([]byte, 16)}, nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		synctest.Test(t, func(t *testing.T) {
