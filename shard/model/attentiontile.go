@@ -19,6 +19,7 @@ type attendWorker struct {
 	q       []float32 // [n, headDim], scaled
 	p       []float32 // [n, scoreStride], scores, then weights, of a segment
 	panel   []float32 // keys or values of a run
+	factors []float32 // [2, n], of a merge
 	product vec.Product
 	seg     softmaxes // of the current segment
 	sum     softmaxes // merged
@@ -47,6 +48,7 @@ func (o *attendOp) init(m *Model) {
 		w.q = make([]float32, n*c.HeadDim)
 		w.p = make([]float32, n*scoreStride)
 		w.panel = make([]float32, run*max(c.HeadDim, cols))
+		w.factors = make([]float32, 2*n)
 		w.seg = newSoftmaxes(make([]float32, n*(cols+2)), n)
 		w.sum = newSoftmaxes(make([]float32, n*(cols+2)), n)
 	}
@@ -65,9 +67,10 @@ func (o *attendOp) Tile(worker, tile int) {
 	o.loadQueries(w, p, t)
 	n := b.rows * p.heads
 	if t.slot < 0 {
-		for s := t.lo; s < t.hi; s++ {
+		o.segmentOf(w, &w.sum, p, t, t.lo)
+		for s := t.lo + 1; s < t.hi; s++ {
 			o.segmentOf(w, &w.seg, p, t, s)
-			o.merge(&w.sum, &w.seg, p, t, s)
+			o.merge(w, &w.sum, &w.seg, p, t, s)
 		}
 		o.finish(&w.sum, p, t)
 		return
@@ -82,7 +85,7 @@ func (o *attendOp) Tile(worker, tile int) {
 	p.left[t.group].Store(int32(last - first))
 	for s := first; s < last; s++ {
 		part = newSoftmaxes(o.partial[(t.slot+s-first)*o.slot:][:o.slot], n)
-		o.merge(&w.sum, &part, p, t, s)
+		o.merge(w, &w.sum, &part, p, t, s)
 	}
 	o.finish(&w.sum, p, t)
 }
@@ -162,12 +165,12 @@ func (w *attendWorker) scores(x *stretch) {
 			p.F32(keys[row*p.Depth:])
 		case kvcache.Int8:
 			keys, _ := x.kv.PageInt8(x.layer, x.kvHead, page)
-			multiply(w, keys[row*p.Depth:], vec.FromI8, (*vec.Product).I8)
+			w.multiply(keys[row*p.Depth:])
 			scales, _ := x.kv.Scales(x.layer, x.kvHead, page)
 			w.scaleBy(at-x.base, scales[row:][:n])
 		default:
 			keys, _ := x.kv.Page(x.layer, x.kvHead, page)
-			multiply(w, keys[row*p.Depth:], vec.FromF16, (*vec.Product).F16)
+			p.F16(keys[row*p.Depth:])
 		}
 		at += n
 	}
@@ -189,10 +192,10 @@ func (w *attendWorker) values(x *stretch) {
 			_, scales := x.kv.Scales(x.layer, x.kvHead, page)
 			w.scaleBy(at-x.base, scales[row:][:n])
 			_, vals := x.kv.PageInt8(x.layer, x.kvHead, page)
-			multiply(w, vals[row*vec.PanelWidth:], vec.FromI8, (*vec.Product).I8)
+			w.multiply(vals[row*vec.PanelWidth:])
 		default:
 			_, vals := x.kv.Page(x.layer, x.kvHead, page)
-			multiply(w, vals[row*vec.PanelWidth:], vec.FromF16, (*vec.Product).F16)
+			p.F16(vals[row*vec.PanelWidth:])
 		}
 		p.Add = true
 		at += n
@@ -206,20 +209,21 @@ func (w *attendWorker) scaleBy(at int, scales []float32) {
 	}
 }
 
-// widenRows is how many rows make it worth to widen keys and values once for
-// all of them, rather than in each product.
+// widenRows is how many rows make it worth to widen whole numbers once for all
+// of them, rather than in each product. Half precision widens on the way, for
+// nothing.
 const widenRows = 12
 
 // multiply computes w.product with b.
-func multiply[T any](w *attendWorker, b []T, widen func(dst []float32, x []T), direct func(p *vec.Product, b []T)) {
+func (w *attendWorker) multiply(b []int8) {
 	p := &w.product
 	if p.Rows < widenRows {
-		direct(p, b)
+		p.I8(b)
 		return
 	}
 	n := p.Depth * vec.PanelWidth
 	for i := range p.Panels {
-		widen(w.panel[i*n:], b[i*p.BStride:][:n])
+		vec.FromI8(w.panel[i*n:], b[i*p.BStride:][:n])
 	}
 	p.BStride = n
 	p.F32(w.panel)
@@ -231,25 +235,30 @@ func multiply[T any](w *attendWorker, b []T, widen func(dst []float32, x []T), d
 //	sum' = sum e^(max - max') + that of the segment e^(its max - max')
 //
 // and acc' likewise. The first segment that a row sees is taken as it is.
-func (o *attendOp) merge(sum, seg *softmaxes, p *attendPlan, t *attendTile, s int) {
+func (o *attendOp) merge(w *attendWorker, sum, seg *softmaxes, p *attendPlan, t *attendTile, s int) {
 	b, cols := &o.blocks[t.block], panels(o.m.cfg.ValDim)
-	for i := range b.rows * p.heads {
+	n := b.rows * p.heads
+	old, add := w.factors[:n], w.factors[n:][:n]
+	for i := range n {
+		top := max(sum.max[i], seg.max[i])
+		old[i], add[i] = sum.max[i]-top, seg.max[i]-top
+	}
+	vec.ExpTo(w.factors[:2*n], w.factors[:2*n])
+	for i := range n {
 		lo, hi := b.seen(i/p.heads, p.window)
 		if hi <= s*segment || lo >= (s+1)*segment {
 			continue
 		}
-		acc, add := sum.acc[i*cols:][:cols], seg.acc[i*cols:][:cols]
+		acc, more := sum.acc[i*cols:][:cols], seg.acc[i*cols:][:cols]
 		if lo >= s*segment || s == 0 {
 			sum.max[i], sum.sum[i] = seg.max[i], seg.sum[i]
-			copy(acc, add)
+			copy(acc, more)
 			continue
 		}
-		top := max(sum.max[i], seg.max[i])
-		x, y := vec.Exp(sum.max[i]-top), vec.Exp(seg.max[i]-top)
-		sum.max[i] = top
-		sum.sum[i] = float32(sum.sum[i]*x) + float32(seg.sum[i]*y)
-		vec.Scale(acc, x)
-		vec.Axpy(y, add, acc)
+		sum.max[i] = max(sum.max[i], seg.max[i])
+		sum.sum[i] = float32(sum.sum[i]*old[i]) + float32(seg.sum[i]*add[i])
+		vec.Scale(acc, old[i])
+		vec.Axpy(add[i], more, acc)
 	}
 }
 

@@ -3,15 +3,20 @@ package vec
 // panelsRef defines [Product], given how an element of b widens.
 func panelsRef[T any](p *Product, b []T, widen func(T) float32) {
 	for r := range p.Rows {
-		a := p.A[r*p.AStride:][:p.Depth]
-		for n := range p.Panels {
-			c := p.C[r*p.CStride+n*PanelWidth:][:PanelWidth]
-			if !p.Add {
-				clear(c)
+		if !p.Add {
+			clear(p.C[r*p.CStride:][:p.Panels*PanelWidth])
+		}
+	}
+	var wide [PanelWidth]float32
+	for n := range p.Panels {
+		for d := range p.Depth {
+			for j, y := range b[n*p.BStride+d*PanelWidth:][:PanelWidth] {
+				wide[j] = widen(y)
 			}
-			for d, x := range a {
-				for j, y := range b[n*p.BStride+d*PanelWidth:][:PanelWidth] {
-					c[j] = FMA(x, widen(y), c[j])
+			for r := range p.Rows {
+				x, c := p.A[r*p.AStride+d], p.C[r*p.CStride+n*PanelWidth:][:PanelWidth]
+				for j, y := range wide {
+					c[j] = FMA(x, y, c[j])
 				}
 			}
 		}
