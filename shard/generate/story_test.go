@@ -27,7 +27,7 @@ import (
 
 // storyNode loads the embedded model and returns what opens sessions of room
 // positions on it.
-func storyNode(t *testing.T) (text *generate.Text, open func(room int) *pipeline.Session) {
+func storyNode(t *testing.T) (text *generate.Text, open func(room int, prompt ...shard.Token) *pipeline.Session) {
 	t.Helper()
 	f, err := weights.OpenBytes(story.Name, story.Bytes())
 	if err != nil {
@@ -56,9 +56,9 @@ func storyNode(t *testing.T) (text *generate.Text, open func(room int) *pipeline
 	}
 	t.Cleanup(n.Close)
 	n.Hold(&node.Held{Span: span, Layers: cfg.Layers, Dim: cfg.Dim, Vocab: cfg.Vocab, Engine: e})
-	return storyText(t), func(room int) *pipeline.Session {
+	return storyText(t), func(room int, prompt ...shard.Token) *pipeline.Session {
 		sess, err := pipeline.Open(t.Context(), pipeline.Config{
-			Name: "test", MaxTokens: room, Route: []pipeline.Stage{{Neighbour: hop.Neighbour{Name: "test"}, Span: span}},
+			Prefix: prompt, Secret: hop.Secret{1}, Name: "test", MaxTokens: room, Route: []pipeline.Stage{{Neighbour: hop.Neighbour{Name: "test"}, Span: span}},
 			Dial: func(context.Context, hop.Neighbour) (io.ReadWriteCloser, error) { return n.Local(), nil },
 		})
 		if err != nil {
@@ -115,6 +115,7 @@ func TestStoryModelKeepsAConversation(t *testing.T) {
 	params := sample.Params{Temperature: 0.8, TopK: 40, Seed: 11}
 	kept := generate.NewTimeline(text, open(256), 256)
 	var messages []chat.Message
+	before := 0 // tokens of the prompt of the turn before
 	for turn, say := range []string{"Tell me a story about a fox.", "Tell me more.", "The end?"} {
 		messages = append(messages, chat.Message{Role: "user", Content: say})
 		ids, err := text.ChatPrompt(generate.Chat{Messages: chat.FromMessages(messages)})
@@ -129,9 +130,19 @@ func TestStoryModelKeepsAConversation(t *testing.T) {
 		if !slices.Equal(got.IDs, fresh.IDs) || got.Text != fresh.Text {
 			t.Errorf("turn %d: %q in the conversation, %q in a session of its own", turn, got.Text, fresh.Text)
 		}
-		if turn > 0 && got.Times.PromptTokens >= len(ids) {
-			t.Errorf("turn %d computes all %d tokens of its prompt again", turn, len(ids))
+		if n := got.Times.PromptTokens; n > len(ids)-before {
+			t.Errorf("turn %d computes %d of %d tokens, though %d were there", turn, n, len(ids), before)
 		}
+		shares := open(256, ids...)
+		tl := generate.NewTimeline(text, shares, 256)
+		tl.Holds(ids[:shares.Ready()])
+		shared, _ := runAll(t, tl, req)
+		shares.Close(t.Context())
+		if !slices.Equal(shared.IDs, fresh.IDs) || turn > 0 && shared.Times.CachedTokens == 0 ||
+			shared.Times.CachedTokens+shared.Times.PromptTokens != len(ids) {
+			t.Errorf("turn %d: %v with %+v on pages of other sessions, want %v", turn, shared.IDs, shared.Times, fresh.IDs)
+		}
+		before = len(ids)
 		if got.Text != strings.Join(parts, "") || got.Text == "" {
 			t.Errorf("turn %d: text %q, streamed %q", turn, got.Text, strings.Join(parts, ""))
 		}

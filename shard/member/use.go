@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,7 @@ func (m *Member) Open(ctx context.Context, tokens int, prompt []shard.Token) (*p
 			Prefix: prompt, Secret: m.secret,
 		})
 		if err == nil {
+			m.foresee(&route, sess, tokens, len(prompt))
 			return sess, route, nil
 		}
 		stage := stageError(err)
@@ -58,6 +60,17 @@ func (m *Member) Open(ctx context.Context, tokens int, prompt []shard.Token) (*p
 			return nil, route, err // the peer's own reason says more than "no route"
 		}
 		avoid = next
+	}
+}
+
+// foresee predicts anew for a session that need not compute its whole prompt.
+func (m *Member) foresee(r *Route, sess *pipeline.Session, tokens, prompt int) {
+	if sess.Ready() == 0 {
+		return
+	}
+	again, err := m.route(tokens, prompt-int(sess.Ready()), nil)
+	if err == nil && slices.EqualFunc(again.Stages, r.Stages, func(a, b pipeline.Stage) bool { return a.Peer == b.Peer && a.Span == b.Span }) {
+		r.Predicted = again.Predicted
 	}
 }
 
