@@ -32,15 +32,21 @@ type arch struct {
 	globalEvery int
 	// windowed makes all layers see a sliding window, if the file has one.
 	windowed bool
+	// mixture is how a mixture of experts weighs those that it chooses, where the
+	// file has one; sharedExpert says that one more sees every row.
+	mixture      mixture
+	sharedExpert bool
 	// noRopeEvery leaves every so many-th layer without rotation; 0 for none.
 	noRopeEvery int
 }
 
 // archs are the architectures that Forward computes.
 var archs = []arch{
-	{name: "llama", like: "Llama 2 and 3, Mistral, SmolLM2"},
+	{name: "llama", like: "Llama 2 and 3, Mistral, Mixtral, SmolLM2", mixture: weighChosen},
 	{name: "qwen2", like: "Qwen 2 and 2.5", halves: true},
 	{name: "qwen3", like: "Qwen 3", halves: true, qkNorm: true},
+	{name: "qwen2moe", like: "Qwen 1.5 and 2 with experts", halves: true, mixture: weighAll, sharedExpert: true},
+	{name: "qwen3moe", like: "Qwen 3 with experts", halves: true, qkNorm: true, mixture: weighChosen},
 	{name: "smollm3", like: "SmolLM3", noRopeEvery: 4},
 	{name: "phi3", like: "Phi 3 and 4", halves: true, fused: true, windowed: true},
 	{

@@ -27,6 +27,11 @@ type Config struct {
 	Vocab   int
 	Context int // tokens of the longest session
 
+	Experts      int // of a layer; 0: its MLP is one
+	ExpertsUsed  int // of them, for a row
+	ExpertFFNDim int
+	SharedFFNDim int // of the expert that sees every row; 0 if there is none
+
 	Eps       float32
 	RopeDim   int // values of a head that are rotated, from the first
 	RopeBase  float64
@@ -56,9 +61,6 @@ func ReadConfig(meta Metadata) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	if n, _ := meta.Uint(name + ".expert_count"); n > 0 {
-		return Config{}, fmt.Errorf("model metadata: %q is %d: a mixture of experts is not supported yet: use a model without experts", name+".expert_count", n)
-	}
 	c := Config{Arch: name, arch: a}
 	r := keys{meta: meta, arch: name}
 	c.Layers = r.count("block_count", 0, maxLayers)
@@ -70,6 +72,7 @@ func ReadConfig(meta Metadata) (Config, error) {
 	c.ValDim = r.count("attention.value_length", c.HeadDim, maxDim)
 	c.Context = r.count("context_length", 0, math.MaxInt32)
 	c.RopeDim = r.count("rope.dimension_count", c.HeadDim, maxDim)
+	r.readExperts(&c)
 	c.Vocab = r.vocab()
 	c.Eps = float32(r.real("attention.layer_norm_rms_epsilon", 1e-5))
 	c.RopeBase = r.real("rope.freq_base", 10000)

@@ -28,6 +28,7 @@ type layer struct {
 	wDown        *quant.Matrix // [dim, ffnDim]
 	bDown        []float32     // [dim]; nil without bias
 	postFFN      []float32     // [dim]; nil without norm after the MLP
+	experts      *experts      // in place of wGate, wUp and wDown; nil without
 }
 
 // name returns the name of a tensor of a layer.
@@ -49,10 +50,14 @@ func (l *loader) layerPlan(i shard.Layer) *plan {
 		l.add(p, name(i, "attn_v.weight"), nv, c.Dim, 0, nv)
 	}
 	l.add(p, name(i, "attn_output.weight"), c.Dim, c.Heads*c.ValDim, 0, c.Dim)
-	if c.arch.fused {
+	switch {
+	case l.hasExperts(i):
+		l.addExperts(p, i)
+		return p
+	case c.arch.fused:
 		l.add(p, name(i, "ffn_up.weight"), 2*c.FFNDim, c.Dim, 0, c.FFNDim)
 		l.add(p, name(i, "ffn_up.weight"), 2*c.FFNDim, c.Dim, c.FFNDim, c.FFNDim)
-	} else {
+	default:
 		l.add(p, name(i, "ffn_gate.weight"), c.FFNDim, c.Dim, 0, c.FFNDim)
 		l.add(p, name(i, "ffn_up.weight"), c.FFNDim, c.Dim, 0, c.FFNDim)
 	}
@@ -66,8 +71,12 @@ func (l *loader) layer(i shard.Layer, p *plan, mem memory) *layer {
 	w := &layer{
 		mem: mem,
 		wq:  p.mats[0].packed, wk: p.mats[1].packed, wv: p.mats[2].packed, wo: p.mats[3].packed,
-		wGate: p.mats[4].packed, wUp: p.mats[5].packed, wDown: p.mats[6].packed,
 		rotates: c.arch.noRopeEvery == 0 || (int(i)+1)%c.arch.noRopeEvery != 0,
+	}
+	if mlp := p.mats[4:]; l.hasExperts(i) {
+		w.experts = l.experts(i, mlp)
+	} else {
+		w.wGate, w.wUp, w.wDown = mlp[0].packed, mlp[1].packed, mlp[2].packed
 	}
 	w.local = c.Window > 0 && (c.arch.globalEvery == 0 || (int(i)+1)%c.arch.globalEvery != 0)
 	w.attnNorm = l.vector(name(i, "attn_norm.weight"), c.Dim)
@@ -111,8 +120,12 @@ func (l *layer) forward(m *Model, i int) {
 	s.residual.run(s.x, s.out, l.bo, l.postAttn, RoundNone)
 
 	s.norm.run(s.h, s.x, l.ffnNorm)
-	s.mul.run(s.h, product{l.wGate, s.gate}, product{l.wUp, s.up})
-	s.gated.run(s.gate, s.up, l.bGate, l.bUp)
-	s.mul.run(s.gate, product{l.wDown, s.out})
+	if l.experts != nil {
+		s.experts.run(l.experts)
+	} else {
+		s.mul.run(s.h, product{l.wGate, s.gate}, product{l.wUp, s.up})
+		s.gated.run(s.gate, s.up, l.bGate, l.bUp)
+		s.mul.run(s.gate, product{l.wDown, s.out})
+	}
 	s.residual.run(s.x, s.out, l.bDown, l.postFFN, m.rounding)
 }

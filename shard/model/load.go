@@ -105,18 +105,13 @@ func MemoryBytes(cfg Config, src Source, span shard.Span) (int64, error) {
 }
 
 // What tensors say that cannot be computed yet, by gguf-py's names of them.
-const (
-	longRope = "longrope, whose frequencies change with the length of a session, is not supported: use a model without it (of Phi 3 the 4k variants)"
-	experts  = "a mixture of experts is not supported yet: use a model without experts"
-)
+const longRope = "longrope, whose frequencies change with the length of a session, is not supported: use a model without it (of Phi 3 the 4k variants)"
 
 // computable reports tensors that Forward would not heed.
 func computable(src Source) error {
 	for _, t := range []struct{ name, why string }{
 		{"rope_factors_long.weight", longRope},
 		{"rope_factors_short.weight", longRope},
-		{"blk.0.ffn_gate_exps.weight", experts},
-		{"blk.0.ffn_gate.0.weight", experts},
 	} {
 		if src.Has(t.name) {
 			return fmt.Errorf("tensor %q: %s", t.name, t.why)
@@ -222,13 +217,8 @@ func (l *loader) fail(err error) {
 	}
 }
 
-// tensor returns a tensor and checks its shape, [rows, cols] or, with rows 0,
-// [cols].
-func (l *loader) tensor(name string, rows, cols int) tensorio.Tensor {
-	want := []int{rows, cols}
-	if rows == 0 {
-		want = want[1:]
-	}
+// tensor returns a tensor and checks its shape.
+func (l *loader) tensor(name string, want ...int) tensorio.Tensor {
 	t, err := l.src.Tensor(name)
 	if err != nil {
 		l.fail(fmt.Errorf("tensor %q: %w", name, err))
@@ -238,6 +228,11 @@ func (l *loader) tensor(name string, rows, cols int) tensorio.Tensor {
 		l.fail(fmt.Errorf("tensor %q has shape %v, want %v by the model's metadata", name, t.Shape, want))
 		return tensorio.Tensor{}
 	}
+	last := len(want) - 1
+	rows, cols := 1, want[last]
+	for _, n := range want[:last] {
+		rows *= n
+	}
 	rowBytes, err := t.Type.RowBytes(cols)
 	if err == nil {
 		err = t.Type.Supported()
@@ -246,7 +241,7 @@ func (l *loader) tensor(name string, rows, cols int) tensorio.Tensor {
 		l.fail(fmt.Errorf("tensor %q: %w", name, err))
 		return tensorio.Tensor{}
 	}
-	if need := max(1, rows) * rowBytes; t.Data != nil && len(t.Data) != need {
+	if need := rows * rowBytes; t.Data != nil && len(t.Data) != need {
 		l.fail(fmt.Errorf("tensor %q has %d bytes, want %d", name, len(t.Data), need))
 		return tensorio.Tensor{}
 	}
@@ -255,7 +250,7 @@ func (l *loader) tensor(name string, rows, cols int) tensorio.Tensor {
 
 // vector returns a tensor of shape [n] as float32.
 func (l *loader) vector(name string, n int) []float32 {
-	t := l.tensor(name, 0, n)
+	t := l.tensor(name, n)
 	if l.err != nil {
 		return nil
 	}
@@ -298,18 +293,22 @@ type plan struct {
 
 // add plans rows [lo, lo+rows) of the matrix [total, cols] with the given name.
 func (l *loader) add(p *plan, name string, total, cols, lo, rows int) {
-	t := l.tensor(name, total, cols)
+	l.addPart(p, l.tensor(name, total, cols), lo, rows, cols)
+}
+
+// addPart plans rows [lo, lo+rows) of t, whose innermost dimension is cols.
+func (l *loader) addPart(p *plan, t tensorio.Tensor, lo, rows, cols int) {
 	if l.err != nil {
 		return
 	}
 	n, err := quant.PackedBytes(t.Type, rows, cols)
 	if err != nil {
-		l.fail(fmt.Errorf("tensor %q: %w", name, err))
+		l.fail(fmt.Errorf("tensor %q: %w", t.Name, err))
 		return
 	}
-	mp := matrixPlan{name: name, typ: t.Type, rows: rows, cols: cols, at: p.bytes, bytes: int64(n)}
+	mp := matrixPlan{name: t.Name, typ: t.Type, rows: rows, cols: cols, at: p.bytes, bytes: int64(n)}
 	if t.Data != nil {
-		rowBytes := len(t.Data) / total
+		rowBytes, _ := t.Type.RowBytes(cols) // checked with the shape
 		mp.data = t.Data[lo*rowBytes : (lo+rows)*rowBytes]
 	}
 	p.mats = append(p.mats, mp)

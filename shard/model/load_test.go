@@ -51,8 +51,18 @@ func TestAModelThatCannotBeIsRefusedWithTheReason(t *testing.T) {
 		{"rotation wider than a head", func(m *modeltest.Model) { m.Numbers["llama.rope.dimension_count"] = 10 }, "rope.dimension_count"},
 		{"yarn", func(m *modeltest.Model) { m.Text["llama.rope.scaling.type"] = "yarn" }, `"yarn", which is not supported`},
 		{"longrope", func(m *modeltest.Model) { m.Tensors["rope_factors_long.weight"] = tensorio.Tensor{} }, "longrope"},
-		{"experts", func(m *modeltest.Model) { m.Numbers["llama.expert_count"] = 8 }, "mixture of experts is not supported yet"},
-		{"tensors of experts", func(m *modeltest.Model) { m.Tensors["blk.0.ffn_gate_exps.weight"] = tensorio.Tensor{} }, "mixture of experts"},
+		{"experts of an architecture that has none", func(m *modeltest.Model) {
+			rename(m, "phi3")
+			m.Numbers["phi3.expert_count"] = 8
+		}, "mixture of experts of this architecture is not supported yet"},
+		{"experts of which nobody says how many are used", func(m *modeltest.Model) { m.Numbers["llama.expert_count"] = 8 }, "llama.expert_used_count"},
+		{"more experts used than there are", func(m *modeltest.Model) {
+			m.Numbers["llama.expert_count"], m.Numbers["llama.expert_used_count"] = 8, 9
+		}, "llama.expert_used_count"},
+		{"experts of another shape", func(m *modeltest.Model) {
+			mixed(m, 1)
+			reshape(m, "blk.1.ffn_up_exps.weight", 2, 128, 32)
+		}, "shape [2 128 32], want [4 64 32]"},
 		{"no vocabulary", func(m *modeltest.Model) { delete(m.Numbers, "llama.vocab_size") }, "vocabulary"},
 		{"negative epsilon", func(m *modeltest.Model) { m.Reals["llama.attention.layer_norm_rms_epsilon"] = -1 }, "epsilon"},
 		{"missing tensor", func(m *modeltest.Model) { delete(m.Tensors, "blk.1.ffn_up.weight") }, `"blk.1.ffn_up.weight"`},

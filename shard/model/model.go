@@ -117,7 +117,7 @@ func (m *Model) ForwardSpan(span shard.Span, parts []Part, sink Sink) {
 	m.s.span = span
 	m.s.begin(m, parts)
 	lo, hi := int(span.Start-m.span.Start), int(span.End-m.span.Start)
-	if m.s.rows <= fewRows {
+	if m.s.rows <= fewRows && m.cfg.Experts == 0 {
 		m.forwardFew(lo, hi, parts, sink)
 		return
 	}

@@ -16,6 +16,7 @@ var models = []string{
 	"kit/storymodel/story-f16.gguf", "kit/storymodel/story-q8_0.gguf", "kit/storymodel/story-q4_k.gguf",
 	"data/models/stories260K-f32.gguf", "data/models/stories260K-pad192-Q4_0.gguf",
 	"data/zoo/zoo/gemma3/gemma3-bf16.gguf",
+	"data/zoo/zoo/mixtral/mixtral-bf16.gguf", "data/zoo/zoo/qwen3moe/qwen3moe-bf16.gguf",
 }
 
 // ids are made-up tokens: every model here has more than 500.

@@ -50,13 +50,14 @@ type scratch struct {
 	attend   attendOp
 	residual residualOp
 	gated    gatedOp
+	experts  expertsOp
 	sink     sinkOp
 }
 
 // init ties the operations to their model.
 func (s *scratch) init(m *Model) {
 	s.norm.m, s.mul.m, s.store.m = m, m, m
-	s.residual.m, s.gated.m, s.sink.m = m, m, m
+	s.residual.m, s.gated.m, s.sink.m, s.experts.m = m, m, m, m
 	s.attend.init(m)
 }
 
