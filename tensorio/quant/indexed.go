@@ -94,8 +94,10 @@ func (s *indexed) unpackIQ4XS(src []byte) {
 	for b := range 8 {
 		low := src[4+b/2] >> (4 * (b % 2)) & 15
 		s.scale32(b, int8(low|uint8(high>>(2*b)&3)<<4)-32)
-		for j, q := range src[8+16*b:][:16] {
-			s.code[32*b+j], s.code[32*b+16+j] = q&15, q>>4
+		for g := range 2 {
+			qs := binary.LittleEndian.Uint64(src[8+16*b+8*g:])
+			s.put(4*b+g, qs&0x0f0f0f0f0f0f0f0f)
+			s.put(4*b+2+g, qs>>4&0x0f0f0f0f0f0f0f0f)
 		}
 	}
 }
@@ -225,8 +227,9 @@ func (s *indexed) unpackTQ1(src []byte) {
 func (s *indexed) unpackTQ2(src []byte) {
 	s.d = f16At(src[64:])
 	s.ones()
-	for k := range s.code {
-		s.code[k] = src[k/128*32+k%32] >> (2 * (k % 128 / 32)) & 3
+	for g := range 32 {
+		qs := binary.LittleEndian.Uint64(src[g/16*32+g%4*8:])
+		s.put(g, qs>>(2*(g/4%4))&0x0303030303030303)
 	}
 }
 
