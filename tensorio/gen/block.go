@@ -52,6 +52,11 @@ func (f blockFormat) codeBytes() int { return 64 * f.bits }
 func genBlock(t target, f blockFormat, tokens int) {
 	k := newTile(t, f.name, tokens)
 	k.hold(nibbles, bit4)
+	k.blocks(f)
+}
+
+// blocks writes a kernel of 32-blocks from its prologue on.
+func (k *tile) blocks(f blockFormat) {
 	acc := k.store()
 	acc.zero()
 	var half *store
@@ -63,7 +68,10 @@ func genBlock(t target, f blockFormat, tokens int) {
 	k.prefetch(k.w, unit)
 	for b := range 2 {
 		from := source{w: k.w, codes: f.head + b*f.codeBytes(), bits: f.bits, a: k.a, act: b * f.act.size}
-		sums := k.grid(tokens)
+		if k.x != nil {
+			from.w, from.codes, from.plain = k.x, b*f.expandedBytes()/2, true
+		}
+		sums := k.grid(k.tokens)
 		first := !k.begin(f, sums, from.act)
 		switch {
 		case f.bits == 8 && !k.vnni:
@@ -82,6 +90,9 @@ func genBlock(t target, f blockFormat, tokens int) {
 		k.scale(f, sums, acc, b, from.act)
 	}
 	ADDQ(U32(uint32(unit)), k.w)
+	if k.x != nil {
+		ADDQ(U32(uint32(f.expandedBytes())), k.x)
+	}
 	ADDQ(U32(uint32(2*f.act.size)), k.a)
 	DECQ(k.n)
 	JNZ(LabelRef(k.label("unit")))
@@ -98,18 +109,22 @@ func (k *tile) begin(f blockFormat, sums grid, act int) bool {
 	return true
 }
 
-// dotWide multiplies signed bytes, widened to 16 bits and 128 too large, with
-// 16-bit activations.
+// dotWide multiplies bytes, widened to 16 bits, with 16-bit activations. Those
+// of packed weights are 128 too large, expanded ones are right.
 func (k *tile) dotWide(sums grid, s source) {
 	for j := range 8 {
 		for odd := range 2 {
 			w := make([]VecVirtual, k.parts())
 			for h := range w {
 				w[h] = k.vec()
-				k.load(Mem{Base: k.w, Disp: s.codes + j*64 + h*k.bytes()}, w[h])
-				if odd == 0 {
+				switch {
+				case s.plain:
+					k.load(Mem{Base: s.w, Disp: s.codes + (2*j+odd)*64 + h*k.bytes()}, w[h])
+				case odd == 0:
+					k.load(Mem{Base: s.w, Disp: s.codes + j*64 + h*k.bytes()}, w[h])
 					k.and(k.constant(evens), w[h], w[h])
-				} else {
+				default:
+					k.load(Mem{Base: s.w, Disp: s.codes + j*64 + h*k.bytes()}, w[h])
 					VPSRLW(Imm(8), w[h], w[h])
 				}
 			}

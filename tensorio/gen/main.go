@@ -48,10 +48,15 @@ func main() {
 func generate(t target) []kernel {
 	var ks []kernel
 	for _, f := range blockFormats(t) {
-		ks = append(ks, kernel{typ: f.name, tiles: t.blockTiles})
+		entry := kernel{typ: f.name, tiles: t.blockTiles}
 		for _, n := range t.blockTiles {
 			genBlock(t, f, n)
 		}
+		if t.expand {
+			genExpandedBlock(t, f)
+			entry.expanded = f.expandedBytes()
+		}
+		ks = append(ks, entry)
 	}
 	for _, f := range valueFormats {
 		ks = append(ks, kernel{typ: f.name, tiles: t.blockTiles})
@@ -66,10 +71,15 @@ func generate(t target) []kernel {
 		}
 	}
 	for _, f := range superFormats {
-		ks = append(ks, kernel{typ: f.name, tiles: t.superTiles})
+		entry := kernel{typ: f.name, tiles: t.superTiles}
 		for _, n := range t.superTiles {
 			genSuper(t, f, n)
 		}
+		if t.expand {
+			genExpandedSuper(t, f)
+			entry.expanded = f.expandedBytes()
+		}
+		ks = append(ks, entry)
 	}
 	if t.floatTiles == nil {
 		return ks

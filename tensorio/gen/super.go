@@ -40,6 +40,11 @@ func genSuper(t target, f superFormat, tokens int) {
 	case 6:
 		k.hold(bits45)
 	}
+	k.supers(f)
+}
+
+// supers writes a kernel of 256-blocks from its prologue on.
+func (k *tile) supers(f superFormat) {
 	acc, total := k.store(), k.store()
 	acc.zero()
 	Label(k.label("unit"))
@@ -49,14 +54,23 @@ func genSuper(t target, f superFormat, tokens int) {
 		total.zero()
 	}
 	codes, scales, a, left := GP64(), GP64(), GP64(), GP64()
-	LEAQ(Mem{Base: k.w, Disp: f.head}, codes)
+	from := source{w: codes, bits: f.bits, a: a}
+	if k.x != nil {
+		from.w, from.plain = k.x, true
+	} else {
+		LEAQ(Mem{Base: k.w, Disp: f.head}, codes)
+	}
 	LEAQ(Mem{Base: k.w, Disp: 64}, scales)
 	MOVQ(k.a, a)
 	MOVQ(U32(8), left)
 	Label(k.label("part"))
 	k.prefetch(codes, 64*f.bits)
-	k.subBlocks(f, total, source{w: codes, bits: f.bits, a: a}, scales)
-	ADDQ(U32(uint32(64*f.bits)), codes)
+	k.subBlocks(f, total, from, scales)
+	if from.plain {
+		ADDQ(U32(8*64), k.x)
+	} else {
+		ADDQ(U32(uint32(64*f.bits)), codes)
+	}
 	if f.fine {
 		ADDQ(Imm(32), scales)
 	} else {

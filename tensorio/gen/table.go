@@ -11,9 +11,10 @@ import (
 // A kernel is a type, the numbers of tokens that it has kernels for, and other
 // types that are packed alike.
 type kernel struct {
-	typ   string
-	tiles []int
-	alike []string
+	typ      string
+	tiles    []int
+	alike    []string
+	expanded int // bytes of an expanded unit, if there is a kernel for it
 }
 
 // writeTable writes the Go table of a target's kernels.
@@ -35,9 +36,25 @@ func writeTable(path string, t target, kernels []kernel) error {
 		}
 	}
 	b.WriteString("}\n")
+	if t.expand {
+		writeExpanded(&b, t, kernels)
+	}
 	src, err := format.Source([]byte(b.String()))
 	if err != nil {
 		return fmt.Errorf("format %s: %w", path, err)
 	}
 	return os.WriteFile(path, src, 0o644)
+}
+
+// writeExpanded writes the table of the kernels for expanded codes.
+func writeExpanded(b *strings.Builder, t target, kernels []kernel) {
+	fmt.Fprintf(b, "\n// expanded%s are the kernels of the form %s for codes that were expanded.\n", t.name, t.form)
+	fmt.Fprintf(b, "var expanded%s = map[tensorio.Type]*expanded{\n", t.name)
+	for _, k := range kernels {
+		if k.expanded > 0 {
+			fmt.Fprintf(b, "tensorio.%[1]s: {unitBytes: %[2]d, tokens: %[3]d, expand: expand%[4]s%[1]s, mul: mul%[4]s%[1]sExpandedx%[3]d},\n",
+				k.typ, k.expanded, expandedTokens, t.name)
+		}
+	}
+	b.WriteString("}\n")
 }

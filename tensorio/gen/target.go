@@ -22,6 +22,10 @@ type target struct {
 	// operands broadcast from memory.
 	evex bool
 
+	// expand says that taking codes apart costs so much that for many tokens it
+	// is done once, beforehand.
+	expand bool
+
 	// Numbers of tokens that kernels exist for.
 	blockTiles, superTiles, floatTiles []int
 }
@@ -29,7 +33,7 @@ type target struct {
 // targets are the instruction sets that kernels are written for.
 var targets = []target{
 	{
-		form: "avx2", name: "AVX2", lanes: 8,
+		form: "avx2", name: "AVX2", lanes: 8, expand: true,
 		blockTiles: []int{1, 2, 3, 4, 6}, superTiles: []int{1, 2, 3, 4, 6}, floatTiles: []int{1, 2, 3, 4, 6},
 	},
 	{

@@ -37,13 +37,14 @@ type tile struct {
 	tokens  int
 	name    string
 	w, a, n Register         // weights, activations of token 0, units left
+	x       Register         // expanded codes, if they are not taken from the weights
 	strides map[int]Register // bytes between tokens, times an odd number
 
 	scratch    Register // aligned memory of the stack, unless all fits registers
 	used, room int      // bytes of scratch
 }
 
-// newTile starts a function.
+// newTile starts a function that multiplies packed weights.
 //
 //	func(w, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
 //
@@ -51,16 +52,33 @@ type tile struct {
 func newTile(t target, format string, tokens int) *tile {
 	k := &tile{target: t, held: held{}, tokens: tokens, name: fmt.Sprintf("mul%s%sx%d", t.name, format, tokens)}
 	TEXT(k.name, 0, "func(w, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)")
+	k.prologue(format)
+	return k
+}
+
+// newExpandedTile starts a function that takes the codes from x, as expand
+// wrote them, and the scales from w.
+func newExpandedTile(t target, format string, tokens int) *tile {
+	k := &tile{target: t, held: held{}, tokens: tokens, name: fmt.Sprintf("mul%s%sExpandedx%d", t.name, format, tokens)}
+	TEXT(k.name, 0, "func(w, x, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)")
+	k.prologue(format)
+	k.x = Load(Param("x"), GP64())
+	return k
+}
+
+// prologue documents the function, loads its arguments and finds its scratch
+// memory.
+func (k *tile) prologue(format string) {
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s multiplies a panel of %s with %d tokens.", k.name, format, tokens))
+	Doc(fmt.Sprintf("%s multiplies a panel of %s with %d tokens.", k.name, format, k.tokens))
 	k.w = Load(Param("w"), GP64())
 	k.a = Load(Param("a"), GP64())
 	k.n = Load(Param("n"), GP64())
 	k.strides = map[int]Register{}
-	if tokens > 1 {
+	if k.tokens > 1 {
 		k.strides[1] = Load(Param("stride"), GP64())
 	}
-	for odd := 3; odd < tokens; odd += 2 {
+	for odd := 3; odd < k.tokens; odd += 2 {
 		s, twice := GP64(), k.strides[1]
 		k.strides[odd] = s
 		if odd <= 5 { // 3 = 1 + 2, 5 = 1 + 4
@@ -70,14 +88,13 @@ func newTile(t target, format string, tokens int) *tile {
 		}
 	}
 	if !k.inRegisters() {
-		k.room = 3 * k.parts() * tokens * k.bytes()
+		k.room = 3 * k.parts() * k.tokens * k.bytes()
 		local := AllocLocal(k.room + 64)
 		k.scratch = GP64()
 		LEAQ(local, k.scratch)
 		ADDQ(Imm(63), k.scratch)
 		ANDQ(I8(-64), k.scratch)
 	}
-	return k
 }
 
 // inRegisters reports whether there are registers for all stores.

@@ -13,11 +13,11 @@ func machineForms() []choice {
 	for _, form := range vec.Forms() {
 		switch form {
 		case "avx512":
-			cs = append(cs, choice{form: form, kernels: amd64Kernels(tilesAVX512)})
+			cs = append(cs, choice{form: form, kernels: amd64Kernels(nil, tilesAVX512)})
 		case "avxvnni":
-			cs = append(cs, choice{form: form, kernels: amd64Kernels(tilesAVX2, tilesAVXVNNI)})
+			cs = append(cs, choice{form: form, kernels: amd64Kernels(nil, tilesAVX2, tilesAVXVNNI)})
 		case "avx2":
-			c := choice{form: form, kernels: amd64Kernels(tilesAVX2)}
+			c := choice{form: form, kernels: amd64Kernels(expandedAVX2, tilesAVX2)}
 			c.kernels.quantizeWide = quantizeWide
 			cs = append(cs, c)
 		}
@@ -26,11 +26,11 @@ func machineForms() []choice {
 }
 
 // amd64Kernels returns the kernels of tables: later ones go before earlier ones.
-func amd64Kernels(tables ...map[tensorio.Type]*tileFuncs) kernels {
+func amd64Kernels(es map[tensorio.Type]*expanded, tables ...map[tensorio.Type]*tileFuncs) kernels {
 	k := kernels{quantizeBlocks: quantizeBlocks, quantizeBytes: quantizeBytes, quantizeSupers: quantizeSupers}
 	for _, table := range tables {
 		for t, fs := range table {
-			k.mul[t] = tiled(fs)
+			k.mul[t] = tiled(fs, es[t])
 		}
 	}
 	return k

@@ -98,7 +98,7 @@ func FuzzMul(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which, rows, blocks, tokens uint8, data []byte) {
 		types := computed()
 		typ := types[int(which)%len(types)]
-		r, n, tok := 1+int(rows)%50, 1+int(blocks)%5, 1+int(tokens)%15
+		r, n, tok := 1+int(rows)%50, 1+int(blocks)%5, 1+int(tokens)%32
 		if len(data) == 0 {
 			data = []byte{0}
 		}

@@ -36,22 +36,30 @@ const groupBytes = 256 << 10
 // tailMask has a mask of n rows from tailMask[16-n].
 var tailMask = [2 * PanelRows]int32{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}
 
-// tiled returns the Mul of a type from its kernels.
-func tiled(fs *tileFuncs) mulFunc {
+// tail returns the mask of the rows of panel p, nil if it has all 16.
+func (m *Matrix) tail(p int) *int32 {
+	if rows := m.rows - p*PanelRows; rows < PanelRows {
+		return &tailMask[PanelRows-rows]
+	}
+	return nil
+}
+
+// tiled returns the Mul of a type from its kernels. There may be none in e.
+func tiled(fs *tileFuncs, e *expanded) mulFunc {
 	return func(m *Matrix, y []float32, ldy int, a *Acts, lo, hi int) {
+		done := 0
+		if e.fits(m, a.tokens) {
+			done = e.run(m, y, ldy, a, lo, hi)
+		}
 		base, stride := a.form(m)
 		units := uint64(m.layout.units(m.cols))
 		group := max(1, groupBytes/m.panelBytes)
 		for g := lo; g < hi; g += group {
-			for t := 0; t < a.tokens; {
+			for t := done; t < a.tokens; {
 				n := fs.next(a.tokens - t)
 				at := (*byte)(unsafe.Add(base, t*stride))
 				for p := g; p < min(g+group, hi); p++ {
-					var tail *int32
-					if rows := m.rows - p*PanelRows; rows < PanelRows {
-						tail = &tailMask[PanelRows-rows]
-					}
-					fs[n](&m.buf[p*m.panelBytes], at, uint64(stride), &y[t*ldy+p*PanelRows], uint64(4*ldy), tail, units)
+					fs[n](&m.buf[p*m.panelBytes], at, uint64(stride), &y[t*ldy+p*PanelRows], uint64(4*ldy), m.tail(p), units)
 				}
 				t += n
 			}

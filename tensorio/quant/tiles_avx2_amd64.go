@@ -32,3 +32,15 @@ var tilesAVX2 = map[tensorio.Type]*tileFuncs{
 	tensorio.F16:     {1: mulAVX2F16x1, 2: mulAVX2F16x2, 3: mulAVX2F16x3, 4: mulAVX2F16x4, 6: mulAVX2F16x6},
 	tensorio.BF16:    {1: mulAVX2BF16x1, 2: mulAVX2BF16x2, 3: mulAVX2BF16x3, 4: mulAVX2BF16x4, 6: mulAVX2BF16x6},
 }
+
+// expandedAVX2 are the kernels of the form avx2 for codes that were expanded.
+var expandedAVX2 = map[tensorio.Type]*expanded{
+	tensorio.Q8_0: {unitBytes: 2048, tokens: 6, expand: expandAVX2Q8_0, mul: mulAVX2Q8_0Expandedx6},
+	tensorio.Q4_0: {unitBytes: 1024, tokens: 6, expand: expandAVX2Q4_0, mul: mulAVX2Q4_0Expandedx6},
+	tensorio.Q4_1: {unitBytes: 1024, tokens: 6, expand: expandAVX2Q4_1, mul: mulAVX2Q4_1Expandedx6},
+	tensorio.Q5_0: {unitBytes: 1024, tokens: 6, expand: expandAVX2Q5_0, mul: mulAVX2Q5_0Expandedx6},
+	tensorio.Q5_1: {unitBytes: 1024, tokens: 6, expand: expandAVX2Q5_1, mul: mulAVX2Q5_1Expandedx6},
+	tensorio.Q4_K: {unitBytes: 4096, tokens: 6, expand: expandAVX2Q4_K, mul: mulAVX2Q4_KExpandedx6},
+	tensorio.Q5_K: {unitBytes: 4096, tokens: 6, expand: expandAVX2Q5_K, mul: mulAVX2Q5_KExpandedx6},
+	tensorio.Q6_K: {unitBytes: 4096, tokens: 6, expand: expandAVX2Q6_K, mul: mulAVX2Q6_KExpandedx6},
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+)
+
+// expandedTokens is the tile of the kernels that take expanded codes.
+const expandedTokens = 6
+
+// expandedBytes is the length of two expanded blocks of 16 rows.
+func (f blockFormat) expandedBytes() int {
+	if f.act == wideRecord {
+		return 2 * 16 * 64
+	}
+	return 2 * 8 * 64
+}
+
+// expandedBytes is the length of an expanded block of 16 rows.
+func (f superFormat) expandedBytes() int { return 8 * 8 * 64 }
+
+// genExpandedBlock writes the function that expands the codes of a format, and
+// the kernel that multiplies them: for a prompt of many tokens the codes are
+// taken apart once. A line of 64 bytes has four codes of each of 16 rows or, for
+// the format with 16-bit activations, two signed ones of 16 bits: columns 0 and
+// 2 of four, then 1 and 3.
+func genExpandedBlock(t target, f blockFormat) {
+	newExpansion(t, f.name, f.head+2*f.codeBytes(), f.expandedBytes(), func(e *expansion) {
+		for b := range 2 {
+			s := source{w: e.w, codes: f.head + b*f.codeBytes(), bits: f.bits}
+			if f.act == wideRecord {
+				e.words(s, b*f.expandedBytes()/2)
+			} else {
+				e.bytes8(s, b*f.expandedBytes()/2)
+			}
+		}
+	})
+	if f.act == wideRecord {
+		f.correction = 0 // expanded words have their sign
+	}
+	newExpandedTile(t, f.name, expandedTokens).blocks(f)
+}
+
+// genExpandedSuper is genExpandedBlock for a K-quant.
+func genExpandedSuper(t target, f superFormat) {
+	newExpansion(t, f.name, f.head+8*64*f.bits, f.expandedBytes(), func(e *expansion) {
+		for b := range 8 {
+			e.bytes8(source{w: e.w, codes: f.head + b*64*f.bits, bits: f.bits}, b*8*64)
+		}
+	})
+	newExpandedTile(t, f.name, expandedTokens).supers(f)
+}
+
+// An expansion is a function under construction that expands codes.
+type expansion struct {
+	*tile
+}
+
+// newExpansion writes func(w, x *byte, n uint64), which expands n units.
+func newExpansion(t target, format string, unitBytes, expandedBytes int, unit func(e *expansion)) {
+	k := &tile{target: t, held: held{}, name: "expand" + t.name + format}
+	TEXT(k.name, NOSPLIT, "func(w, x *byte, n uint64)")
+	Pragma("noescape")
+	Doc(k.name + " expands the codes of n units of a panel of " + format + ".")
+	k.w, k.x, k.n = Load(Param("w"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
+	Label(k.label("unit"))
+	unit(&expansion{k})
+	ADDQ(U32(uint32(unitBytes)), k.w)
+	ADDQ(U32(uint32(expandedBytes)), k.x)
+	DECQ(k.n)
+	JNZ(LabelRef(k.label("unit")))
+	VZEROUPPER()
+	RET()
+}
+
+// bytes8 expands the codes of 32 columns to bytes.
+func (e *expansion) bytes8(s source, at int) {
+	for g := range 8 {
+		for h := range e.parts() {
+			e.move(e.codes(s, g, h), Mem{Base: e.x, Disp: at + g*64 + h*e.tile.bytes()})
+		}
+	}
+}
+
+// words widens the bytes of 32 columns to 16 bits.
+func (e *expansion) words(s source, at int) {
+	for g := range 8 {
+		for h := range e.parts() {
+			even, odd := e.codes(s, g, h), e.vec()
+			VPXOR(signs.mem(), even, even)
+			VPSRAW(Imm(8), even, odd)
+			VPSLLW(Imm(8), even, even)
+			VPSRAW(Imm(8), even, even)
+			e.move(even, Mem{Base: e.x, Disp: at + 2*g*64 + h*e.tile.bytes()})
+			e.move(odd, Mem{Base: e.x, Disp: at + (2*g+1)*64 + h*e.tile.bytes()})
+		}
+	}
+}
