@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/shardnode/shardnode/shard/kvcache/offheap"
 	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/quant"
 	"github.com/shardnode/shardnode/tensorio/vec"
@@ -36,9 +35,7 @@ func (l *loader) headPlan() *plan {
 
 // free gives the matrix back.
 func (h *head) free() {
-	if err := offheap.Free(h.mem); err != nil {
-		panic("model: " + err.Error()) // the memory is ours
-	}
+	h.mem.free()
 	*h = head{}
 }
 

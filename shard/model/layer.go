@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/shardnode/shardnode/shard"
-	"github.com/shardnode/shardnode/shard/kvcache/offheap"
 	"github.com/shardnode/shardnode/tensorio/quant"
 )
 
@@ -101,9 +100,7 @@ func (l *loader) layer(i shard.Layer, p *plan, mem memory) *layer {
 
 // free gives the matrices back.
 func (l *layer) free() {
-	if err := offheap.Free(l.mem); err != nil {
-		panic("model: " + err.Error()) // the memory is ours
-	}
+	l.mem.free()
 	*l = layer{}
 }
 

@@ -8,7 +8,9 @@ import (
 	"sync"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/kvcache/offheap"
+	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/par"
 	"github.com/shardnode/shardnode/tensorio/quant"
@@ -51,8 +53,18 @@ type Options struct {
 	// Progress is called after each layer and the head with the packed bytes
 	// so far and in all. Default: none.
 	Progress func(done, total int64)
+	// Packs keeps what was packed for the next start, and has what was kept
+	// before. Weights that came from there are not counted twice when several
+	// processes hold them. Default: nothing is kept.
+	Packs *weights.Packs
+	// KeepError hears, on another goroutine, why packed weights cannot be kept.
+	// Default: nobody.
+	KeepError func(error)
 	// Rounding says how hidden states leave a layer. Default: [RoundBF16].
 	Rounding Rounding
+	// KV is how keys and values are kept. Default: [kvcache.Float16], or
+	// [kvcache.Float32] with RoundNone. All spans of a session must have the same.
+	KV kvcache.Precision
 }
 
 // Rounding is what a model's numerics round: hidden states where they leave a
@@ -63,7 +75,7 @@ const (
 	// RoundBF16 rounds them to bfloat16, the form of the wire, so that borders
 	// between peers change nothing.
 	RoundBF16 Rounding = iota
-	// RoundNone keeps float32 there and in the KV cache, to compare with other
+	// RoundNone keeps float32 there, and in the KV cache, to compare with other
 	// implementations. Borders between spans lose bits then.
 	RoundNone
 )
@@ -134,8 +146,8 @@ func Load(ctx context.Context, cfg Config, src Source, span shard.Span, opts Opt
 	if opts.MemoryBytes > 0 && total > opts.MemoryBytes {
 		return nil, &TooBigError{Span: span, NeedBytes: total, LimitBytes: opts.MemoryBytes}
 	}
-	m := &Model{cfg: cfg, span: span, pool: opts.Pool, rounding: opts.Rounding, bytes: total}
-	if err := m.load(ctx, src, opts.Progress); err != nil {
+	m := &Model{cfg: cfg, span: span, pool: opts.Pool, rounding: opts.Rounding, kv: opts.KV, bytes: total}
+	if err := m.load(ctx, src, opts); err != nil {
 		m.Close()
 		return nil, err
 	}
@@ -144,7 +156,7 @@ func Load(ctx context.Context, cfg Config, src Source, span shard.Span, opts Opt
 }
 
 // load fills m's weights.
-func (m *Model) load(ctx context.Context, src Source, progress func(done, total int64)) error {
+func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 	l := loader{cfg: m.cfg, src: src, pool: m.pool}
 	if m.span.Start == 0 {
 		m.embed = embedding{Tensor: l.tensor(embedName, m.cfg.Vocab, m.cfg.Dim)}
@@ -163,25 +175,46 @@ func (m *Model) load(ctx context.Context, src Source, progress func(done, total 
 	if m.HasHead() {
 		plans = append(plans, l.headPlan())
 	}
-	done := int64(0)
+	done, fresh := int64(0), []*plan(nil)
 	for i, p := range plans {
-		if i+1 < len(plans) {
-			l.willNeed(plans[i+1])
+		if opts.Packs != nil && l.err == nil {
+			p.key = l.packKey(p)
 		}
-		mem, err := l.fill(ctx, p)
-		if err != nil {
-			return err
+		mem, ok := l.mapped(p, opts.Packs)
+		if !ok {
+			if i+1 < len(plans) {
+				l.willNeed(plans[i+1])
+			}
+			var err error
+			if mem, err = l.fill(ctx, p); err != nil {
+				return err
+			}
+			fresh = append(fresh, p)
 		}
+		p.mem = mem
 		if at := m.span.Start + shard.Layer(i); at < m.span.End {
 			m.layers = append(m.layers, l.layer(at, p, mem))
 		} else {
 			m.head = head{mem: mem, norm: l.vector(headNormName, m.cfg.Dim), out: p.mats[0].packed}
 		}
-		if done += p.bytes; progress != nil && l.err == nil {
-			progress(done, m.bytes)
+		if done += p.bytes; opts.Progress != nil && l.err == nil {
+			opts.Progress(done, m.bytes)
 		}
 	}
+	l.pool.Rest()
+	if l.err == nil && opts.Packs != nil && worthKeeping(fresh, m.bytes, opts.Packs.BudgetBytes()) {
+		m.keeping = keep(opts.Packs, fresh, opts.KeepError)
+	}
 	return l.err
+}
+
+// minKept is the least that is worth keeping: less is packed in no time.
+const minKept = 64 << 20
+
+// worthKeeping reports whether plans that were packed are to be kept, of a span
+// that takes total bytes: not if they would only push each other out.
+func worthKeeping(fresh []*plan, total, budget int64) bool {
+	return len(fresh) > 0 && fresh[0].key != "" && total >= minKept && total+int64(len(fresh))<<16 <= budget
 }
 
 // willNeed says that the tensors of a plan will be read soon: the disk works
@@ -208,6 +241,8 @@ type loader struct {
 	src  Source
 	pool *par.Pool
 	err  error
+
+	layouts map[tensorio.Type]string // see layoutOf
 }
 
 // fail keeps the first error.
@@ -269,15 +304,13 @@ func (l *loader) optional(name string, n int) []float32 {
 	return l.vector(name, n)
 }
 
-// memory is packed weights off the Go heap.
-type memory []byte
-
 // alignBytes is where matrices begin: a cache line.
 const alignBytes = 64
 
 // A source is rows of a tensor to be packed as a matrix.
 type matrixPlan struct {
 	name       string
+	row        int // of the tensor, the first one
 	typ        tensorio.Type
 	rows, cols int
 	data       []byte // of the rows
@@ -289,6 +322,20 @@ type matrixPlan struct {
 type plan struct {
 	mats  []matrixPlan
 	bytes int64
+	key   string // under which the packed form is kept; "" if it is not
+	mem   memory // once it is there
+}
+
+// matrices makes the matrices of p over their memory.
+func (p *plan) matrices(mem []byte) error {
+	for i := range p.mats {
+		mp := &p.mats[i]
+		var err error
+		if mp.packed, err = quant.NewMatrix(mp.typ, mp.rows, mp.cols, mem[mp.at:][:mp.bytes:mp.bytes]); err != nil {
+			return fmt.Errorf("tensor %q: %w", mp.name, err)
+		}
+	}
+	return nil
 }
 
 // add plans rows [lo, lo+rows) of the matrix [total, cols] with the given name.
@@ -306,7 +353,7 @@ func (l *loader) addPart(p *plan, t tensorio.Tensor, lo, rows, cols int) {
 		l.fail(fmt.Errorf("tensor %q: %w", t.Name, err))
 		return
 	}
-	mp := matrixPlan{name: t.Name, typ: t.Type, rows: rows, cols: cols, at: p.bytes, bytes: int64(n)}
+	mp := matrixPlan{name: t.Name, row: lo, typ: t.Type, rows: rows, cols: cols, at: p.bytes, bytes: int64(n)}
 	if t.Data != nil {
 		rowBytes, _ := t.Type.RowBytes(cols) // checked with the shape
 		mp.data = t.Data[lo*rowBytes : (lo+rows)*rowBytes]
@@ -318,32 +365,26 @@ func (l *loader) addPart(p *plan, t tensorio.Tensor, lo, rows, cols int) {
 // fill takes memory for a plan and packs its matrices there.
 func (l *loader) fill(ctx context.Context, p *plan) (memory, error) {
 	if l.err != nil {
-		return nil, l.err
+		return memory{}, l.err
 	}
 	mem, err := offheap.AllocHuge(p.bytes)
 	if err != nil {
-		return nil, err
+		return memory{}, err
 	}
+	err = p.matrices(mem)
 	for i := range p.mats {
-		mp := &p.mats[i]
-		if err = ctx.Err(); err != nil {
+		if err != nil {
 			break
 		}
-		buf := mem[mp.at:][:mp.bytes:mp.bytes]
-		if mp.packed, err = quant.NewMatrix(mp.typ, mp.rows, mp.cols, buf); err != nil {
-			err = fmt.Errorf("tensor %q: %w", mp.name, err)
-			break
-		}
-		if err = l.pack(ctx, mp); err != nil {
-			err = fmt.Errorf("tensor %q: %w", mp.name, err)
-			break
+		if err = l.pack(ctx, &p.mats[i]); err != nil && ctx.Err() == nil {
+			err = fmt.Errorf("tensor %q: %w", p.mats[i].name, err)
 		}
 	}
-	l.pool.Rest()
 	if err != nil {
-		return nil, errors.Join(err, offheap.Free(mem))
+		l.pool.Rest()
+		return memory{}, errors.Join(err, offheap.Free(mem))
 	}
-	return mem, nil
+	return memory{data: mem}, nil
 }
 
 // packTile and packSlab are how many bytes of a packed matrix are one worker's

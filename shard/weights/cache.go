@@ -17,7 +17,7 @@ import (
 // that the second start hashes nothing. A folder that cannot be written makes
 // it slower, not wrong, and is no error.
 func CachedManifest(ctx context.Context, f *File, dir string, progress func(done, total int64)) (*Manifest, error) {
-	key, ok := f.cacheKey()
+	key, ok := f.ContentKey()
 	if !ok {
 		return NewManifest(ctx, f, progress)
 	}
@@ -33,9 +33,9 @@ func CachedManifest(ctx context.Context, f *File, dir string, progress func(done
 	return m, nil
 }
 
-// cacheKey returns a name for the files' paths, sizes and times; ok is false
-// for a file that is in memory only.
-func (f *File) cacheKey() (key string, ok bool) {
+// ContentKey returns a name for what the files hold: a hash of their paths, sizes
+// and times of change. ok is false for a file that is in memory only.
+func (f *File) ContentKey() (key string, ok bool) {
 	h := sha256.New()
 	for _, p := range f.parts {
 		abs, err := filepath.Abs(p.path)

@@ -46,6 +46,9 @@ func (p *Partial) release(n int) {
 	}
 }
 
+// ContentKey returns a name for what the copy holds: the model's id.
+func (p *Partial) ContentKey() (key string, ok bool) { return p.id.String(), true }
+
 // Release is [File.Release] for a copy.
 func (p *Partial) Release(data []byte) {
 	if within(data, p.mapped) {

@@ -1,0 +1,177 @@
+package model
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shardnode/shardnode/shard/kvcache/offheap"
+	"github.com/shardnode/shardnode/shard/weights"
+	"github.com/shardnode/shardnode/tensorio"
+	"github.com/shardnode/shardnode/tensorio/par"
+	"github.com/shardnode/shardnode/tensorio/quant"
+)
+
+// memory is packed weights off the Go heap: our own, or a mapped pack.
+type memory struct {
+	data []byte
+	pack *weights.Pack // nil if data is our own
+}
+
+// free gives the memory back.
+func (m memory) free() {
+	err := error(nil)
+	if m.pack != nil {
+		err = m.pack.Close()
+	} else {
+		err = offheap.Free(m.data)
+	}
+	if err != nil {
+		panic("model: " + err.Error()) // the memory is ours
+	}
+}
+
+// known is a [Source] that has a name for what it holds.
+type known interface {
+	// ContentKey returns a name that other tensors will not have; ok is false if
+	// there is none.
+	ContentKey() (key string, ok bool)
+}
+
+// packKey returns the name under which a plan's packed form is kept, "" if
+// nobody knows it. It covers the source, what is packed to where, and how: the
+// layout of a type is known by the packed form of a sample.
+func (l *loader) packKey(p *plan) string {
+	src, ok := l.src.(known)
+	if !ok || len(p.mats) == 0 {
+		return ""
+	}
+	key, ok := src.ContentKey()
+	if !ok {
+		return ""
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%d\n", key, p.bytes)
+	for i := range p.mats {
+		mp := &p.mats[i]
+		fmt.Fprintf(h, "%s %d %v %d %d %d %s\n", mp.name, mp.row, mp.typ, mp.rows, mp.cols, mp.at, l.layoutOf(mp.typ))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// layoutOf returns a hash of how a type is packed.
+func (l *loader) layoutOf(t tensorio.Type) string {
+	if id, ok := l.layouts[t]; ok {
+		return id
+	}
+	const rows, cols = quant.PanelRows + 1, 512
+	id := "none"
+	rowBytes, err := t.RowBytes(cols)
+	n, e := quant.PackedBytes(t, rows, cols)
+	if err == nil && e == nil {
+		src := make([]byte, rows*rowBytes)
+		for i := range src {
+			src[i] = byte(i*167 + i>>8*29)
+		}
+		buf := make([]byte, n)
+		if m, err := quant.NewMatrix(t, rows, cols, buf); err == nil && m.PackPanels(src, 0, m.Panels()) == nil {
+			sum := sha256.Sum256(buf)
+			id = hex.EncodeToString(sum[:8])
+		}
+	}
+	if l.layouts == nil {
+		l.layouts = make(map[tensorio.Type]string)
+	}
+	l.layouts[t] = id
+	return id
+}
+
+// mapped gives the matrices of a plan the memory that was kept of them. ok is
+// false if there is none.
+func (l *loader) mapped(p *plan, packs *weights.Packs) (mem memory, ok bool) {
+	if packs == nil || p.key == "" {
+		return memory{}, false
+	}
+	pack := packs.Map(p.key, p.bytes)
+	if pack == nil {
+		return memory{}, false
+	}
+	if !intact(l.pool, pack) || p.matrices(pack.Data()) != nil {
+		pack.Remove()
+		_ = pack.Close() // it was only read
+		return memory{}, false
+	}
+	return memory{data: pack.Data(), pack: pack}, true
+}
+
+// intact reads a pack, which brings it to memory, and reports whether it is
+// what was written.
+func intact(pool *par.Pool, pack *weights.Pack) bool {
+	c := &checking{pack: pack}
+	pool.Run(pack.Slabs(), c)
+	return !c.bad.Load()
+}
+
+// checking checks a pack slab by slab.
+type checking struct {
+	pack *weights.Pack
+	bad  atomic.Bool
+}
+
+// Tile checks one slab.
+func (c *checking) Tile(_, tile int) {
+	if !c.pack.Check(tile) {
+		c.bad.Store(true)
+	}
+}
+
+// keeping is a goroutine that writes packed weights to the cache. It ends when
+// all is written, or with stop.
+type keeping struct {
+	stop context.CancelCauseFunc
+	done sync.WaitGroup
+}
+
+// errKept ends the writing when its time is over.
+var errKept = errors.New("the weights are freed")
+
+// keep starts to write what was packed. It reads weights until it ends.
+func keep(packs *weights.Packs, plans []*plan, tell func(error)) *keeping {
+	ctx, stop := context.WithCancelCause(context.Background())
+	k := &keeping{stop: stop}
+	k.done.Go(func() {
+		for _, p := range plans {
+			err := packs.Keep(ctx, p.key, p.mem.data)
+			if errors.Is(err, errKept) {
+				return
+			}
+			if err != nil {
+				if tell != nil {
+					tell(err)
+				}
+				return
+			}
+		}
+	})
+	return k
+}
+
+// keepGrace is how long a model that is closed may still write to the cache: a
+// start that loads hundreds of MB takes that much longer without.
+const keepGrace = 1500 * time.Millisecond
+
+// end ends the writing, after a moment for the rest of it.
+func (k *keeping) end() {
+	if k == nil {
+		return
+	}
+	late := time.AfterFunc(keepGrace, func() { k.stop(errKept) })
+	k.done.Wait()
+	late.Stop()
+	k.stop(errKept)
+}
