@@ -64,30 +64,32 @@ func (b *berth) sleep(ready func() bool) {
 	}
 }
 
-// rouse ends the sleep of b and reports whether it slept.
-func (b *berth) rouse(h *harbour) bool {
+// rouse ends the sleep of b and reports whether it slept. away says to keep it
+// off the processor of the caller, who is at work there.
+func (b *berth) rouse(h *harbour, away bool) bool {
 	if b.word.Load() != 1 || !b.word.CompareAndSwap(1, 0) {
 		return false
 	}
 	if h.steer {
-		b.steer(h)
+		b.steer(h, away)
 	}
 	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&b.word)), futexWake, 1, 0, 0, 0) //nolint:gosec // see sleep
 	return true
 }
 
-// steer keeps b's thread off the processor of the caller, who is at work there.
-func (b *berth) steer(h *harbour) {
-	var cpu uint32
-	if _, _, e := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0); e != 0 { //nolint:gosec // the kernel writes a word of ours
-		return
-	}
-	if b.off.Load() == int32(cpu)+1 || !h.allowed.IsSet(int(cpu)) {
-		return
-	}
+// steer keeps b's thread off the processor of the caller, or off none.
+func (b *berth) steer(h *harbour, away bool) {
+	var off int32
 	set := h.allowed
-	set.Clear(int(cpu))
-	if unix.SchedSetaffinity(int(b.tid.Load()), &set) == nil {
-		b.off.Store(int32(cpu) + 1)
+	if away {
+		var cpu uint32
+		if _, _, e := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0); e != 0 || !set.IsSet(int(cpu)) { //nolint:gosec // the kernel writes a word of ours
+			return
+		}
+		off = int32(cpu) + 1
+		set.Clear(int(cpu))
+	}
+	if b.off.Load() != off && unix.SchedSetaffinity(int(b.tid.Load()), &set) == nil {
+		b.off.Store(off)
 	}
 }

@@ -53,7 +53,7 @@ type cacheLine [64]byte
 type Pool struct {
 	threads int
 	linger  time.Duration // see NewLingering
-	workers []worker      // [threads]; worker 0 is the caller
+	workers []worker      // [threads]
 	harbour harbour
 	ended   sync.WaitGroup
 	born    time.Time // the clock of now
@@ -74,15 +74,21 @@ type Pool struct {
 	done atomic.Int64
 	_    cacheLine
 	over atomic.Bool // the program has ended
+	// manned says that the deputy is worker 0, not the caller. See Pool.choose.
+	manned atomic.Bool
+	helped atomic.Bool // a worker was late in this program, and another helped
+	rough  int         // programs for which the deputy stays
+	caller sleeper
 	// ops and tiles are of the operation that was opened last and of the one
 	// before, by their numbers modulo 2.
 	ops   [2]atomic.Pointer[Op]
 	tiles [2]atomic.Int64
 
 	_        cacheLine
-	sleepers atomic.Int32 // workers that sleep
+	sleepers atomic.Int32 // workers that sleep, but for the deputy
 	resting  atomic.Bool  // no spinning until the next Run
 	closed   atomic.Bool
+	living   atomic.Int32 // workers that have not ended
 
 	// won[i] is the number of the last repeatable operation whose tile i is
 	// finished.
@@ -90,6 +96,12 @@ type Pool struct {
 		seq atomic.Uint64
 		_   [8]byte
 	}
+}
+
+// A sleeper is a place to sleep for one goroutine.
+type sleeper struct {
+	asleep atomic.Bool
+	wake   chan struct{} // capacity 1; one value for each time another clears asleep
 }
 
 type worker struct {
@@ -113,9 +125,13 @@ func NewLingering(threads int, linger time.Duration) *Pool {
 	p.harbour = newHarbour(p.threads)
 	p.single.once = &p.task
 	p.workers = make([]worker, p.threads)
-	for i := range p.threads - 1 {
-		p.ended.Go(func() { p.work(i + 1) })
+	if p.threads > 1 {
+		p.living.Store(int32(p.threads))
+		for i := range p.workers {
+			p.ended.Go(func() { p.work(i) })
+		}
 	}
+	p.caller.wake = make(chan struct{}, 1)
 	return p
 }
 
@@ -132,6 +148,7 @@ func (p *Pool) Run(tiles int, t Task) {
 		}
 		return
 	}
+	p.man(false)
 	p.task = sized{task: t, tiles: tiles}
 	p.run((*onlyOne)(p))
 	p.task = sized{}
@@ -148,21 +165,23 @@ func (p *Pool) Rest() {
 // Close ends the workers and returns when they are gone. It may be called again.
 func (p *Pool) Close() {
 	p.closed.Store(true)
-	for p.sleepers.Load() > 0 {
+	p.manned.Store(true) // so that the deputy is woken too
+	for p.living.Load() > 0 {
 		p.wakeSome(p.threads)
+		runtime.Gosched()
 	}
 	p.ended.Wait()
+	p.manned.Store(false)
 }
 
 // now returns the time since the pool was made: it reads one clock, where
 // time.Now reads two.
 func (p *Pool) now() time.Duration { return time.Since(p.born) }
 
-// lead makes the caller work as worker 0 until the program has ended.
+// lead makes the caller work as worker 0 until the program has ended. It says
+// nothing of being busy: it is here when anybody could ask.
 func (p *Pool) lead() {
 	w := &p.workers[0]
-	w.busy.Store(true)
-	defer w.busy.Store(false)
 	idle := p.now()
 	for i := 1; !p.over.Load(); i++ {
 		if p.takeTiles(0) {
@@ -190,10 +209,18 @@ func (p *Pool) lead() {
 func (p *Pool) work(id int) {
 	w := &p.workers[id]
 	w.settle()
-	ready := func() bool { return cursorLeft(p.cursor.Load()) > 0 || p.closed.Load() }
+	defer p.living.Add(-1)
+	ready := func() bool { return p.calls(id) }
 	for !p.closed.Load() {
-		p.takeTiles(id)
+		if p.calls(id) && p.enter(id) {
+			p.takeTiles(id)
+			p.leave(id)
+		}
 		if p.spin(id) {
+			continue
+		}
+		if id == 0 { // it mostly sleeps, and is not missed
+			w.sleep(ready)
 			continue
 		}
 		p.sleepers.Add(1)
@@ -212,10 +239,6 @@ func (p *Pool) takeTiles(id int) bool {
 		return false
 	}
 	w := &p.workers[id]
-	if id > 0 {
-		w.busy.Store(true) // before it takes the first, for Settle
-		defer w.busy.Store(false)
-	}
 	began, n := p.now(), 0
 	for p.takeTile(id) {
 		n++
@@ -226,24 +249,54 @@ func (p *Pool) takeTiles(id int) bool {
 	return n > 0
 }
 
+// calls reports whether a worker has something to do.
+func (p *Pool) calls(id int) bool {
+	return cursorLeft(p.cursor.Load()) > 0 && p.mans(id) || p.closed.Load()
+}
+
+// mans reports whether the goroutine of a worker takes part: the deputy does
+// only in place of the caller.
+func (p *Pool) mans(id int) bool { return id > 0 || p.manned.Load() }
+
+// enter makes the goroutine of a worker busy, for Settle and choose, and reports
+// whether it takes part. It must leave then.
+func (p *Pool) enter(id int) bool {
+	w := &p.workers[id]
+	w.busy.Store(true) // before it looks
+	if p.mans(id) {
+		return true
+	}
+	w.busy.Store(false)
+	return false
+}
+
+func (p *Pool) leave(id int) { p.workers[id].busy.Store(false) }
+
 // spin looks for work for a while and reports whether there is some.
 func (p *Pool) spin(id int) bool {
 	w := &p.workers[id]
 	idle := p.now()
 	for i := 1; ; i++ {
-		if cursorLeft(p.cursor.Load()) > 0 || p.closed.Load() {
+		if p.calls(id) {
 			return true
 		}
+		if !p.mans(id) {
+			return false
+		}
 		if p.resting.Load() {
-			return p.lingers(&w.berth)
+			return p.lingers(id)
 		}
 		pause(pauses)
 		if i%looks != 0 {
 			continue
 		}
 		waited := p.now() - idle
-		if !p.over.Load() && waited > w.patience() && p.help(id) {
-			return true
+		if !p.over.Load() && waited > leastPatience && p.enter(id) {
+			helped := waited > w.patience() && p.help(id)
+			p.leave(id)
+			if helped {
+				return true
+			}
 		}
 		if waited > spinTime {
 			return false
@@ -256,16 +309,16 @@ func (p *Pool) spin(id int) bool {
 
 // lingers offers the processor to others until there is work or p.linger is
 // over, and reports whether there is work.
-func (p *Pool) lingers(s *berth) bool {
+func (p *Pool) lingers(id int) bool {
 	if p.linger == 0 {
 		return false
 	}
 	for until := time.Now().Add(p.linger); time.Now().Before(until); {
 		for range offers {
-			if cursorLeft(p.cursor.Load()) > 0 || p.closed.Load() {
+			if p.calls(id) {
 				return true
 			}
-			s.offer()
+			p.workers[id].offer()
 		}
 	}
 	return false
@@ -277,15 +330,35 @@ const offers = 4
 
 // wakeSome wakes up to n sleeping workers.
 func (p *Pool) wakeSome(n int) {
-	if p.sleepers.Load() <= 0 {
+	if p.sleepers.Load() <= 0 && !p.manned.Load() {
 		return
 	}
-	for i := range p.workers[1:] {
+	for i := range p.workers {
 		if n == 0 {
 			return
 		}
-		if p.workers[1+i].rouse(&p.harbour) {
+		if p.mans(i) && p.workers[i].rouse(&p.harbour, !p.manned.Load()) {
 			n--
 		}
 	}
+}
+
+// sleep blocks until somebody rouses s, unless ready says true. It may return
+// early.
+func (s *sleeper) sleep(ready func() bool) {
+	s.asleep.Store(true)
+	// Whoever makes ready true does so before it looks at asleep.
+	if ready() && s.asleep.CompareAndSwap(true, false) {
+		return
+	}
+	<-s.wake
+}
+
+// rouse ends the sleep of s and reports whether it slept.
+func (s *sleeper) rouse() bool {
+	if !s.asleep.Load() || !s.asleep.CompareAndSwap(true, false) {
+		return false
+	}
+	s.wake <- struct{}{} // never blocks: each sleep takes one value
+	return true
 }

@@ -85,6 +85,7 @@ func (p *onlyOne) Op(i int) *Op {
 // Close it does all the work itself.
 func (p *Pool) Steps(program Program) {
 	if p.threads > 1 {
+		p.choose()
 		p.run(program)
 		return
 	}
@@ -116,8 +117,8 @@ func (o *Op) alone() {
 // Settle returns when no worker is in a tile any more, so that what a late one
 // may still read can be freed. No program runs meanwhile.
 func (p *Pool) Settle() {
-	for i := range p.workers[1:] {
-		for w := &p.workers[1+i]; w.busy.Load(); {
+	for i := range p.workers {
+		for w := &p.workers[i]; w.busy.Load(); {
 			runtime.Gosched()
 			w.offer()
 		}
@@ -141,14 +142,46 @@ func cursorLeft(c uint64) int { return int(c&(1<<leftBits-1)) - leftBias }
 
 // run does a program with all workers.
 func (p *Pool) run(program Program) {
+	p.program, p.next = program, 0
+	p.over.Store(false)
 	if p.resting.Load() {
 		p.resting.Store(false)
 	}
-	p.program, p.next = program, 0
-	p.over.Store(false)
 	p.open()
-	p.lead()
+	if p.manned.Load() {
+		for !p.over.Load() { // a worker of an earlier run may rouse it too early
+			p.caller.sleep(p.over.Load)
+		}
+	} else {
+		p.lead()
+	}
 	p.program = nil
+}
+
+// roughness is for how many programs after one with a late worker the caller
+// leaves its work to the deputy.
+const roughness = 32
+
+// choose decides who is worker 0 in the next program: the caller, which costs
+// the least, or its deputy. When others use the processors, all workers lose
+// theirs now and then, and the work goes on without them; but nobody can do
+// what the caller does after the program. So it sleeps meanwhile, and wakes
+// when that is to be done.
+func (p *Pool) choose() {
+	if p.helped.Swap(false) {
+		p.rough = roughness
+	}
+	p.rough = max(0, p.rough-1)
+	p.man(p.rough > 0 && !p.closed.Load())
+}
+
+// man makes the deputy worker 0, or the caller unless the deputy is late: two
+// cannot use the memory of one worker.
+func (p *Pool) man(deputy bool) {
+	p.manned.Store(deputy)
+	if !deputy && p.workers[0].busy.Load() {
+		p.manned.Store(true)
+	}
 }
 
 // open opens the next operation, or ends the program. It is called by the
@@ -158,7 +191,14 @@ func (p *Pool) open() {
 		op := p.program.Op(p.next)
 		p.next++
 		if op == nil {
+			manned := p.manned.Load()
+			if manned {
+				p.resting.Store(true) // the caller needs a processor
+			}
 			p.over.Store(true)
+			if manned {
+				p.caller.rouse()
+			}
 			return
 		}
 		tiles := 0
@@ -175,7 +215,11 @@ func (p *Pool) open() {
 		p.ops[p.seq%2].Store(op)
 		p.tiles[p.seq%2].Store(int64(tiles))
 		p.cursor.Store(cursorOf(p.seq, tiles))
-		p.wakeSome(min(fanOut, tiles-1))
+		if p.manned.Load() {
+			p.wakeSome(min(fanOut, tiles)) // the caller does none
+		} else {
+			p.wakeSome(min(fanOut, tiles-1))
+		}
 		return
 	}
 }
@@ -206,8 +250,9 @@ func (p *Pool) current(seq uint64) (op *Op, tiles int, open bool) {
 	return op, tiles, cursorSeq(p.cursor.Load()) == seq
 }
 
-// do does a tile. If it may be repeated, the operation may be over by now.
-func (p *Pool) do(worker int, op *Op, seq uint64, tile, tiles int) {
+// do does a tile, and reports false if another worker has done it before. If it
+// may be repeated, the operation may be over by now.
+func (p *Pool) do(worker int, op *Op, seq uint64, tile, tiles int) bool {
 	if k := op.kernel; k == nil {
 		op.once.Tile(worker, tile)
 	} else {
@@ -217,7 +262,7 @@ func (p *Pool) do(worker int, op *Op, seq uint64, tile, tiles int) {
 		}
 		k.Tile(worker, tile)
 		if !p.wins(tile, seq) {
-			return
+			return false
 		}
 		k.Commit(worker, tile)
 	}
@@ -225,6 +270,7 @@ func (p *Pool) do(worker int, op *Op, seq uint64, tile, tiles int) {
 	if p.done.Add(1) == int64(tiles) {
 		p.open()
 	}
+	return true
 }
 
 // wins reports whether the caller is the first to finish a tile of operation
@@ -246,11 +292,6 @@ func (p *Pool) wins(tile int, seq uint64) bool {
 // that may be repeated, and reports whether it did or there was something else
 // to do.
 func (p *Pool) help(worker int) bool {
-	w := &p.workers[worker]
-	if worker > 0 {
-		w.busy.Store(true) // before it looks, for Settle
-		defer w.busy.Store(false)
-	}
 	c := p.cursor.Load()
 	if cursorLeft(c) > 0 {
 		return true
@@ -266,7 +307,9 @@ func (p *Pool) help(worker int) bool {
 	for i := range tiles {
 		// The workers start at different places, so that they help different ones.
 		if tile := (i + worker*tiles/p.threads) % tiles; p.won[tile].seq.Load() < seq {
-			p.do(worker, op, seq, tile, tiles)
+			if p.do(worker, op, seq, tile, tiles) && !p.helped.Load() {
+				p.helped.Store(true)
+			}
 			return true
 		}
 	}

@@ -253,3 +253,34 @@ func BenchmarkSteps(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/operation")
 }
+
+func TestTheDeputyStandsInWhileWorkersAreLate(t *testing.T) {
+	p := New(2)
+	defer p.Close()
+	gone := make(chan struct{})
+	delay, back := absent(1, gone)
+	a := newAdding(2, 5, nil, delay)
+	p.Steps(sequence{Repeatable(a)})
+	close(gone)
+	c := newCount(2, 7)
+	calm := sequence{Once(&sized{task: c, tiles: 7})} // nobody can help there
+	p.Steps(calm)
+	if !p.manned.Load() {
+		t.Error("a worker was late, but the caller is still worker 0")
+	}
+	p.Settle()
+	if !back.Load() {
+		t.Fatal("the late worker was not late")
+	}
+	for range roughness {
+		p.Steps(calm)
+	}
+	if p.manned.Load() {
+		t.Errorf("nobody was late in %d programs, but the deputy is still worker 0", roughness)
+	}
+	for i := range c.tiles {
+		if n := c.tiles[i].Load(); n != 1+roughness || c.bad.Load() != 0 {
+			t.Fatalf("tile %d was done %d times in %d programs; %d calls overlapped", i, n, 1+roughness, c.bad.Load())
+		}
+	}
+}
