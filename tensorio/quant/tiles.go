@@ -14,19 +14,35 @@ const maxTile = 12
 type tileFuncs [maxTile + 1]tileFunc
 
 // next returns how many of the tokens left the next tile takes: as few tiles as
-// there can be, of about the same size.
+// there can be, the last ones of about the same size.
 func (fs *tileFuncs) next(left int) int {
 	largest := maxTile
 	for fs[largest] == nil {
 		largest--
 	}
+	if left >= 2*largest {
+		return largest
+	}
 	for tiles := (left + largest - 1) / largest; ; tiles++ {
 		for n := (left + tiles - 1) / tiles; n <= min(left, largest); n++ {
-			if fs[n] != nil {
+			if fs[n] != nil && fs.cover(left-n, tiles-1) {
 				return n
 			}
 		}
 	}
+}
+
+// cover reports whether a number of tiles can take the tokens left.
+func (fs *tileFuncs) cover(left, tiles int) bool {
+	if left == 0 || tiles == 0 {
+		return left == 0
+	}
+	for n := min(left, maxTile); n > 0; n-- {
+		if fs[n] != nil && fs.cover(left-n, tiles-1) {
+			return true
+		}
+	}
+	return false
 }
 
 // groupBytes is how much of the weights stays in a core's second cache while
