@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/member"
 )
 
@@ -19,6 +20,7 @@ type benchFlags struct {
 	depth                    int
 	threads, sessions, peers string
 	memory                   sizeFlag
+	kvType                   kvTypeFlag
 	link                     string
 	json                     bool
 }
@@ -47,6 +49,7 @@ comes first; what is printed is the median of the others.`,
 	cmd.Flags().StringVar(&f.sessions, "sessions", "1", "sessions that generate at the same time: 1,8")
 	cmd.Flags().StringVar(&f.peers, "peers", "1", "members: 1,2,3; 1 is this process")
 	cmd.Flags().Var(&f.memory, "memory", "bytes for weights and KV cache together, of each member, for example 4GiB")
+	f.kvType.add(cmd.Flags())
 	cmd.Flags().StringVar(&f.link, "link", "", "make hops between members behave like a link: latency=20ms,rate=100mbit,loss=0.5%,jitter=2ms")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print a JSON object a line, one for each test")
 	return cmd
@@ -64,6 +67,7 @@ type benchJSON struct {
 	P50ms    float64 `json:"p50_ms"`
 	P99ms    float64 `json:"p99_ms"`
 	RSSBytes int64   `json:"rss_bytes"`
+	KVType   string  `json:"kv_type,omitempty"` // absent: f16
 }
 
 type rateJSON struct {
@@ -129,14 +133,14 @@ func (a *app) bench(ctx context.Context, f *benchFlags, ref string) error {
 	if _, err := parseLink(f.link); err != nil {
 		return err
 	}
-	kv, err := plan.check(ref)
+	kv, err := plan.check(ref, kvcache.Precision(f.kvType))
 	if err != nil {
 		return err
 	}
 	head := !f.json
 	for _, peers := range plan.peers {
 		for _, threads := range plan.threads {
-			c := placeConfig{peers: peers, threads: threads, memory: int64(f.memory), link: f.link, kvBytes: kv, notify: a.notify}
+			c := placeConfig{peers: peers, threads: threads, memory: int64(f.memory), link: f.link, kvBytes: kv, kv: kvcache.Precision(f.kvType), notify: a.notify}
 			if peers == 1 {
 				c.peers = 0 // this process
 			}
@@ -157,8 +161,8 @@ func (a *app) bench(ctx context.Context, f *benchFlags, ref string) error {
 
 // check returns the KV cache that the sessions of b need, and an error if the
 // model can't do what b asks.
-func (b benchPlan) check(ref string) (int64, error) {
-	m, err := openPlanned(ref)
+func (b benchPlan) check(ref string, kv kvcache.Precision) (int64, error) {
+	m, err := openPlanned(ref, kv)
 	if err != nil {
 		return 0, err
 	}
@@ -189,7 +193,7 @@ func (a *app) benchPlace(ctx context.Context, plan benchPlan, ref string, c plac
 		return err
 	}
 	defer p.close()
-	base := benchJSON{Model: p.name, Threads: c.threads, Peers: max(1, c.peers), Sessions: 1}
+	base := benchJSON{Model: p.name, Threads: c.threads, Peers: max(1, c.peers), Sessions: 1, KVType: kvTypeName(c.kv)}
 	if base.Threads == 0 {
 		base.Threads = member.Processors()
 	}

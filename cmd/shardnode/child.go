@@ -15,6 +15,7 @@ import (
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/node"
 	"github.com/shardnode/shardnode/transport"
@@ -74,6 +75,10 @@ func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order
 	if len(order.ModelID) != len(shard.ModelID{}) {
 		return fmt.Errorf("order: model id of %d bytes", len(order.ModelID))
 	}
+	kv, err := kvcache.ParsePrecision(order.KVType)
+	if err != nil {
+		return err
+	}
 	membership, err := transport.ParseMembership(order.Membership)
 	if err != nil {
 		return err
@@ -90,7 +95,7 @@ func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order
 	defer file.Close() //nolint:errcheck // the process ends
 	held, err := serveSpan(ctx, tn, order.Name, member.LoadConfig{
 		Source: file, Model: shard.ModelID(order.ModelID), Span: order.Span, Threads: order.Threads, Linger: familyLinger,
-		MemoryBytes: order.Memory, KVBytes: order.KVBytes, Logger: zerolog.Nop(),
+		MemoryBytes: order.Memory, KVBytes: order.KVBytes, KV: kv, Logger: zerolog.Nop(),
 	})
 	if err != nil {
 		return (&place{}).explainLoad(err, placeConfig{memory: order.Memory})

@@ -66,6 +66,7 @@ type (
 		Threads    int        `json:"threads"`
 		Memory     int64      `json:"memory_bytes"`
 		KVBytes    int64      `json:"kv_bytes"`
+		KVType     string     `json:"kv_type"`
 		Link       string     `json:"link"`
 	}
 	// childReady is the child's second line, when it can serve or can't.
@@ -171,7 +172,7 @@ func (p *place) planFamily(c placeConfig, n int) ([]shard.Span, error) {
 
 // familyLayout plans for n equal members.
 func (p *place) familyLayout(c placeConfig, n int) (scheduler.Result, scheduler.Params, error) {
-	v := scheduler.View{Model: member.PlanModel(p.name, p.file.Index, p.config)}
+	v := scheduler.View{Model: member.PlanModel(p.name, p.file.Index, p.config, p.kv)}
 	v.Links.Default.LatencyMS = loopbackHopMS
 	for i := range n {
 		v.Peers = append(v.Peers, scheduler.Peer{
@@ -231,7 +232,7 @@ func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, f
 	wg.Go(func() {
 		f.own, errs[0] = serveSpan(ctx, f.node, childName(0), member.LoadConfig{
 			Source: file, Model: f.modelID(file.ref), Span: spans[0], Threads: c.threads, Linger: familyLinger,
-			MemoryBytes: c.memory, KVBytes: c.kvBytes, Logger: zerolog.Nop(),
+			MemoryBytes: c.memory, KVBytes: c.kvBytes, KV: c.kv, Logger: zerolog.Nop(),
 		})
 	})
 	for i, ch := range f.children {
@@ -311,7 +312,7 @@ func (f *family) bringUp(ctx context.Context, c placeConfig, ch *child, span sha
 	id := f.modelID(ref)
 	order := childOrder{
 		Name: ch.name, Membership: encoded, Model: ref, ModelID: id[:], Span: span,
-		Threads: c.threads, Memory: c.memory, KVBytes: c.kvBytes, Link: c.link,
+		Threads: c.threads, Memory: c.memory, KVBytes: c.kvBytes, KVType: c.kv.String(), Link: c.link,
 	}
 	if err := json.NewEncoder(ch.stdin).Encode(order); err != nil {
 		return ch.lost()

@@ -53,7 +53,7 @@ func (p *place) fitHint(c placeConfig, enough int64) string {
 	if n := p.leastPeers(c); n > 0 {
 		return fmt.Sprintf("%s, or use more members: --peers %d does with as much memory each", raise, n)
 	}
-	m := member.PlanModel(p.name, p.file.Index, p.config)
+	m := member.PlanModel(p.name, p.file.Index, p.config, p.kv)
 	last := m.HeadBytes + m.LayerBytes[len(m.LayerBytes)-1]
 	first := m.EmbedBytes + m.LayerBytes[0]
 	what, need := "the head with the last layer", last
@@ -115,7 +115,7 @@ func (p *place) fits(c placeConfig, n int, memory int64) bool {
 
 // leastKV returns the KV cache that a span is planned with.
 func (p *place) leastKV(s shard.Span) int64 {
-	m := member.PlanModel(p.name, p.file.Index, p.config)
+	m := member.PlanModel(p.name, p.file.Index, p.config, p.kv)
 	return int64(s.Len()) * m.KVBytesPerTokenLayer * int64(p.planTokens())
 }
 

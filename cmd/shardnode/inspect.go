@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/tokenizer"
@@ -207,7 +208,7 @@ func (i *inspectJSON) readModel(file *modelFile) {
 		i.Why = err.Error()
 		return
 	}
-	token := member.PlanModel(i.Name, file.Index, cfg).KVBytesPerTokenLayer * int64(cfg.Layers)
+	token := member.PlanModel(i.Name, file.Index, cfg, kvcache.Float16).KVBytesPerTokenLayer * int64(cfg.Layers)
 	i.Memory = &memoryJSON{WeightBytes: packed, KVBytesPerToken: token, ContextKVBytes: token * int64(cfg.Context)}
 	if i.Why = i.Tokenizer.Error; i.Why == "" {
 		i.Runs = true

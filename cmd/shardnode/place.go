@@ -14,6 +14,7 @@ import (
 	"github.com/shardnode/shardnode/shard/engine"
 	"github.com/shardnode/shardnode/shard/generate"
 	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/node"
@@ -29,6 +30,7 @@ type place struct {
 	config  model.Config
 	self    shard.PeerID
 	modelID shard.ModelID
+	kv      kvcache.Precision
 	route   []pipeline.Stage
 	dial    func(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error)
 	speeds  []engine.Speed // of each stage, measured at load
@@ -51,6 +53,7 @@ type placeConfig struct {
 	threads int
 	memory  int64
 	kvBytes int64
+	kv      kvcache.Precision
 	link    string // emulated link between members
 	// notify tells a person what is waited for; never nil.
 	notify func(format string, args ...any)
@@ -62,7 +65,7 @@ func openPlace(ctx context.Context, ref string, c placeConfig) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &place{name: file.name(), file: file, close: func() { _ = file.Close() }}
+	p := &place{name: file.name(), file: file, kv: c.kv, close: func() { _ = file.Close() }}
 	if err := p.open(ctx, c); err != nil {
 		p.close()
 		return nil, err
@@ -72,6 +75,9 @@ func openPlace(ctx context.Context, ref string, c placeConfig) (*place, error) {
 
 func (p *place) open(ctx context.Context, c placeConfig) error {
 	began := time.Now()
+	if c.kv != kvcache.Float16 {
+		c.notify("keys and values are kept as %v: results differ a little from those of members that keep them as %v", c.kv, kvcache.Float16)
+	}
 	var err error
 	if p.config, err = model.ReadConfig(p.file.Meta()); err != nil {
 		return err
@@ -125,7 +131,7 @@ func stageCount(c placeConfig, layers int) (int, error) {
 // openAlone loads the whole model in this process.
 func (p *place) openAlone(ctx context.Context, c placeConfig) error {
 	loaded, err := member.Load(ctx, member.LoadConfig{
-		Source: p.file, Threads: c.threads, MemoryBytes: c.memory, KVBytes: c.kvBytes, Logger: zerolog.Nop(),
+		Source: p.file, Threads: c.threads, MemoryBytes: c.memory, KVBytes: c.kvBytes, KV: c.kv, Logger: zerolog.Nop(),
 		MeasureTime: aloneMeasureTime, Progress: packProgress(c.notify),
 	})
 	if err != nil {
@@ -176,7 +182,7 @@ func (p *place) predict(promptTokens int) {
 	if len(p.speeds) == 0 {
 		return // a swarm's own prediction is there already
 	}
-	m := member.PlanModel(p.name, p.file.Index, p.config)
+	m := member.PlanModel(p.name, p.file.Index, p.config, p.kv)
 	last := p.speeds[len(p.speeds)-1]
 	m.HeadLayers = member.HeadLayers(last.Head, last.DecodePerLayer)
 	v := scheduler.View{Model: m}
@@ -205,7 +211,7 @@ const ampleMemory = 1 << 50
 // session opens a session with room for tokens positions.
 func (p *place) session(ctx context.Context, tokens int) (*pipeline.Session, error) {
 	return pipeline.Open(ctx, pipeline.Config{
-		Self: p.self, Name: "driver", Dial: p.dial, Model: p.modelID, Route: p.route, MaxTokens: tokens,
+		Self: p.self, Name: "driver", Dial: p.dial, Model: p.modelID, KV: p.kv, Route: p.route, MaxTokens: tokens,
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shardnode/shardnode/scheduler"
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 )
 
 type planFlags struct {
@@ -173,7 +174,7 @@ func (a *app) planCluster(ctx context.Context, f *planFlags, args []string) (sch
 		return c, fmt.Errorf("%s: %w", f.cluster, err)
 	}
 	if len(args) > 0 {
-		m, err := openPlanned(args[0])
+		m, err := openPlanned(args[0], kvcache.Float16)
 		if err != nil {
 			return c, err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/shardnode/shardnode/scheduler"
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/model"
 )
@@ -19,8 +20,8 @@ type plannedModel struct {
 	plan scheduler.Model
 }
 
-// openPlanned opens the model ref.
-func openPlanned(ref string) (*plannedModel, error) {
+// openPlanned opens the model ref, whose keys and values will be kept as kv says.
+func openPlanned(ref string, kv kvcache.Precision) (*plannedModel, error) {
 	file, err := openModel(ref)
 	if err != nil {
 		return nil, err
@@ -30,7 +31,7 @@ func openPlanned(ref string) (*plannedModel, error) {
 		_ = file.Close() // it was only read
 		return nil, err
 	}
-	return &plannedModel{modelFile: file, cfg: cfg, plan: member.PlanModel(file.name(), file.Index, cfg)}, nil
+	return &plannedModel{modelFile: file, cfg: cfg, plan: member.PlanModel(file.name(), file.Index, cfg, kv)}, nil
 }
 
 // kvBytes returns the KV cache that sessions of so many tokens each need. A
@@ -52,7 +53,7 @@ func (a *app) planHere(ctx context.Context, f *planFlags, ref string) (scheduler
 	if err != nil {
 		return c, err
 	}
-	m, err := openPlanned(ref)
+	m, err := openPlanned(ref, kvcache.Float16)
 	if err != nil {
 		return c, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/chat"
 	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/kvcache"
 )
 
 // placeFlags are the flags that say where a model runs.
@@ -23,6 +24,7 @@ type placeFlags struct {
 	threads int
 	memory  sizeFlag
 	link    string
+	kvType  kvTypeFlag
 }
 
 func (p *placeFlags) add(f *pflag.FlagSet) {
@@ -30,6 +32,7 @@ func (p *placeFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&p.split, "split", "auto", "layers of each stage, for example 10,10,10; auto lets the planner decide")
 	f.IntVar(&p.threads, "threads", 0, "threads that compute, of each member (default: one a processor)")
 	f.Var(&p.memory, "memory", "bytes for weights and KV cache together, of each member, for example 4GiB")
+	p.kvType.add(f)
 	f.StringVar(&p.link, "link", "", "make hops between members behave like a link: latency=20ms,rate=100mbit,loss=0.5%,jitter=2ms")
 }
 
@@ -43,6 +46,7 @@ func (p *placeFlags) config(notify func(string, ...any)) (placeConfig, error) {
 	}
 	return placeConfig{
 		peers: p.peers, split: p.split, threads: p.threads, memory: int64(p.memory), link: p.link, notify: notify,
+		kv: kvcache.Precision(p.kvType),
 	}, nil
 }
 

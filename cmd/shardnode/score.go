@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/pipeline"
 	"github.com/shardnode/shardnode/shard/sample"
 	"github.com/shardnode/shardnode/tensorio/vec"
@@ -52,6 +53,7 @@ type scoreJSON struct {
 	IDs        []shard.Token `json:"ids"`
 	NLL        []*float64    `json:"nll"` // of the first token: null
 	Perplexity *float64      `json:"perplexity"`
+	KVType     string        `json:"kv_type,omitempty"` // absent: f16
 }
 
 const (
@@ -82,7 +84,7 @@ func (a *app) score(ctx context.Context, f *scoreFlags, ref string) error {
 	if err != nil {
 		return err
 	}
-	if c.kvBytes, err = scoreKV(ref, max(len(text), strings.Count(f.ids, ",")+1)); err != nil {
+	if c.kvBytes, err = scoreKV(ref, c.kv, max(len(text), strings.Count(f.ids, ",")+1)); err != nil {
 		return err
 	}
 	p, err := openPlace(ctx, ref, c)
@@ -94,7 +96,7 @@ func (a *app) score(ctx context.Context, f *scoreFlags, ref string) error {
 	if err != nil {
 		return err
 	}
-	s := &scorer{vocab: p.config.Vocab, ids: ids, logits: f.logits, out: scoreJSON{IDs: ids, NLL: make([]*float64, len(ids))}}
+	s := &scorer{vocab: p.config.Vocab, ids: ids, logits: f.logits, out: scoreJSON{IDs: ids, NLL: make([]*float64, len(ids)), KVType: kvTypeName(p.kv)}}
 	if err := s.run(ctx, p); err != nil {
 		return err
 	}
@@ -110,11 +112,11 @@ const manyTokens = 2048
 
 // scoreKV returns the KV cache to load a model with that is to score at most
 // so many tokens, beside those that begin every prompt; 0 is the default.
-func scoreKV(ref string, tokens int) (int64, error) {
+func scoreKV(ref string, kv kvcache.Precision, tokens int) (int64, error) {
 	if tokens <= manyTokens {
 		return 0, nil
 	}
-	m, err := openPlanned(ref)
+	m, err := openPlanned(ref, kv)
 	if err != nil {
 		return 0, err
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/openai"
@@ -221,7 +222,7 @@ func (s *server) startMember(ctx context.Context, inv transport.Invitation) erro
 	cfg := member.Config{
 		Node: s.node, Name: memberName(s.flags.name), Seeds: seeds, Model: inv.ModelID, ModelName: inv.Model,
 		CacheDir: filepath.Join(s.app.home, cacheFolder), Pinned: s.pinned,
-		MemoryBytes: cmp.Or(int64(s.flags.memory), freeMemory()), KVBytes: int64(s.flags.kv), Threads: s.flags.threads,
+		MemoryBytes: cmp.Or(int64(s.flags.memory), freeMemory()), KVBytes: int64(s.flags.kv), KV: kvcache.Precision(s.flags.kvType), Threads: s.flags.threads,
 		Client: s.flags.client, Notify: s.notify, Logger: s.log,
 	}
 	if s.file != nil {

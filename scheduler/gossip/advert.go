@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/transport"
 	"github.com/shardnode/shardnode/transport/wirepb"
 )
@@ -65,13 +66,14 @@ type Advert struct {
 	Role  transport.Role   // from its membership; ignored in what is sent
 	State State            // default: Joining
 
-	Model     shard.ModelID // zero if it serves none
-	ModelName string        // short, at most 32 bytes
-	Layers    int           // of the model
-	Span      shard.Span    // held
-	Planned   shard.Span    // to be held next
-	Pinned    bool          // its owner insists on the span: no plan moves it
-	Layout    [8]byte       // digest of the layout it follows; zero if none
+	Model     shard.ModelID     // zero if it serves none
+	ModelName string            // short, at most 32 bytes
+	Layers    int               // of the model
+	KV        kvcache.Precision // how it keeps keys and values: members that differ share no sessions
+	Span      shard.Span        // held
+	Planned   shard.Span        // to be held next
+	Pinned    bool              // its owner insists on the span: no plan moves it
+	Layout    [8]byte           // digest of the layout it follows; zero if none
 
 	MemoryBytes  int64         // what it offers
 	FreeBytes    int64         // what of it is free
@@ -150,7 +152,7 @@ func (a Advert) seal(id transport.Identity, membership []byte) ([]byte, error) {
 		ModelName: a.ModelName, Layers: uint32(a.Layers), Threads: uint32(a.Threads), Sessions: uint32(a.Sessions), //nolint:gosec // validated
 		Start: uint32(a.Span.Start), End: uint32(a.Span.End), PlanStart: uint32(a.Planned.Start), PlanEnd: uint32(a.Planned.End), //nolint:gosec // validated
 		Memory: uint64(a.MemoryBytes), Free: uint64(a.FreeBytes), KvFree: uint64(a.KVFreeTokens), //nolint:gosec // validated
-		DecodeNs: uint32(a.Decode), PrefillNs: uint32(a.Prefill), Api: a.API, Pinned: a.Pinned, //nolint:gosec // validated
+		DecodeNs: uint32(a.Decode), PrefillNs: uint32(a.Prefill), Api: a.API, Pinned: a.Pinned, KvType: uint32(a.KV), //nolint:gosec // validated
 	}
 	if !a.Model.IsZero() {
 		pb.Model = a.Model[:]
@@ -211,8 +213,8 @@ func advertOf(pb *wirepb.Advert) (Advert, error) {
 	if k := len(pb.GetLayout()); k != 0 && k != layoutBytes {
 		return Advert{}, fmt.Errorf("advert: layout digest has %d bytes, want %d", k, layoutBytes)
 	}
-	if pb.GetState() > 255 || pb.GetLayers() > maxLayers || max(pb.GetStart(), pb.GetEnd(), pb.GetPlanStart(), pb.GetPlanEnd()) > maxLayers {
-		return Advert{}, fmt.Errorf("advert: state or layers out of range")
+	if pb.GetState() > 255 || pb.GetKvType() > 255 || pb.GetLayers() > maxLayers || max(pb.GetStart(), pb.GetEnd(), pb.GetPlanStart(), pb.GetPlanEnd()) > maxLayers {
+		return Advert{}, fmt.Errorf("advert: state, kv type or layers out of range")
 	}
 	a := Advert{
 		Name: pb.GetName(), State: State(pb.GetState()), ModelName: pb.GetModelName(), Layers: int(pb.GetLayers()),
@@ -221,6 +223,7 @@ func advertOf(pb *wirepb.Advert) (Advert, error) {
 		MemoryBytes: int64(pb.GetMemory()), FreeBytes: int64(pb.GetFree()), KVFreeTokens: int64(pb.GetKvFree()), //nolint:gosec // validated
 		Decode: time.Duration(pb.GetDecodeNs()), Prefill: time.Duration(pb.GetPrefillNs()),
 		Threads: int(pb.GetThreads()), Sessions: int(pb.GetSessions()), API: pb.GetApi(), Pinned: pb.GetPinned(), Seq: pb.GetSeq(),
+		KV: kvcache.Precision(pb.GetKvType()),
 	}
 	copy(a.Model[:], pb.GetModel())
 	copy(a.Layout[:], pb.GetLayout())

@@ -31,7 +31,7 @@ func largest() Advert {
 		Name: strings.Repeat("n", maxNameBytes), ModelName: strings.Repeat("m", maxNameBytes), State: Draining, Layers: maxLayers,
 		Span: shard.Span{Start: maxLayers - 1, End: maxLayers}, Planned: shard.Span{Start: maxLayers - 1, End: maxLayers},
 		MemoryBytes: 1 << 45, FreeBytes: 1 << 45, KVFreeTokens: 1 << 40, Decode: math.MaxUint32, Prefill: math.MaxUint32,
-		Threads: 1 << 16, Sessions: 1 << 20, API: true, Seq: 1 << 53, Layout: [8]byte{1}, Model: shard.ModelID{1},
+		Threads: 1 << 16, Sessions: 1 << 20, API: true, Seq: 1 << 53, Layout: [8]byte{1}, Model: shard.ModelID{1}, KV: 255,
 	}
 	for i := range maxAdvertAddrs {
 		a.Addrs = append(a.Addrs, netip.AddrPortFrom(netip.MustParseAddr("2001:db8::1"), uint16(7000+i)))

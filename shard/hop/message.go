@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/sample"
 	"github.com/shardnode/shardnode/tensorio/wire"
 	"github.com/shardnode/shardnode/transport/wirepb"
@@ -44,6 +45,7 @@ type Open struct {
 	Session   shard.SessionID
 	Epoch     shard.Epoch
 	Model     shard.ModelID
+	KV        kvcache.Precision // how all stages keep keys and values
 	Span      shard.Span
 	MaxTokens int
 	Prev      shard.PeerID // the upstream stage; zero for the first
@@ -57,7 +59,7 @@ func (o Open) Message() *wirepb.Open {
 	m := &wirepb.Open{
 		Version: Version, MinVersion: MinVersion,
 		Session: o.Session[:], Epoch: uint32(o.Epoch), Model: o.Model[:],
-		Start: uint32(o.Span.Start), End: uint32(o.Span.End), MaxTokens: uint32(o.MaxTokens),
+		Start: uint32(o.Span.Start), End: uint32(o.Span.End), MaxTokens: uint32(o.MaxTokens), KvType: uint32(o.KV),
 		Codec: o.Codec.String(),
 	}
 	if !o.Prev.IsZero() {
@@ -84,6 +86,8 @@ func ParseOpen(m *wirepb.Open) (Open, error) {
 		return o, refuse(shard.Invalid, "session id of %d bytes, want %d", len(m.GetSession()), len(o.Session))
 	case len(m.GetModel()) != len(o.Model):
 		return o, refuse(shard.Invalid, "model id of %d bytes, want %d", len(m.GetModel()), len(o.Model))
+	case m.GetKvType() > uint32(kvcache.Int8):
+		return o, refuse(shard.Invalid, "keys and values are to be kept in form %d, which this peer does not know: update it", m.GetKvType())
 	case m.GetEpoch() == 0:
 		return o, refuse(shard.Invalid, "epoch is 0, want 1 or more")
 	case m.GetStart() >= m.GetEnd() || m.GetEnd() > maxLayers:
@@ -93,6 +97,7 @@ func ParseOpen(m *wirepb.Open) (Open, error) {
 	}
 	copy(o.Session[:], m.GetSession())
 	copy(o.Model[:], m.GetModel())
+	o.KV = kvcache.Precision(m.GetKvType())
 	o.Epoch = shard.Epoch(m.GetEpoch())
 	o.Span = shard.Span{Start: shard.Layer(m.GetStart()), End: shard.Layer(m.GetEnd())}
 	o.MaxTokens = int(m.GetMaxTokens())

@@ -45,7 +45,7 @@ func (m *Member) advertLocked() gossip.Advert {
 		a.Sessions = m.node.Sessions()
 	}
 	if m.about != nil {
-		a.Model, a.ModelName, a.Layers = m.about.ID, clipName(m.about.Name), m.about.Config.Layers
+		a.Model, a.ModelName, a.Layers, a.KV = m.about.ID, clipName(m.about.Name), m.about.Config.Layers, m.cfg.KV
 		a.Planned = m.target
 	}
 	if l := m.loaded; l != nil {

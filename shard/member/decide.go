@@ -10,6 +10,7 @@ import (
 	"github.com/shardnode/shardnode/scheduler"
 	"github.com/shardnode/shardnode/scheduler/gossip"
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/transport"
 )
 
@@ -18,6 +19,7 @@ import (
 type swarmView struct {
 	self    shard.PeerID
 	id      shard.ModelID
+	kv      kvcache.Precision // of the sessions; who keeps keys and values otherwise serves none of them
 	model   scheduler.Model
 	members []gossip.Member // with self, in any order
 	pinned  shard.Span      // of self; empty: none
@@ -39,7 +41,7 @@ const maxClaimed = 1 << 48
 // serves reports whether m holds, or could hold, layers of the model.
 func (v *swarmView) serves(m *gossip.Member) bool {
 	return m.Alive && m.Advert.Role&transport.RoleServe != 0 && m.Advert.State != gossip.Draining && m.Advert.MemoryBytes > 0 &&
-		(m.Advert.Model == v.id || m.Advert.Model.IsZero())
+		(m.Advert.Model == v.id && m.Advert.KV == v.kv || m.Advert.Model.IsZero())
 }
 
 // peers returns the scheduler's view of the swarm. pin says which spans the
@@ -223,6 +225,17 @@ func (v *swarmView) route(tokens int, avoid []scheduler.ID) (scheduler.Layout, s
 		got.TokSOne = 1000 / path.TokenMS
 	}
 	return path.Stages, got, nil
+}
+
+// unlike says that a member serves the model but keeps keys and values another
+// way, so that no session can run through both; "" if none does.
+func (v *swarmView) unlike() string {
+	for _, m := range v.members {
+		if a := m.Advert; m.Alive && a.Model == v.id && a.Span.Len() > 0 && a.KV != v.kv {
+			return fmt.Sprintf("; %s keeps keys and values as %v, this member as %v (--kv-type): they share no sessions", a.Name, a.KV, v.kv)
+		}
+	}
+	return ""
 }
 
 // served reports whether every stage of l is held by its peer now.

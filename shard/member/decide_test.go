@@ -10,6 +10,7 @@ import (
 	"github.com/shardnode/shardnode/scheduler"
 	"github.com/shardnode/shardnode/scheduler/gossip"
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/transport"
 )
 
@@ -373,5 +374,20 @@ func TestClipName(t *testing.T) {
 		if got := clipName(in); got != want {
 			t.Errorf("clipName(%q) = %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestMembersThatKeepKeysAndValuesAnotherWayShareNoSession(t *testing.T) {
+	v := makeView("a", one{name: "a", memory: big, holds: span(0, 4)},
+		one{name: "b", memory: big, holds: span(4, 12), change: func(m *gossip.Member) { m.Advert.KV = kvcache.Int8 }})
+	if layout, _, err := v.route(512, nil); err == nil {
+		t.Errorf("a session runs through both: %v", layout)
+	}
+	if text := v.unlike(); !strings.Contains(text, "b keeps keys and values as int8, this member as f16") {
+		t.Errorf("the reason given is %q", text)
+	}
+	v.kv = kvcache.Int8
+	if _, _, err := v.route(512, nil); err == nil {
+		t.Error("a session of the other kind runs through both")
 	}
 }

@@ -176,6 +176,6 @@ func (m *Member) view() *swarmView {
 	m.mu.Unlock()
 	return &swarmView{
 		self: m.cfg.Node.ID(), id: about.ID, pinned: m.cfg.Pinned, members: m.gossip.View(),
-		context: about.Config.Context, model: PlanModel(about.Name, about.Manifest.Index, about.Config),
+		context: about.Config.Context, kv: m.cfg.KV, model: PlanModel(about.Name, about.Manifest.Index, about.Config, m.cfg.KV),
 	}
 }

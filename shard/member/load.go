@@ -11,6 +11,7 @@ import (
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/engine"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/node"
 	"github.com/shardnode/shardnode/tensorio/gguf"
@@ -40,6 +41,8 @@ type LoadConfig struct {
 	// KVBytes is the memory for KV cache. Default: the engine's, within what
 	// MemoryBytes leaves.
 	KVBytes int64
+	// KV is how keys and values are kept. Default: [kvcache.Float16].
+	KV kvcache.Precision
 	// MeasureTime is how long decoding and prompts are each timed. Default: the
 	// engine's, which plans rely on. Make it short where somebody waits for an
 	// answer.
@@ -95,7 +98,7 @@ func Load(ctx context.Context, c LoadConfig) (*Loaded, error) {
 	}
 	l.Took = time.Since(began)
 	l.held = &node.Held{
-		Model: l.id, Span: l.Span, Layers: cfg.Layers, Dim: cfg.Dim, Vocab: cfg.Vocab, Engine: l.Engine,
+		Model: l.id, Span: l.Span, Layers: cfg.Layers, Dim: cfg.Dim, Vocab: cfg.Vocab, Engine: l.Engine, KV: c.KV,
 	}
 	return l, nil
 }
@@ -103,7 +106,7 @@ func Load(ctx context.Context, c LoadConfig) (*Loaded, error) {
 func (l *Loaded) load(ctx context.Context, c LoadConfig) error {
 	var err error
 	l.model, err = model.Load(ctx, l.Config, c.Source, c.Span, model.Options{
-		Pool: l.pool, MemoryBytes: c.MemoryBytes, Progress: c.Progress,
+		Pool: l.pool, MemoryBytes: c.MemoryBytes, Progress: c.Progress, KV: c.KV,
 	})
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/generate"
 	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/node"
 	"github.com/shardnode/shardnode/shard/weights"
@@ -51,6 +52,9 @@ type Config struct {
 	MemoryBytes int64
 	// KVBytes bounds the KV cache. Default: see [LoadConfig].
 	KVBytes int64
+	// KV is how keys and values are kept. Sessions that this member drives run
+	// through members that keep them alike. Default: [kvcache.Float16].
+	KV      kvcache.Precision
 	Threads int
 
 	// Client members hold no layers. One whose membership lacks

@@ -79,7 +79,7 @@ func (m *Member) need(src Source, span shard.Span) int64 {
 	if m.cfg.KVBytes > 0 {
 		return n + m.cfg.KVBytes
 	}
-	return n + wantedKV(cfg.Context, int64(span.Len())*kvTokenLayerBytes(cfg))
+	return n + wantedKV(cfg.Context, int64(span.Len())*kvTokenLayerBytes(cfg, m.cfg.KV))
 }
 
 // load reads span into memory and serves it from now on.
@@ -87,7 +87,7 @@ func (m *Member) load(ctx context.Context, src Source, span shard.Span, memoryBy
 	last := time.Now()
 	loaded, err := Load(ctx, LoadConfig{
 		Source: src, Model: m.about.ID, Span: span, Threads: m.cfg.Threads, MemoryBytes: memoryBytes,
-		KVBytes: m.cfg.KVBytes, Logger: m.cfg.Logger,
+		KVBytes: m.cfg.KVBytes, KV: m.cfg.KV, Logger: m.cfg.Logger,
 		Progress: func(done, total int64) {
 			if time.Since(last) > time.Second && total > 0 {
 				last = time.Now()
@@ -106,8 +106,8 @@ func (m *Member) load(ctx context.Context, src Source, span shard.Span, memoryBy
 		}
 		m.status = fmt.Sprintf("serving layers %v", span)
 	})
-	m.cfg.Notify("serving layers %v of %s: %d MiB of weights, %d MiB for KV cache, %.2f ms a layer, loaded in %.2f s",
-		span, m.about.Name, loaded.WeightBytes>>20, loaded.KVBytes>>20, msOf(loaded.Speed.DecodePerLayer), loaded.Took.Seconds())
+	m.cfg.Notify("serving layers %v of %s: %d MiB of weights, %d MiB for KV cache (%v), %.2f ms a layer, loaded in %.2f s",
+		span, m.about.Name, loaded.WeightBytes>>20, loaded.KVBytes>>20, m.cfg.KV, msOf(loaded.Speed.DecodePerLayer), loaded.Took.Seconds())
 	return nil
 }
 

@@ -43,7 +43,7 @@ func (m *Member) Open(ctx context.Context, tokens int, prompt []shard.Token) (*p
 			return nil, route, err
 		}
 		sess, err := pipeline.Open(ctx, pipeline.Config{
-			Self: m.cfg.Node.ID(), Name: m.cfg.Name, Dial: m.dial, Model: about.ID, Route: route.Stages, MaxTokens: tokens,
+			Self: m.cfg.Node.ID(), Name: m.cfg.Name, Dial: m.dial, Model: about.ID, KV: m.cfg.KV, Route: route.Stages, MaxTokens: tokens,
 			Prefix: prompt, Secret: m.secret,
 		})
 		if err == nil {
@@ -80,7 +80,7 @@ func (m *Member) route(tokens, prompt int, avoid []scheduler.ID) (Route, error) 
 	v.prompt = prompt
 	layout, predicted, err := v.route(tokens, avoid)
 	if err != nil {
-		return Route{}, &NoRouteError{Text: err.Error()}
+		return Route{}, &NoRouteError{Text: err.Error() + v.unlike()}
 	}
 	out := Route{Predicted: predicted}
 	for _, a := range layout {

@@ -6,16 +6,17 @@ import (
 	"github.com/shardnode/shardnode/scheduler"
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/engine"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/weights"
 )
 
 // PlanModel returns what placement needs to know of a model: its name, what
-// its parts weigh (x), and its shape (cfg).
-func PlanModel(name string, x *weights.Index, cfg model.Config) scheduler.Model {
+// its parts weigh (x), its shape (cfg), and how keys and values are kept.
+func PlanModel(name string, x *weights.Index, cfg model.Config, kv kvcache.Precision) scheduler.Model {
 	m := scheduler.Model{
 		Name: name, Layers: cfg.Layers, EmbedBytes: x.EmbedBytes(), HeadBytes: x.HeadBytes(),
-		KVBytesPerTokenLayer: kvTokenLayerBytes(cfg),
+		KVBytesPerTokenLayer: kvTokenLayerBytes(cfg, kv),
 		HiddenBytes:          2 * int64(cfg.Dim),
 	}
 	if x.Tied() {
@@ -27,9 +28,9 @@ func PlanModel(name string, x *weights.Index, cfg model.Config) scheduler.Model 
 	return m
 }
 
-// kvTokenLayerBytes is the KV cache of a position in one layer: float16.
-func kvTokenLayerBytes(cfg model.Config) int64 {
-	return 2 * int64(cfg.KVHeads*(cfg.HeadDim+cfg.ValDim))
+// kvTokenLayerBytes is the KV cache of a position in one layer.
+func kvTokenLayerBytes(cfg model.Config, kv kvcache.Precision) int64 {
+	return kvcache.Config{Layers: 1, KVHeads: cfg.KVHeads, KeyDim: cfg.HeadDim, ValDim: cfg.ValDim, Precision: kv}.TokenBytes()
 }
 
 // PlanSpeed fills in what a peer's measured speed means for placement.

@@ -19,6 +19,7 @@ type Model struct {
 	span     shard.Span
 	pool     *par.Pool
 	rounding Rounding
+	kv       kvcache.Precision
 	bytes    int64
 
 	embed     embedding // empty unless the span begins with layer 0
@@ -47,7 +48,8 @@ func (m *Model) PackedBytes() int64 { return m.bytes }
 // KVConfig returns the shape of the span's KV cache, without a budget.
 func (m *Model) KVConfig() kvcache.Config {
 	c := kvcache.Config{Layers: m.span.Len(), KVHeads: m.cfg.KVHeads, KeyDim: m.cfg.HeadDim, ValDim: m.cfg.ValDim}
-	if m.rounding == RoundNone {
+	c.Precision = m.kv
+	if m.rounding == RoundNone && m.kv == kvcache.Float16 {
 		c.Precision = kvcache.Float32
 	}
 	return c

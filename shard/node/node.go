@@ -34,6 +34,7 @@ type Held struct {
 	Layers int // of the whole model
 	Dim    int // width of a hidden state
 	Vocab  int
+	KV     kvcache.Precision // how Engine keeps keys and values
 	Engine Engine
 }
 
@@ -185,6 +186,8 @@ func (n *Node) admit(st *stage) error {
 		return &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: "the peer holds no layers yet"}
 	case h.Model != o.Model:
 		return &shard.StageError{Span: o.Span, Code: shard.WrongModel, Text: "the peer serves other model bytes: all members need the same file"}
+	case h.KV != o.KV:
+		return &shard.StageError{Span: o.Span, Code: shard.WrongModel, Text: fmt.Sprintf("the peer keeps keys and values as %v, the session wants %v: all members of a session need the same --kv-type", h.KV, o.KV)}
 	case !h.Span.Covers(o.Span):
 		return &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: fmt.Sprintf("the peer holds layers %v", h.Span)}
 	case (o.Next == nil) != (int(o.Span.End) == h.Layers):

@@ -215,6 +215,8 @@ func TestFirstFramesThatAreNoneAreRefused(t *testing.T) {
 			"an empty open":     {wire.KindOpen, &wirepb.Open{}, shard.Version},
 			"a later version":   {wire.KindOpen, changed(good, func(m *wirepb.Open) { m.Version, m.MinVersion = 9, 8 }), shard.Version},
 			"other model":       {wire.KindOpen, changed(good, func(m *wirepb.Open) { m.Model[0] = 9 }), shard.WrongModel},
+			"other kv cache":    {wire.KindOpen, changed(good, func(m *wirepb.Open) { m.KvType = 2 }), shard.WrongModel},
+			"unknown kv cache":  {wire.KindOpen, changed(good, func(m *wirepb.Open) { m.KvType = 99 }), shard.Invalid},
 			"other layers":      {wire.KindOpen, changed(good, func(m *wirepb.Open) { m.End = 7 }), shard.NotServing},
 			"too few layers":    {wire.KindOpen, changed(good, func(m *wirepb.Open) { m.End = 5 }), shard.Invalid},
 			"inverted layers":   {wire.KindOpen, changed(good, func(m *wirepb.Open) { m.Start = 9 }), shard.Invalid},

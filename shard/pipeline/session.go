@@ -12,6 +12,7 @@ import (
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/hop"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/tensorio/wire"
 	"github.com/shardnode/shardnode/transport/wirepb"
 )
@@ -33,6 +34,9 @@ type Config struct {
 	Dial func(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error)
 
 	Model shard.ModelID
+	// KV is how all stages keep keys and values: one that does not refuses the
+	// session. Default: [kvcache.Float16].
+	KV    kvcache.Precision
 	Route []Stage // contiguous, from layer 0 to the last
 	// MaxTokens is the number of positions that every stage reserves.
 	MaxTokens int
@@ -212,7 +216,7 @@ func (s *Session) openStage(ctx context.Context, i int) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	open := hop.Open{
-		Session: s.id, Epoch: s.epoch, Model: s.cfg.Model, Span: st.Span,
+		Session: s.id, Epoch: s.epoch, Model: s.cfg.Model, KV: s.cfg.KV, Span: st.Span,
 		MaxTokens: s.cfg.MaxTokens, Codec: s.cfg.Codec, Prefix: s.prefix.of(route, i),
 	}
 	if i > 0 {

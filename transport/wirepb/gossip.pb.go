@@ -502,9 +502,10 @@ type Advert struct {
 	Threads       uint32                 `protobuf:"varint,17,opt,name=threads,proto3" json:"threads,omitempty"`
 	KvFree        uint64                 `protobuf:"varint,18,opt,name=kv_free,json=kvFree,proto3" json:"kv_free,omitempty"` // positions of KV cache still free
 	Sessions      uint32                 `protobuf:"varint,19,opt,name=sessions,proto3" json:"sessions,omitempty"`
-	Api           bool                   `protobuf:"varint,20,opt,name=api,proto3" json:"api,omitempty"`       // answers the HTTP API
-	Layout        []byte                 `protobuf:"bytes,21,opt,name=layout,proto3" json:"layout,omitempty"`  // digest of the layout it follows; empty or 8 bytes
-	Pinned        bool                   `protobuf:"varint,22,opt,name=pinned,proto3" json:"pinned,omitempty"` // its owner insists on its span
+	Api           bool                   `protobuf:"varint,20,opt,name=api,proto3" json:"api,omitempty"`                     // answers the HTTP API
+	Layout        []byte                 `protobuf:"bytes,21,opt,name=layout,proto3" json:"layout,omitempty"`                // digest of the layout it follows; empty or 8 bytes
+	Pinned        bool                   `protobuf:"varint,22,opt,name=pinned,proto3" json:"pinned,omitempty"`               // its owner insists on its span
+	KvType        uint32                 `protobuf:"varint,23,opt,name=kv_type,json=kvType,proto3" json:"kv_type,omitempty"` // kvcache.Precision: how it keeps keys and values
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -693,6 +694,13 @@ func (x *Advert) GetPinned() bool {
 	return false
 }
 
+func (x *Advert) GetKvType() uint32 {
+	if x != nil {
+		return x.KvType
+	}
+	return 0
+}
+
 var File_transport_wirepb_gossip_proto protoreflect.FileDescriptor
 
 const file_transport_wirepb_gossip_proto_rawDesc = "" +
@@ -742,7 +750,7 @@ const file_transport_wirepb_gossip_proto_rawDesc = "" +
 	"\n" +
 	"membership\x18\x03 \x01(\fR\n" +
 	"membership\x12\x16\n" +
-	"\x06secret\x18\x04 \x01(\fR\x06secret\"\xa2\x04\n" +
+	"\x06secret\x18\x04 \x01(\fR\x06secret\"\xbb\x04\n" +
 	"\x06Advert\x12\x1e\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\fR\n" +
@@ -771,7 +779,8 @@ const file_transport_wirepb_gossip_proto_rawDesc = "" +
 	"\bsessions\x18\x13 \x01(\rR\bsessions\x12\x10\n" +
 	"\x03api\x18\x14 \x01(\bR\x03api\x12\x16\n" +
 	"\x06layout\x18\x15 \x01(\fR\x06layout\x12\x16\n" +
-	"\x06pinned\x18\x16 \x01(\bR\x06pinnedB1Z/github.com/shardnode/shardnode/transport/wirepbb\x06proto3"
+	"\x06pinned\x18\x16 \x01(\bR\x06pinned\x12\x17\n" +
+	"\akv_type\x18\x17 \x01(\rR\x06kvTypeB1Z/github.com/shardnode/shardnode/transport/wirepbb\x06proto3"
 
 var (
 	file_transport_wirepb_gossip_proto_rawDescOnce sync.Once

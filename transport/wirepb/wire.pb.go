@@ -153,6 +153,7 @@ type Open struct {
 	Prev       []byte                 `protobuf:"bytes,9,opt,name=prev,proto3" json:"prev,omitempty"`                                // id of the upstream stage; empty for the first
 	Next       *Peer                  `protobuf:"bytes,10,opt,name=next,proto3" json:"next,omitempty"`                               // the downstream stage; absent for the last
 	Codec      string                 `protobuf:"bytes,11,opt,name=codec,proto3" json:"codec,omitempty"`                             // "", "raw", "lossless": how to encode hidden states
+	KvType     uint32                 `protobuf:"varint,15,opt,name=kv_type,json=kvType,proto3" json:"kv_type,omitempty"`            // kvcache.Precision: how all stages keep keys and values
 	// What the session will begin with, so that the stage need not compute again
 	// what it still has. All three are absent, or none. A stage that does not
 	// know them has nothing ready.
@@ -268,6 +269,13 @@ func (x *Open) GetCodec() string {
 		return x.Codec
 	}
 	return ""
+}
+
+func (x *Open) GetKvType() uint32 {
+	if x != nil {
+		return x.KvType
+	}
+	return 0
 }
 
 func (x *Open) GetChain() []byte {
@@ -1188,7 +1196,7 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05addrs\x18\x03 \x03(\tR\x05addrs\"\xf8\x02\n" +
+	"\x05addrs\x18\x03 \x03(\tR\x05addrs\"\x91\x03\n" +
 	"\x04Open\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vmin_version\x18\x02 \x01(\rR\n" +
@@ -1203,7 +1211,8 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	"\x04prev\x18\t \x01(\fR\x04prev\x12+\n" +
 	"\x04next\x18\n" +
 	" \x01(\v2\x17.shardnode.wire.v1.PeerR\x04next\x12\x14\n" +
-	"\x05codec\x18\v \x01(\tR\x05codec\x12\x14\n" +
+	"\x05codec\x18\v \x01(\tR\x05codec\x12\x17\n" +
+	"\akv_type\x18\x0f \x01(\rR\x06kvType\x12\x14\n" +
 	"\x05chain\x18\f \x01(\fR\x05chain\x12!\n" +
 	"\fchain_tokens\x18\r \x01(\rR\vchainTokens\x12\x18\n" +
 	"\alineage\x18\x0e \x01(\fR\alineage\"`\n" +
