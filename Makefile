@@ -119,3 +119,11 @@ cross: ## builds and vets for every system that members run
 .PHONY: deadcode
 deadcode: $(call stamp,deadcode) ## fails if a function cannot be reached
 	@out=$$($(BIN)/deadcode -test ./...); [ -z "$$out" ] || { echo "$$out"; exit 1; }
+
+# Slow: tens of millions of instructions a second. It downloads a kernel and the
+# source of an emulator into the user's cache folder, once.
+EMULATE_PKG := $(if $(filter-out ./...,$(PKG)),$(PKG),tensorio/vec tensorio/quant)
+.PHONY: emulate
+emulate: ## tests the AVX-512 kernels on an emulated processor: PKG, RUN, SIMD choose
+	@cd tools/emulate && go run . -repo $(CURDIR) -simd $(or $(SIMD),avx512) \
+		-run '$(or $(RUN),TestWantedFormRuns|TestFastForms|TestTheFormThat|TestEveryForm|TestQuantizedActivations|TestBitsAre)' $(EMULATE_PKG)

@@ -22,10 +22,11 @@ const (
 	memoryMiB  = 1024
 	lowMemory  = 0x9fc00 // bytes of memory below the holes of a PC
 	highMemory = 0x100000
+	hole       = 0x60000 // display and ROM below highMemory take no memory
 )
 
 // The command line: say nothing, look for no hardware, trust the clock.
-const cmdLine = "console=ttyS0 quiet rdinit=/init mitigations=off acpi=off pci=off nosmp nokaslr " +
+const cmdLine = "console=ttyS0 quiet nopku rdinit=/init mitigations=off acpi=off pci=off nosmp nokaslr " +
 	"tsc=reliable random.trust_cpu=on no_timer_check panic=-1 transparent_hugepage=never"
 
 // writeBoot writes the two images that the emulator loads before the first
@@ -39,16 +40,19 @@ func writeBoot(dir string, k *kernel, initrd []byte) error {
 	if err := os.WriteFile(filepath.Join(dir, "rom.img"), rom(), 0o600); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(dir, "vga.img"), make([]byte, 512), 0o600); err != nil {
+		return err
+	}
 	f, err := os.Create(filepath.Join(dir, "ram.img"))
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(low(k, initrdAt+len(initrd)))
 	if err == nil {
-		_, err = f.WriteAt(k.image, int64(k.base))
+		_, err = f.WriteAt(k.image, int64(k.base)-hole)
 	}
 	if err == nil {
-		_, err = f.WriteAt(initrd, initrdAt)
+		_, err = f.WriteAt(initrd, initrdAt-hole)
 	}
 	return errors.Join(err, f.Close())
 }

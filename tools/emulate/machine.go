@@ -14,17 +14,16 @@ import (
 	"time"
 )
 
-// settings is what Bochs is told. ips sets how its clock goes: many
-// instructions a second mean few interrupts for each.
-const settings = `plugin_ctrl: unmapped=0, biosdev=0, speaker=0, extfpuirq=0, parallel=0, gameport=0, iodebug=0
-config_interface: textconfig
-display_library: rfb, options="timeout=0"
-cpu: model=%[2]s, count=1, ips=500000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+// settings is what Bochs is told. ips sets how its clock goes: the more
+// instructions a second, the fewer interrupts, but the longer every wait.
+const settings = `config_interface: textconfig
+display_library: nogui
+cpu: model=%[2]s, count=1, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
 memory: guest=%[3]d, host=%[3]d
 romimage: file=%[1]s/rom.img, address=0xffff0000
+vgaromimage: file=%[1]s/vga.img
 optramimage1: file=%[1]s/ram.img, address=0
 vga: extension=none, update_freq=1
-pci: enabled=0
 ata0: enabled=0
 floppya: type=none
 boot: disk
@@ -47,18 +46,11 @@ func boot(ctx context.Context, k *kit, dir, cpu string, out io.Writer) (int, err
 	if err := os.WriteFile(filepath.Join(dir, "bochsrc"), []byte(conf), 0o600); err != nil {
 		return 0, err
 	}
-	// Debian's build stops in its debugger at first.
-	if err := os.WriteFile(filepath.Join(dir, "commands"), []byte("continue\n"), 0o600); err != nil {
-		return 0, err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, k.bochs, "-q", "-f", filepath.Join(dir, "bochsrc"),
-		"-rc", filepath.Join(dir, "commands"))
-	cmd.Env = append(os.Environ(), "TERM=xterm", "LTDL_LIBRARY_PATH="+k.plugins)
-	cmd.Stdout = nil
+	cmd := exec.CommandContext(ctx, k.bochs, "-q", "-f", filepath.Join(dir, "bochsrc"))
 	var said bytes.Buffer
-	cmd.Stderr = &said
+	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
