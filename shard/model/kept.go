@@ -135,15 +135,29 @@ func (c *checking) Tile(_, tile int) {
 type keeping struct {
 	stop context.CancelCauseFunc
 	done sync.WaitGroup
+	// bytes is how much it writes in all.
+	bytes int64
+}
+
+// KeptBytes returns how much of the packed weights is being written to
+// [Options.Packs], or was, since they were not there.
+func (m *Model) KeptBytes() int64 {
+	if m.keeping == nil {
+		return 0
+	}
+	return m.keeping.bytes
 }
 
 // errKept ends the writing when its time is over.
 var errKept = errors.New("the weights are freed")
 
 // keep starts to write what was packed. It reads weights until it ends.
-func keep(packs *weights.Packs, plans []*plan, tell func(error)) *keeping {
+func keep(packs *weights.Packs, plans []*plan) *keeping {
 	ctx, stop := context.WithCancelCause(context.Background())
 	k := &keeping{stop: stop}
+	for _, p := range plans {
+		k.bytes += p.bytes
+	}
 	k.done.Go(func() {
 		for _, p := range plans {
 			err := packs.Keep(ctx, p.key, p.mem.data)
@@ -151,9 +165,7 @@ func keep(packs *weights.Packs, plans []*plan, tell func(error)) *keeping {
 				return
 			}
 			if err != nil {
-				if tell != nil {
-					tell(err)
-				}
+				packs.Failed(err)
 				return
 			}
 		}

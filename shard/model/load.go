@@ -57,9 +57,6 @@ type Options struct {
 	// before. Weights that came from there are not counted twice when several
 	// processes hold them. Default: nothing is kept.
 	Packs *weights.Packs
-	// KeepError hears, on another goroutine, why packed weights cannot be kept.
-	// Default: nobody.
-	KeepError func(error)
 	// Rounding says how hidden states leave a layer. Default: [RoundBF16].
 	Rounding Rounding
 	// KV is how keys and values are kept. Default: [kvcache.Float16], or
@@ -202,19 +199,10 @@ func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 		}
 	}
 	l.pool.Rest()
-	if l.err == nil && opts.Packs != nil && worthKeeping(fresh, m.bytes, opts.Packs.BudgetBytes()) {
-		m.keeping = keep(opts.Packs, fresh, opts.KeepError)
+	if l.err == nil && len(fresh) > 0 && fresh[0].key != "" && opts.Packs.Wants(m.bytes, len(plans)) {
+		m.keeping = keep(opts.Packs, fresh)
 	}
 	return l.err
-}
-
-// minKept is the least that is worth keeping: less is packed in no time.
-const minKept = 64 << 20
-
-// worthKeeping reports whether plans that were packed are to be kept, of a span
-// that takes total bytes: not if they would only push each other out.
-func worthKeeping(fresh []*plan, total, budget int64) bool {
-	return len(fresh) > 0 && fresh[0].key != "" && total >= minKept && total+int64(len(fresh))<<16 <= budget
 }
 
 // willNeed says that the tensors of a plan will be read soon: the disk works

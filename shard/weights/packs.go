@@ -24,10 +24,23 @@ import (
 // any time, and what does not fit is not kept. It is safe for concurrent use,
 // also by several processes with one folder.
 type Packs struct {
-	dir    string
-	budget int64
+	cfg PacksConfig
+	mu  sync.Mutex // held while room is made
+}
 
-	mu sync.Mutex // held while room is made
+// PacksConfig says what [Packs] keeps and where.
+type PacksConfig struct {
+	// Dir is the folder, which is made when something is kept.
+	Dir string
+	// BudgetBytes bounds what is kept, of all models together. Default: nothing
+	// is kept; what is there is used.
+	BudgetBytes int64
+	// LeastBytes is the least weights of a span that are worth keeping.
+	// Default: 64 MiB, which is packed in some tens of milliseconds.
+	LeastBytes int64
+	// Failed hears, on another goroutine, why weights can't be kept. Default:
+	// nobody.
+	Failed func(error)
 }
 
 // packMagic starts a pack; its last byte is the version of the format.
@@ -51,18 +64,33 @@ const (
 // castagnoli is the polynomial that processors compute themselves.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// OpenPacks returns the cache in the folder dir, which is made when something is
-// kept. It holds at most budgetBytes; with none it gives what is there and
-// keeps nothing.
-func OpenPacks(dir string, budgetBytes int64) *Packs { return &Packs{dir: dir, budget: budgetBytes} }
+// leastPacked is the default of [PacksConfig.LeastBytes].
+const leastPacked = 64 << 20
 
-// BudgetBytes returns how much may be kept.
-func (p *Packs) BudgetBytes() int64 { return p.budget }
+// OpenPacks returns the cache that c describes.
+func OpenPacks(c PacksConfig) *Packs {
+	c.LeastBytes = cmp.Or(c.LeastBytes, leastPacked)
+	return &Packs{cfg: c}
+}
+
+// Wants reports whether weights of so many bytes in so many packs are to be
+// kept: not if there is little to gain, or if they would only push each other
+// out.
+func (p *Packs) Wants(bytes int64, packs int) bool {
+	return bytes >= p.cfg.LeastBytes && bytes+int64(packs)*2*packAlign <= p.cfg.BudgetBytes
+}
+
+// Failed tells whoever wants to know that weights can't be kept.
+func (p *Packs) Failed(err error) {
+	if p.cfg.Failed != nil {
+		p.cfg.Failed(err)
+	}
+}
 
 // path returns the file of a key.
 func (p *Packs) path(key string) string {
 	sum := sha256.Sum256([]byte(key))
-	return filepath.Join(p.dir, hex.EncodeToString(sum[:16])+packSuffix)
+	return filepath.Join(p.cfg.Dir, hex.EncodeToString(sum[:16])+packSuffix)
 }
 
 // A Pack is packed data in mapped memory.
@@ -144,7 +172,7 @@ func (p *Packs) Keep(ctx context.Context, key string, data []byte) error {
 	if err := p.makeRoom(int64(len(data)) + packAlign); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(p.dir, ".pack-*")
+	tmp, err := os.CreateTemp(p.cfg.Dir, ".pack-*")
 	if err != nil {
 		return fmt.Errorf("keep packed weights: %w", diskError(err))
 	}
@@ -204,13 +232,13 @@ var errNoRoom = errors.New("packed weights are larger than the room for them")
 func (p *Packs) makeRoom(n int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n > p.budget {
+	if n > p.cfg.BudgetBytes {
 		return errNoRoom
 	}
-	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+	if err := os.MkdirAll(p.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("keep packed weights: %w", diskError(err))
 	}
-	kept, err := os.ReadDir(p.dir)
+	kept, err := os.ReadDir(p.cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("keep packed weights: %w", err)
 	}
@@ -229,8 +257,8 @@ func (p *Packs) makeRoom(n int64) error {
 	for _, info := range infos {
 		total += info.Size()
 		// An unfinished file of a process that still writes is young.
-		if age := time.Since(info.ModTime()); total > p.budget || age > packIdle || age > time.Hour && info.Name()[0] == '.' {
-			_ = os.Remove(filepath.Join(p.dir, info.Name())) // another process may have done so
+		if age := time.Since(info.ModTime()); total > p.cfg.BudgetBytes || age > packIdle || age > time.Hour && info.Name()[0] == '.' {
+			_ = os.Remove(filepath.Join(p.cfg.Dir, info.Name())) // another process may have done so
 			total -= info.Size()
 		}
 	}
