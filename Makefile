@@ -116,6 +116,21 @@ cross: ## builds and vets for every system that members run
 		go build ./... && go vet $$(go list ./... | grep -v shard/openai); \
 	done
 
+# A Cortex-A72 has no dot-product extension. SHARDNODE_TEST_SIMD makes sure that
+# the form runs that is meant.
+emulated = GOARCH=arm64 CGO_ENABLED=0 go test -count=1 -exec "qemu-aarch64 -cpu $(1)"
+
+.PHONY: arm64
+arm64: ## tests the NEON kernels, and whole models, on emulated processors
+	@command -v qemu-aarch64 >/dev/null || \
+		{ echo "make arm64 needs qemu-aarch64: apt-get install qemu-user" >&2; exit 1; }
+	SHARDNODE_TEST_SIMD=neondot $(call emulated,max) ./tensorio/quant ./tensorio/vec
+	SHARDNODE_TEST_SIMD=neon $(call emulated,cortex-a72) -run 'TestBits|Form.*Runs' ./tensorio/quant ./tensorio/vec
+	@for form in neondot neon ref; do \
+		echo "== models, $$form"; \
+		SHARDNODE_SIMD=$$form $(call emulated,max) -run OnEveryMachine ./shard/model || exit 1; \
+	done
+
 .PHONY: deadcode
 deadcode: $(call stamp,deadcode) ## fails if a function cannot be reached
 	@out=$$($(BIN)/deadcode -test ./...); [ -z "$$out" ] || { echo "$$out"; exit 1; }
