@@ -47,7 +47,7 @@ func realEngine(b *testing.B, threads int) *Engine {
 // BenchmarkSessions decodes with several sessions at once, as a driver does:
 // each waits for its token before it asks for the next.
 func BenchmarkSessions(b *testing.B) {
-	for _, sessions := range []int{1, 8} {
+	for _, sessions := range []int{1, 2, 4, 8} {
 		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
 			e := realEngine(b, 2)
 			done := make(chan error, sessions)
@@ -72,6 +72,9 @@ func BenchmarkSessions(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(each*sessions)/b.Elapsed().Seconds(), "tok/s")
+			s := e.Stats()
+			b.ReportMetric(float64(s.Rows)/float64(s.Batches), "rows/batch")
+			b.ReportMetric(float64(s.Busy.Microseconds())/float64(s.Batches), "us/batch")
 		})
 	}
 }

@@ -78,8 +78,9 @@ type session struct {
 	id      shard.SessionID
 	span    shard.Span // the layers it runs through, all those of the engine or some
 	kv      *kvcache.Session
-	since   int64    // number of batches when it last ran in one
-	waiting int      // its jobs in the queue or running
+	since   int64 // number of batches when it last ran in one
+	waiting int   // its jobs in the queue or running
+	rhythm  rhythm
 	running bool     // the loop works on it now: kv and last are the loop's
 	closed  bool     // CloseSession was called while it ran: the loop frees it
 	last    []uint16 // hidden state after the last row of its last step, before the head; nil until then

@@ -20,9 +20,8 @@ type batch struct {
 	span    shard.Span // of all the sessions in it
 	decodes int        // rows of decode steps
 
-	answered int           // decode steps that ended with the last batch
-	took     time.Duration // by the last batch
-	timer    *time.Timer   // of gather
+	took  time.Duration // by the last batch of decode steps alone
+	timer *time.Timer   // of gather
 
 	candidates []*job // the oldest job of each session
 	demands    []demand
@@ -32,6 +31,7 @@ type batch struct {
 // runLoop runs batches until the engine is closed.
 func (e *Engine) runLoop() {
 	for {
+		e.gather()
 		more, closed := e.choose()
 		if closed {
 			return
@@ -49,36 +49,6 @@ func (e *Engine) runLoop() {
 		}
 		if len(e.batch.jobs) > 0 {
 			e.runBatch()
-			e.gather()
-		}
-	}
-}
-
-// gatherPart is the part of a batch's time that the loop waits for the drivers
-// it has answered: 8 sessions decode twice as fast in one batch as in two
-// halves that take turns, so losing a sixteenth is worth the chance.
-const gatherPart = 16
-
-// gather waits a moment after a batch of several sessions, so that those that
-// come back with their next token at once run together again.
-func (e *Engine) gather() {
-	b := &e.batch
-	if b.answered < 2 {
-		return
-	}
-	b.timer.Reset(b.took / gatherPart)
-	defer b.timer.Stop()
-	for {
-		e.mu.Lock()
-		enough := len(e.queue) >= b.answered || e.closed
-		e.mu.Unlock()
-		if enough {
-			return
-		}
-		select {
-		case <-e.wake:
-		case <-b.timer.C:
-			return
 		}
 	}
 }
@@ -97,7 +67,7 @@ func (e *Engine) choose() (more, closed bool) {
 	e.dropAbandoned()
 	b.span = e.nextSpan()
 	kept := e.queue[:0]
-	decoding := false
+	decoding := e.decoding(time.Now())
 	for _, j := range e.queue {
 		if j.call != nil {
 			b.calls = append(b.calls, j)
@@ -239,7 +209,7 @@ func (e *Engine) runBatch() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	rows := 0
-	b.answered, b.took = 0, took
+	now := start.Add(took)
 	for i, j := range b.jobs {
 		j.session.since = e.stats.Batches + 1
 		j.running, j.session.running = false, false
@@ -255,14 +225,17 @@ func (e *Engine) runBatch() {
 		case j.session.closed:
 			e.drop(j, e.fail(shard.Stale, "session %v was closed", j.session.id))
 		case j.ran == j.rows:
-			if j.rows <= draftRows {
-				b.answered++
-			}
 			e.drop(j, nil)
+			if j.rows <= draftRows && j.session.waiting == 0 {
+				j.session.rhythm.answer(now)
+			}
 		}
 		if j.session.closed {
 			j.session.kv.Close()
 		}
+	}
+	if rows == b.decodes {
+		b.took = took
 	}
 	e.count(rows, took)
 	clear(b.jobs)

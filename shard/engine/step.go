@@ -215,6 +215,7 @@ func (e *Engine) enqueue(j *job) error {
 			return e.fail(shard.Invalid, "%d steps of session %v wait already", s.waiting, s.id)
 		}
 		s.waiting++
+		s.rhythm.arrive(j.queued)
 		j.session = s
 	}
 	j.since = e.stats.Batches
