@@ -80,6 +80,11 @@ $(COMPARE)/llama-3.2-1b-%.gguf:
 	@mkdir -p $(COMPARE)
 	go run ./cmd/shardnode inspect llama-3.2-1b --write-random $@ --types $*
 
+.PHONY: busy
+busy: ## measures decoding beside a busy loop on each processor: MODEL=a.gguf
+	@mkdir -p $(BIN) && go build -o $(BIN)/shardnode ./cmd/shardnode
+	@BIN=$(BIN)/shardnode tools/busy.sh $(MODEL)
+
 .PHONY: compare
 compare: $(RANDOM_MODELS) ## measures beside llama.cpp and ik_llama.cpp: MODELS="a.gguf b.gguf" adds some, FLAGS="-rounds 3"
 	tools/compare/build.sh $(COMPARE)
