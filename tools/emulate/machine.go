@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -51,6 +52,7 @@ func boot(ctx context.Context, k *kit, dir, cpu string, out io.Writer) (int, err
 	cmd := exec.CommandContext(ctx, k.bochs, "-q", "-f", filepath.Join(dir, "bochsrc"))
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // if this program is killed
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}

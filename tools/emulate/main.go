@@ -12,9 +12,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -25,8 +27,8 @@ type job struct {
 	Env  []string
 }
 
-// processor is what Bochs emulates: with the model of Ice Lake the kernel's code
-// turns into zeros while it starts.
+// processor is what Bochs emulates, with what buildBochs changes: with the model
+// of Ice Lake the kernel's code turns into zeros while it starts.
 const processor = `corei7_skylake_x, add_features="avx512vnni avx_vnni"`
 
 type options struct {
@@ -74,9 +76,7 @@ func emulate(o options, packages []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if os.Getenv("KEEP") == "" {
-		defer os.RemoveAll(work)
-	}
+	defer os.RemoveAll(work)
 	initrd, err := files(o, work, packages)
 	if err != nil {
 		return 0, err
@@ -92,7 +92,9 @@ func emulate(o options, packages []string) (int, error) {
 	if err := writeBoot(work, kernel, initrd); err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), o.timeout)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	return boot(ctx, k, work, o.cpu, os.Stdout)
 }
