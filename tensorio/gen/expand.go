@@ -51,6 +51,31 @@ func genExpandedSuper(t target, f superFormat) {
 	newExpandedTile(t, f.name, expandedTokens).supers(f)
 }
 
+// genExpandedValues is genExpandedBlock for a format whose codes stand for
+// numbers: these are looked up once.
+func genExpandedValues(t target, f valueFormat) {
+	newExpansion(t, f.name, valueHead+2*valueCodeBytes, 2*8*64, func(e *expansion) {
+		for b := range 2 {
+			e.numbers(source{w: e.w, codes: valueHead + b*valueCodeBytes, bits: 4}, f.values, b*8*64)
+		}
+	})
+	newExpandedTile(t, f.name, expandedTokens).valueBlocks(f, nil)
+}
+
+// genExpandedSmall is genExpandedValues for a type of 256-blocks.
+func genExpandedSmall(t target, f smallFormat) {
+	head := smallScales + f.scaling.bytes()
+	newExpansion(t, f.name, head+8*64*f.bits, f.expandedBytes(), func(e *expansion) {
+		for b := range 8 {
+			e.numbers(source{w: e.w, codes: head + b*64*f.bits, bits: f.bits}, f.values, b*8*64)
+		}
+	})
+	newExpandedTile(t, f.name, expandedTokens).smalls(f, nil)
+}
+
+// expandedBytes is the length of an expanded block of 16 rows.
+func (f smallFormat) expandedBytes() int { return 8 * 8 * 64 }
+
 // An expansion is a function under construction that expands codes.
 type expansion struct {
 	*tile
@@ -58,7 +83,7 @@ type expansion struct {
 
 // newExpansion writes func(w, x *byte, n uint64), which expands n units.
 func newExpansion(t target, format string, unitBytes, expandedBytes int, unit func(e *expansion)) {
-	k := &tile{target: t, held: held{}, name: "expand" + t.name + format}
+	k := &tile{target: t, held: held{}, tokens: 1, name: "expand" + t.name + format}
 	TEXT(k.name, NOSPLIT, "func(w, x *byte, n uint64)")
 	Pragma("noescape")
 	Doc(k.name + " expands the codes of n units of a panel of " + format + ".")
@@ -78,6 +103,16 @@ func (e *expansion) bytes8(s source, at int) {
 	for g := range 8 {
 		for h := range e.parts() {
 			e.move(e.codes(s, g, h), Mem{Base: e.x, Disp: at + g*64 + h*e.tile.bytes()})
+		}
+	}
+}
+
+// numbers expands the codes of 32 columns to the numbers that they stand for.
+func (e *expansion) numbers(s source, v values, at int) {
+	table := e.table(v)
+	for g := range 8 {
+		for h := range e.parts() {
+			e.move(e.lookup(table, e.smallCodes(s, g, h)), Mem{Base: e.x, Disp: at + g*64 + h*e.tile.bytes()})
 		}
 	}
 }

@@ -59,16 +59,26 @@ func generate(t target) []kernel {
 		ks = append(ks, entry)
 	}
 	for _, f := range valueFormats {
-		ks = append(ks, kernel{typ: f.name, tiles: t.blockTiles})
+		entry := kernel{typ: f.name, tiles: t.blockTiles}
 		for _, n := range t.blockTiles {
 			genValueBlock(t, f, n)
 		}
+		if t.expand {
+			genExpandedValues(t, f)
+			entry.expanded = 2 * 8 * 64
+		}
+		ks = append(ks, entry)
 	}
 	for _, f := range smallFormats {
-		ks = append(ks, kernel{typ: f.name, tiles: t.superTiles, alike: f.alike})
+		entry := kernel{typ: f.name, tiles: t.superTiles, alike: f.alike}
 		for _, n := range t.superTiles {
 			genSmall(t, f, n)
 		}
+		if t.expand {
+			genExpandedSmall(t, f)
+			entry.expanded = f.expandedBytes()
+		}
+		ks = append(ks, entry)
 	}
 	for _, f := range superFormats {
 		entry := kernel{typ: f.name, tiles: t.superTiles}

@@ -51,9 +51,12 @@ func writeExpanded(b *strings.Builder, t target, kernels []kernel) {
 	fmt.Fprintf(b, "\n// expanded%s are the kernels of the form %s for codes that were expanded.\n", t.name, t.form)
 	fmt.Fprintf(b, "var expanded%s = map[tensorio.Type]*expanded{\n", t.name)
 	for _, k := range kernels {
-		if k.expanded > 0 {
-			fmt.Fprintf(b, "tensorio.%[1]s: {unitBytes: %[2]d, tokens: %[3]d, expand: expand%[4]s%[1]s, mul: mul%[4]s%[1]sExpandedx%[3]d},\n",
-				k.typ, k.expanded, expandedTokens, t.name)
+		if k.expanded == 0 {
+			continue
+		}
+		for _, typ := range append([]string{k.typ}, k.alike...) {
+			fmt.Fprintf(b, "tensorio.%[1]s: {unitBytes: %[2]d, tokens: %[3]d, expand: expand%[4]s%[5]s, mul: mul%[4]s%[5]sExpandedx%[3]d},\n",
+				typ, k.expanded, expandedTokens, t.name, k.typ)
 		}
 	}
 	b.WriteString("}\n")

@@ -21,10 +21,20 @@ var valueFormats = []valueFormat{
 
 // genValueBlock writes the kernel of a format for a number of tokens.
 func genValueBlock(t target, f valueFormat, tokens int) {
-	const head, codeBytes = 64, 256
 	k := newTile(t, f.name, tokens)
 	k.hold(nibbles)
-	table := k.table(f.values)
+	k.valueBlocks(f, k.table(f.values))
+}
+
+// The unit of a valueFormat: two blocks.
+const (
+	valueHead      = 64
+	valueCodeBytes = 256
+)
+
+// valueBlocks writes a kernel of a format from its prologue on. Expanded codes
+// are numbers already: they have no table.
+func (k *tile) valueBlocks(f valueFormat, table *table) {
 	limit := k.valuesLimit(f.values, 4)
 	acc := k.store()
 	acc.zero()
@@ -33,10 +43,13 @@ func genValueBlock(t target, f valueFormat, tokens int) {
 		half = k.store()
 	}
 	Label(k.label("unit"))
-	k.prefetch(k.w, head+2*codeBytes)
+	k.prefetch(k.w, valueHead+2*valueCodeBytes)
 	for b := range 2 {
-		from := source{w: k.w, codes: head + b*codeBytes, bits: 4, a: k.a, act: b * blockRecord.size}
-		sums := k.grid(tokens)
+		from := source{w: k.w, codes: valueHead + b*valueCodeBytes, bits: 4, a: k.a, act: b * blockRecord.size}
+		if k.x != nil {
+			from.w, from.codes, from.plain = k.x, b*8*64, true
+		}
+		sums := k.grid(k.tokens)
 		switch limit {
 		case 8:
 			if k.vnni {
@@ -59,7 +72,10 @@ func genValueBlock(t target, f valueFormat, tokens int) {
 		}
 		k.scaleValues(f, sums, acc, b, from.act)
 	}
-	ADDQ(U32(head+2*codeBytes), k.w)
+	ADDQ(U32(valueHead+2*valueCodeBytes), k.w)
+	if k.x != nil {
+		ADDQ(U32(2*8*64), k.x)
+	}
 	ADDQ(U32(uint32(2*blockRecord.size)), k.a)
 	DECQ(k.n)
 	JNZ(LabelRef(k.label("unit")))

@@ -98,7 +98,7 @@ func (k *tile) lookup(t *table, w VecVirtual) VecVirtual {
 // smallCodes returns the codes of group g of 32 columns, which have two, three
 // or four bits.
 func (k *tile) smallCodes(s source, g, h int) VecVirtual {
-	if s.bits >= 4 {
+	if s.bits >= 4 || s.plain {
 		return k.codes(s, g, h)
 	}
 	w := k.vec()

@@ -56,11 +56,16 @@ const smallScales = 64
 func genSmall(t target, f smallFormat, tokens int) {
 	k := newTile(t, f.name, tokens)
 	k.hold(map[int][]constant{2: {bits01}, 3: {bits01, bit2}, 4: {nibbles}}[f.bits]...)
-	table := k.table(f.values)
+	k.smalls(f, k.table(f.values))
+}
+
+// smalls writes a kernel of a format from its prologue on. Expanded codes are
+// numbers already: they have no table.
+func (k *tile) smalls(f smallFormat, table *table) {
 	acc, total := k.store(), (*store)(nil)
 	limit := k.valuesLimit(f.values, f.bits)
 	if limit <= 1 {
-		total = &store{tile: k, regs: k.grid(tokens)}
+		total = &store{tile: k, regs: k.grid(k.tokens)}
 	} else {
 		total = k.store()
 	}
@@ -73,7 +78,9 @@ func genSmall(t target, f smallFormat, tokens int) {
 		total.zero()
 	}
 	codes, scales, a, left := GP64(), GP64(), GP64(), GP64()
-	LEAQ(Mem{Base: k.w, Disp: head}, codes)
+	if k.x == nil {
+		LEAQ(Mem{Base: k.w, Disp: head}, codes)
+	}
 	LEAQ(Mem{Base: k.w, Disp: smallScales}, scales)
 	MOVQ(k.a, a)
 	MOVQ(U32(4), left)
@@ -81,13 +88,20 @@ func genSmall(t target, f smallFormat, tokens int) {
 	k.prefetch(codes, 2*partBytes)
 	for p := range 2 {
 		from := source{w: codes, codes: p * partBytes, bits: f.bits, a: a, act: 32 * p}
+		if k.x != nil {
+			from.w, from.codes, from.plain = k.x, p*8*64, true
+		}
 		if limit <= 1 {
 			k.shallow(f, total, from, table, scales, p, limit == 0)
 		} else {
 			k.deep(f, total, from, table, scales, p, limit)
 		}
 	}
-	ADDQ(U32(uint32(2*partBytes)), codes)
+	if k.x != nil {
+		ADDQ(U32(2*8*64), k.x)
+	} else {
+		ADDQ(U32(uint32(2*partBytes)), codes)
+	}
 	ADDQ(Imm(uint64(f.scaling.bytes()/4)), scales)
 	ADDQ(Imm(64), a)
 	DECQ(left)
