@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -52,7 +53,10 @@ func boot(ctx context.Context, k *kit, dir, cpu string, out io.Writer) (int, err
 	cmd := exec.CommandContext(ctx, k.bochs, "-q", "-f", filepath.Join(dir, "bochsrc"))
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // if this program is killed
+	// Bochs ends when the thread does that starts it, so when this program is killed.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
