@@ -18,6 +18,7 @@ import (
 	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/node"
+	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/transport"
 )
 
@@ -93,9 +94,13 @@ func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order
 		return err
 	}
 	defer file.Close() //nolint:errcheck // the process ends
+	var packs *weights.Packs
+	if order.PackedDir != "" {
+		packs = weights.OpenPacks(weights.PacksConfig{Dir: order.PackedDir, BudgetBytes: order.Packed})
+	}
 	held, err := serveSpan(ctx, tn, order.Name, member.LoadConfig{
 		Source: file, Model: shard.ModelID(order.ModelID), Span: order.Span, Threads: order.Threads, Linger: familyLinger,
-		MemoryBytes: order.Memory, KVBytes: order.KVBytes, KV: kv, Logger: zerolog.Nop(),
+		MemoryBytes: order.Memory, KVBytes: order.KVBytes, KV: kv, Packs: packs, Logger: zerolog.Nop(),
 	})
 	if err != nil {
 		return (&place{}).explainLoad(err, placeConfig{memory: order.Memory})

@@ -81,6 +81,7 @@ func (a *app) demo(ctx context.Context, f *demoFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	c.packs = a.packs(f.packed, a.notify)
 	prompt := demoPrompt
 	if len(args) > 0 {
 		prompt = args[0]

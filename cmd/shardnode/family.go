@@ -68,6 +68,8 @@ type (
 		KVBytes    int64      `json:"kv_bytes"`
 		KVType     string     `json:"kv_type"`
 		Link       string     `json:"link"`
+		PackedDir  string     `json:"packed_dir,omitempty"`
+		Packed     int64      `json:"packed_bytes,omitempty"`
 	}
 	// childReady is the child's second line, when it can serve or can't.
 	childReady struct {
@@ -232,7 +234,7 @@ func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, f
 	wg.Go(func() {
 		f.own, errs[0] = serveSpan(ctx, f.node, childName(0), member.LoadConfig{
 			Source: file, Model: f.modelID(file.ref), Span: spans[0], Threads: c.threads, Linger: familyLinger,
-			MemoryBytes: c.memory, KVBytes: c.kvBytes, KV: c.kv, Logger: zerolog.Nop(),
+			MemoryBytes: c.memory, KVBytes: c.kvBytes, KV: c.kv, Packs: c.packs, Logger: zerolog.Nop(),
 		})
 	})
 	for i, ch := range f.children {
@@ -313,6 +315,9 @@ func (f *family) bringUp(ctx context.Context, c placeConfig, ch *child, span sha
 	order := childOrder{
 		Name: ch.name, Membership: encoded, Model: ref, ModelID: id[:], Span: span,
 		Threads: c.threads, Memory: c.memory, KVBytes: c.kvBytes, KVType: c.kv.String(), Link: c.link,
+	}
+	if c.packs != nil {
+		order.PackedDir, order.Packed = c.packs.Dir(), c.packs.BudgetBytes()
 	}
 	if err := json.NewEncoder(ch.stdin).Encode(order); err != nil {
 		return ch.lost()

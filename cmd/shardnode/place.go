@@ -19,6 +19,7 @@ import (
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/node"
 	"github.com/shardnode/shardnode/shard/pipeline"
+	"github.com/shardnode/shardnode/shard/weights"
 )
 
 // A place is where a model runs for one command: this process, or members
@@ -55,6 +56,7 @@ type placeConfig struct {
 	kvBytes int64
 	kv      kvcache.Precision
 	link    string // emulated link between members
+	packs   *weights.Packs
 	// notify tells a person what is waited for; never nil.
 	notify func(format string, args ...any)
 }
@@ -131,12 +133,13 @@ func stageCount(c placeConfig, layers int) (int, error) {
 // openAlone loads the whole model in this process.
 func (p *place) openAlone(ctx context.Context, c placeConfig) error {
 	loaded, err := member.Load(ctx, member.LoadConfig{
-		Source: p.file, Threads: c.threads, MemoryBytes: c.memory, KVBytes: c.kvBytes, KV: c.kv, Logger: zerolog.Nop(),
+		Source: p.file, Threads: c.threads, MemoryBytes: c.memory, KVBytes: c.kvBytes, KV: c.kv, Packs: c.packs, Logger: zerolog.Nop(),
 		MeasureTime: aloneMeasureTime, Progress: packProgress(c.notify),
 	})
 	if err != nil {
 		return p.explainLoad(err, c)
 	}
+	tellKept(c.notify, loaded.KeptBytes())
 	n, err := node.New(node.Config{Name: "this process"})
 	if err != nil {
 		loaded.Close()

@@ -25,6 +25,7 @@ type placeFlags struct {
 	memory  sizeFlag
 	link    string
 	kvType  kvTypeFlag
+	packed  packedFlag
 }
 
 func (p *placeFlags) add(f *pflag.FlagSet) {
@@ -33,6 +34,7 @@ func (p *placeFlags) add(f *pflag.FlagSet) {
 	f.IntVar(&p.threads, "threads", 0, "threads that compute, of each member (default: one a processor)")
 	f.Var(&p.memory, "memory", "bytes for weights and KV cache together, of each member, for example 4GiB")
 	p.kvType.add(f)
+	p.packed.add(f)
 	f.StringVar(&p.link, "link", "", "make hops between members behave like a link: latency=20ms,rate=100mbit,loss=0.5%,jitter=2ms")
 }
 
@@ -112,6 +114,7 @@ func (a *app) run(ctx context.Context, f *runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	c.packs = a.packs(f.packed, a.notify)
 	if len(args) == 1 && f.ids == "" && a.stdinIsTerminal() {
 		return a.chat(ctx, f, args[0], c)
 	}

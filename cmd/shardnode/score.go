@@ -84,6 +84,7 @@ func (a *app) score(ctx context.Context, f *scoreFlags, ref string) error {
 	if err != nil {
 		return err
 	}
+	c.packs = a.packs(f.packed, a.notify)
 	if c.kvBytes, err = scoreKV(ref, c.kv, max(len(text), strings.Count(f.ids, ",")+1)); err != nil {
 		return err
 	}

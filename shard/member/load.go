@@ -14,6 +14,7 @@ import (
 	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/node"
+	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/tensorio/gguf"
 	"github.com/shardnode/shardnode/tensorio/par"
 )
@@ -41,6 +42,8 @@ type LoadConfig struct {
 	// KVBytes is the memory for KV cache. Default: the engine's, within what
 	// MemoryBytes leaves.
 	KVBytes int64
+	// Packs keeps packed weights for the next start. Default: nothing is kept.
+	Packs *weights.Packs
 	// KV is how keys and values are kept. Default: [kvcache.Float16].
 	KV kvcache.Precision
 	// MeasureTime is how long decoding and prompts are each timed. Default: the
@@ -106,7 +109,7 @@ func Load(ctx context.Context, c LoadConfig) (*Loaded, error) {
 func (l *Loaded) load(ctx context.Context, c LoadConfig) error {
 	var err error
 	l.model, err = model.Load(ctx, l.Config, c.Source, c.Span, model.Options{
-		Pool: l.pool, MemoryBytes: c.MemoryBytes, Progress: c.Progress, KV: c.KV,
+		Pool: l.pool, MemoryBytes: c.MemoryBytes, Progress: c.Progress, Packs: c.Packs, KV: c.KV,
 	})
 	if err != nil {
 		return err
@@ -145,6 +148,9 @@ func kvBudget(c LoadConfig, m *model.Model) (int64, error) {
 func wantedKV(context int, tokenBytes int64) int64 {
 	return min(2*int64(context+64)*tokenBytes, 1<<30)
 }
+
+// KeptBytes returns how much is being written to the cache of packed weights.
+func (l *Loaded) KeptBytes() int64 { return l.model.KeptBytes() }
 
 // Held returns l as a node serves it: the same each time.
 func (l *Loaded) Held() *node.Held { return l.held }

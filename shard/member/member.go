@@ -46,6 +46,9 @@ type Config struct {
 	// CacheDir keeps manifests and fetched layers.
 	CacheDir string
 
+	// Packs keeps packed weights for the next start. Default: nothing is kept.
+	Packs *weights.Packs
+
 	// Pinned are the layers to hold whatever the plan says. Default: none.
 	Pinned shard.Span
 	// MemoryBytes bounds weights and KV cache. Must be set: the plan counts on it.

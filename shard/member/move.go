@@ -87,7 +87,7 @@ func (m *Member) load(ctx context.Context, src Source, span shard.Span, memoryBy
 	last := time.Now()
 	loaded, err := Load(ctx, LoadConfig{
 		Source: src, Model: m.about.ID, Span: span, Threads: m.cfg.Threads, MemoryBytes: memoryBytes,
-		KVBytes: m.cfg.KVBytes, KV: m.cfg.KV, Logger: m.cfg.Logger,
+		KVBytes: m.cfg.KVBytes, KV: m.cfg.KV, Packs: m.cfg.Packs, Logger: m.cfg.Logger,
 		Progress: func(done, total int64) {
 			if time.Since(last) > time.Second && total > 0 {
 				last = time.Now()

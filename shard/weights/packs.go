@@ -73,6 +73,12 @@ func OpenPacks(c PacksConfig) *Packs {
 	return &Packs{cfg: c}
 }
 
+// Dir returns the folder.
+func (p *Packs) Dir() string { return p.cfg.Dir }
+
+// BudgetBytes returns how much may be kept.
+func (p *Packs) BudgetBytes() int64 { return p.cfg.BudgetBytes }
+
 // Wants reports whether weights of so many bytes in so many packs are to be
 // kept: not if there is little to gain, or if they would only push each other
 // out.
