@@ -65,9 +65,10 @@ func (k *tile) valueBlocks(f valueFormat, table *table) {
 			k.widen(sums)
 			sums.each(func(h, n int, v VecVirtual) { VPADDD(half.op(h, n), v, v) })
 		default:
-			ones := []Op{k.constant(ones16), k.constant(ones16)}
-			for g := range 8 {
-				k.dotSigned(sums, from, table, ones, g, g == 0)
+			ones := k.vec()
+			k.load(ones16.mem(), ones)
+			for h := range k.parts() {
+				k.dotSigned(sums, from, table, ones, h, true)
 			}
 		}
 		k.scaleValues(f, sums, acc, b, from.act)

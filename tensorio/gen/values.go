@@ -141,11 +141,12 @@ func (k *tile) dotValues(sums grid, s source, t *table, lo, hi int, first bool) 
 	}
 }
 
-// dotSigned adds the products of group g of 32 columns, each pair times sc of its
-// row, to 32-bit sums, or starts sums with them. The numbers are signed: of two
-// times 127 * 127 16 bits hold one sum, but not with an offset.
-func (k *tile) dotSigned(sums grid, s source, t *table, sc []Op, g int, first bool) {
-	for h := range k.parts() {
+// dotSigned adds the products of part h of the rows with 32 columns, each pair
+// times sc of its row, to 32-bit sums, or starts sums with them. The numbers are
+// signed: two products of 127 and 127 fit 16 bits, but none with an offset. All
+// is done for one part of the rows before the next, as sc takes a register.
+func (k *tile) dotSigned(sums grid, s source, t *table, sc VecVirtual, h int, first bool) {
+	for g := range 8 {
 		w, size := k.lookup(t, k.smallCodes(s, g, h)), k.vec()
 		VPABSB(w, size)
 		for n := range k.tokens {
@@ -153,11 +154,11 @@ func (k *tile) dotSigned(sums grid, s source, t *table, sc []Op, g int, first bo
 			VPBROADCASTD(k.act(s.a, n, s.act+4*g), v)
 			VPSIGNB(w, v, v)
 			VPMADDUBSW(v, size, v)
-			if first {
-				VPMADDWD(sc[h], v, sums[h][n])
+			if first && g == 0 {
+				VPMADDWD(sc, v, sums[h][n])
 				continue
 			}
-			VPMADDWD(sc[h], v, v)
+			VPMADDWD(sc, v, v)
 			VPADDD(v, sums[h][n], sums[h][n])
 		}
 	}

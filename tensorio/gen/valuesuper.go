@@ -149,6 +149,12 @@ func (k *tile) deep(f smallFormat, total *store, from source, t *table, scales R
 // shallow is deep for numbers of which two products fill 16 bits. The totals are
 // in registers, the scales in memory if there are many totals.
 func (k *tile) shallow(f smallFormat, total *store, from source, t *table, scales Register, p int, signed bool) {
+	if signed {
+		for h := range k.parts() {
+			k.dotSigned(total.regs, from, t, k.smallScale(f, scales, p, 0, h), h, false)
+		}
+		return
+	}
 	sc := make([]Op, k.parts())
 	for g := range 8 {
 		if g == 0 || g == 4 && f.scaling == scalesPairs16 {
@@ -160,10 +166,6 @@ func (k *tile) shallow(f smallFormat, total *store, from source, t *table, scale
 					k.move(v, sc[h])
 				}
 			}
-		}
-		if signed {
-			k.dotSigned(total.regs, from, t, sc, g, false)
-			continue
 		}
 		w := make([]VecVirtual, k.parts())
 		for h := range w {
