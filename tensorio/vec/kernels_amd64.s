@@ -1318,920 +1318,6 @@ DATA even_signs<>+56(SB)/4, $0x80000000
 DATA even_signs<>+60(SB)/4, $0x00000000
 GLOBL even_signs<>(SB), RODATA|NOPTR, $64
 
-// func dotAVX512(x *float32, y *float32, n int) float32
-// Requires: AVX, AVX512F, AVX512VL, SSE
-TEXT ·dotAVX512(SB), NOSPLIT, $0-28
-	MOVQ   x+0(FP), AX
-	MOVQ   y+8(FP), CX
-	MOVQ   n+16(FP), DX
-	VPXORD Z0, Z0, Z0
-	XORQ   BX, BX
-	SUBQ   $0x10, DX
-	JL     rest_40
-
-loop_39:
-	VMOVUPS     (AX)(BX*4), Z1
-	VFMADD231PS (CX)(BX*4), Z1, Z0
-	ADDQ        $0x10, BX
-	SUBQ        $0x10, DX
-	JGE         loop_39
-
-rest_40:
-	ADDQ        $0x10, DX
-	JZ          done_41
-	LEAQ        bit_masks<>+0(SB), SI
-	KMOVW       (SI)(DX*2), K1
-	VMOVUPS.Z   (AX)(BX*4), K1, Z1
-	VMOVUPS.Z   (CX)(BX*4), K1, Z2
-	VFMADD231PS Z2, Z1, Z0
-
-done_41:
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VPERMILPS     $0x4e, X0, X1
-	VADDPS        X1, X0, X0
-	VPERMILPS     $0xb1, X0, X1
-	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
-	VZEROUPPER
-	RET
-
-DATA bit_masks<>+0(SB)/2, $0x0000
-DATA bit_masks<>+2(SB)/2, $0x0001
-DATA bit_masks<>+4(SB)/2, $0x0003
-DATA bit_masks<>+6(SB)/2, $0x0007
-DATA bit_masks<>+8(SB)/2, $0x000f
-DATA bit_masks<>+10(SB)/2, $0x001f
-DATA bit_masks<>+12(SB)/2, $0x003f
-DATA bit_masks<>+14(SB)/2, $0x007f
-DATA bit_masks<>+16(SB)/2, $0x00ff
-DATA bit_masks<>+18(SB)/2, $0x01ff
-DATA bit_masks<>+20(SB)/2, $0x03ff
-DATA bit_masks<>+22(SB)/2, $0x07ff
-DATA bit_masks<>+24(SB)/2, $0x0fff
-DATA bit_masks<>+26(SB)/2, $0x1fff
-DATA bit_masks<>+28(SB)/2, $0x3fff
-DATA bit_masks<>+30(SB)/2, $0x7fff
-GLOBL bit_masks<>(SB), RODATA|NOPTR, $32
-
-// func maxAVX512(x *float32, n int) float32
-// Requires: AVX, AVX512F, AVX512VL, SSE
-TEXT ·maxAVX512(SB), NOSPLIT, $0-20
-	MOVQ    x+0(FP), AX
-	MOVQ    n+8(FP), CX
-	VMOVUPS vec_ff800000<>+0(SB), Z0
-	VMOVAPS Z0, Z1
-	XORQ    DX, DX
-	SUBQ    $0x10, CX
-	JL      rest_43
-
-loop_42:
-	VMOVUPS (AX)(DX*4), Z2
-	VMAXPS  Z1, Z2, Z1
-	ADDQ    $0x10, DX
-	SUBQ    $0x10, CX
-	JGE     loop_42
-
-rest_43:
-	ADDQ    $0x10, CX
-	JZ      done_44
-	LEAQ    bit_masks<>+0(SB), BX
-	KMOVW   (BX)(CX*2), K1
-	VMOVAPS Z0, Z0
-	VMOVUPS (AX)(DX*4), K1, Z0
-	VMAXPS  Z1, Z0, Z1
-
-done_44:
-	VEXTRACTF64X4 $0x01, Z1, Y0
-	VMAXPS        Y1, Y0, Y1
-	VEXTRACTF32X4 $0x01, Y1, X0
-	VMAXPS        X1, X0, X1
-	VPERMILPS     $0x4e, X1, X0
-	VMAXPS        X1, X0, X1
-	VPERMILPS     $0xb1, X1, X0
-	VMAXPS        X1, X0, X1
-	MOVSS         X1, ret+16(FP)
-	VZEROUPPER
-	RET
-
-// func expSumAVX512(x *float32, n int, shift float32) float32
-// Requires: AVX, AVX512F, AVX512VL, SSE
-TEXT ·expSumAVX512(SB), NOSPLIT, $0-28
-	MOVQ         x+0(FP), AX
-	MOVQ         n+8(FP), CX
-	VBROADCASTSS shift+16(FP), Z0
-	VPXORD       Z1, Z1, Z1
-	VMOVUPS      vec_c2d00000<>+0(SB), Z2
-	VMOVUPS      vec_42b20000<>+0(SB), Z3
-	XORQ         DX, DX
-	SUBQ         $0x10, CX
-	JL           rest_46
-
-loop_45:
-	VMOVUPS      (AX)(DX*4), Z4
-	VSUBPS       Z0, Z4, Z4
-	VMAXPS       Z4, Z2, Z4
-	VMINPS       Z4, Z3, Z4
-	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z5
-	VADDPS       vec_4b400000<>+0(SB), Z5, Z5
-	VSUBPS       vec_4b400000<>+0(SB), Z5, Z6
-	VFNMADD231PS vec_3f318000<>+0(SB), Z6, Z4
-	VFNMADD231PS vec_b95e8083<>+0(SB), Z6, Z4
-	VMOVUPS      vec_39506967<>+0(SB), Z6
-	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z6
-	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z6
-	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z6
-	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z6
-	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z6
-	VMULPS       Z4, Z4, Z7
-	VFMADD213PS  Z4, Z7, Z6
-	VADDPS       vec_3f800000<>+0(SB), Z6, Z6
-	VPSUBD       vec_4b400000<>+0(SB), Z5, Z5
-	VPSRAD       $0x01, Z5, Z4
-	VPSUBD       Z4, Z5, Z5
-	VPADDD       vec_0000007f<>+0(SB), Z4, Z4
-	VPSLLD       $0x17, Z4, Z4
-	VMULPS       Z4, Z6, Z6
-	VPADDD       vec_0000007f<>+0(SB), Z5, Z5
-	VPSLLD       $0x17, Z5, Z5
-	VMULPS       Z5, Z6, Z6
-	VMOVUPS      Z6, (AX)(DX*4)
-	VADDPS       Z6, Z1, Z1
-	ADDQ         $0x10, DX
-	SUBQ         $0x10, CX
-	JGE          loop_45
-
-rest_46:
-	ADDQ         $0x10, CX
-	JZ           done_47
-	LEAQ         bit_masks<>+0(SB), BX
-	KMOVW        (BX)(CX*2), K1
-	VMOVUPS.Z    (AX)(DX*4), K1, Z4
-	VSUBPS       Z0, Z4, Z4
-	VMAXPS       Z4, Z2, Z4
-	VMINPS       Z4, Z3, Z4
-	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z0
-	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
-	VSUBPS       vec_4b400000<>+0(SB), Z0, Z2
-	VFNMADD231PS vec_3f318000<>+0(SB), Z2, Z4
-	VFNMADD231PS vec_b95e8083<>+0(SB), Z2, Z4
-	VMOVUPS      vec_39506967<>+0(SB), Z2
-	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z2
-	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z2
-	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z2
-	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z2
-	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z2
-	VMULPS       Z4, Z4, Z3
-	VFMADD213PS  Z4, Z3, Z2
-	VADDPS       vec_3f800000<>+0(SB), Z2, Z2
-	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
-	VPSRAD       $0x01, Z0, Z3
-	VPSUBD       Z3, Z0, Z0
-	VPADDD       vec_0000007f<>+0(SB), Z3, Z3
-	VPSLLD       $0x17, Z3, Z3
-	VMULPS       Z3, Z2, Z2
-	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
-	VPSLLD       $0x17, Z0, Z0
-	VMULPS       Z0, Z2, Z2
-	VMOVUPS      Z2, K1, (AX)(DX*4)
-	VADDPS       Z2, Z1, K1, Z1
-
-done_47:
-	VEXTRACTF64X4 $0x01, Z1, Y0
-	VADDPS        Y0, Y1, Y1
-	VEXTRACTF32X4 $0x01, Y1, X0
-	VADDPS        X0, X1, X1
-	VPERMILPS     $0x4e, X1, X0
-	VADDPS        X0, X1, X1
-	VPERMILPS     $0xb1, X1, X0
-	VADDPS        X0, X1, X1
-	MOVSS         X1, ret+24(FP)
-	VZEROUPPER
-	RET
-
-// func addAVX512(dst *float32, x *float32, y *float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·addAVX512(SB), NOSPLIT, $0-32
-	MOVQ n+24(FP), AX
-	MOVQ dst+0(FP), CX
-	MOVQ x+8(FP), DX
-	MOVQ y+16(FP), BX
-	XORQ SI, SI
-	SUBQ $0x10, AX
-	JL   rest_49
-
-loop_48:
-	VMOVUPS (DX)(SI*4), Z0
-	VMOVUPS (BX)(SI*4), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, (CX)(SI*4)
-	ADDQ    $0x10, SI
-	SUBQ    $0x10, AX
-	JGE     loop_48
-
-rest_49:
-	ADDQ      $0x10, AX
-	JZ        done_50
-	LEAQ      bit_masks<>+0(SB), DI
-	KMOVW     (DI)(AX*2), K1
-	VMOVUPS.Z (DX)(SI*4), K1, Z0
-	VMOVUPS.Z (BX)(SI*4), K1, Z1
-	VADDPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (CX)(SI*4)
-
-done_50:
-	VZEROUPPER
-	RET
-
-// func scaleAVX512(x *float32, n int, s float32)
-// Requires: AVX, AVX512F
-TEXT ·scaleAVX512(SB), NOSPLIT, $0-20
-	VBROADCASTSS s+16(FP), Z0
-	MOVQ         x+0(FP), AX
-	MOVQ         n+8(FP), CX
-	XORQ         DX, DX
-	SUBQ         $0x10, CX
-	JL           rest_52
-
-loop_51:
-	VMOVUPS (AX)(DX*4), Z1
-	VMULPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)(DX*4)
-	ADDQ    $0x10, DX
-	SUBQ    $0x10, CX
-	JGE     loop_51
-
-rest_52:
-	ADDQ      $0x10, CX
-	JZ        done_53
-	LEAQ      bit_masks<>+0(SB), BX
-	KMOVW     (BX)(CX*2), K1
-	VMOVUPS.Z (AX)(DX*4), K1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, K1, (AX)(DX*4)
-
-done_53:
-	VZEROUPPER
-	RET
-
-// func axpyAVX512(x *float32, y *float32, n int, a float32)
-// Requires: AVX, AVX512F
-TEXT ·axpyAVX512(SB), NOSPLIT, $0-28
-	VBROADCASTSS a+24(FP), Z0
-	MOVQ         y+8(FP), AX
-	MOVQ         n+16(FP), CX
-	MOVQ         x+0(FP), DX
-	XORQ         BX, BX
-	SUBQ         $0x10, CX
-	JL           rest_55
-
-loop_54:
-	VMOVUPS     (DX)(BX*4), Z1
-	VMOVUPS     (AX)(BX*4), Z2
-	VFMADD231PS Z1, Z0, Z2
-	VMOVUPS     Z2, (AX)(BX*4)
-	ADDQ        $0x10, BX
-	SUBQ        $0x10, CX
-	JGE         loop_54
-
-rest_55:
-	ADDQ        $0x10, CX
-	JZ          done_56
-	LEAQ        bit_masks<>+0(SB), SI
-	KMOVW       (SI)(CX*2), K1
-	VMOVUPS.Z   (DX)(BX*4), K1, Z1
-	VMOVUPS.Z   (AX)(BX*4), K1, Z2
-	VFMADD231PS Z1, Z0, Z2
-	VMOVUPS     Z2, K1, (AX)(BX*4)
-
-done_56:
-	VZEROUPPER
-	RET
-
-// func mulScaleAVX512(dst *float32, x *float32, w *float32, n int, s float32)
-// Requires: AVX, AVX512F
-TEXT ·mulScaleAVX512(SB), NOSPLIT, $0-36
-	VBROADCASTSS s+32(FP), Z0
-	MOVQ         n+24(FP), AX
-	MOVQ         dst+0(FP), CX
-	MOVQ         x+8(FP), DX
-	MOVQ         w+16(FP), BX
-	XORQ         SI, SI
-	SUBQ         $0x10, AX
-	JL           rest_58
-
-loop_57:
-	VMOVUPS (DX)(SI*4), Z1
-	VMOVUPS (BX)(SI*4), Z2
-	VMULPS  Z0, Z1, Z1
-	VMULPS  Z2, Z1, Z1
-	VMOVUPS Z1, (CX)(SI*4)
-	ADDQ    $0x10, SI
-	SUBQ    $0x10, AX
-	JGE     loop_57
-
-rest_58:
-	ADDQ      $0x10, AX
-	JZ        done_59
-	LEAQ      bit_masks<>+0(SB), DI
-	KMOVW     (DI)(AX*2), K1
-	VMOVUPS.Z (DX)(SI*4), K1, Z1
-	VMOVUPS.Z (BX)(SI*4), K1, Z2
-	VMULPS    Z0, Z1, Z1
-	VMULPS    Z2, Z1, Z1
-	VMOVUPS   Z1, K1, (CX)(SI*4)
-
-done_59:
-	VZEROUPPER
-	RET
-
-// func expToAVX512(dst *float32, x *float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·expToAVX512(SB), NOSPLIT, $0-24
-	VMOVUPS vec_c2d00000<>+0(SB), Z0
-	VMOVUPS vec_42b20000<>+0(SB), Z1
-	MOVQ    n+16(FP), AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    x+8(FP), DX
-	XORQ    BX, BX
-	SUBQ    $0x10, AX
-	JL      rest_61
-
-loop_60:
-	VMOVUPS      (DX)(BX*4), Z2
-	VMAXPS       Z2, Z0, Z2
-	VMINPS       Z2, Z1, Z2
-	VMULPS       vec_3fb8aa3b<>+0(SB), Z2, Z3
-	VADDPS       vec_4b400000<>+0(SB), Z3, Z3
-	VSUBPS       vec_4b400000<>+0(SB), Z3, Z4
-	VFNMADD231PS vec_3f318000<>+0(SB), Z4, Z2
-	VFNMADD231PS vec_b95e8083<>+0(SB), Z4, Z2
-	VMOVUPS      vec_39506967<>+0(SB), Z4
-	VFMADD213PS  vec_3ab743ce<>+0(SB), Z2, Z4
-	VFMADD213PS  vec_3c088908<>+0(SB), Z2, Z4
-	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z2, Z4
-	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z2, Z4
-	VFMADD213PS  vec_3f000000<>+0(SB), Z2, Z4
-	VMULPS       Z2, Z2, Z5
-	VFMADD213PS  Z2, Z5, Z4
-	VADDPS       vec_3f800000<>+0(SB), Z4, Z4
-	VPSUBD       vec_4b400000<>+0(SB), Z3, Z3
-	VPSRAD       $0x01, Z3, Z2
-	VPSUBD       Z2, Z3, Z3
-	VPADDD       vec_0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z2, Z4, Z4
-	VPADDD       vec_0000007f<>+0(SB), Z3, Z3
-	VPSLLD       $0x17, Z3, Z3
-	VMULPS       Z3, Z4, Z4
-	VMOVUPS      Z4, (CX)(BX*4)
-	ADDQ         $0x10, BX
-	SUBQ         $0x10, AX
-	JGE          loop_60
-
-rest_61:
-	ADDQ         $0x10, AX
-	JZ           done_62
-	LEAQ         bit_masks<>+0(SB), SI
-	KMOVW        (SI)(AX*2), K1
-	VMOVUPS.Z    (DX)(BX*4), K1, Z2
-	VMAXPS       Z2, Z0, Z2
-	VMINPS       Z2, Z1, Z2
-	VMULPS       vec_3fb8aa3b<>+0(SB), Z2, Z0
-	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
-	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
-	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z2
-	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z2
-	VMOVUPS      vec_39506967<>+0(SB), Z1
-	VFMADD213PS  vec_3ab743ce<>+0(SB), Z2, Z1
-	VFMADD213PS  vec_3c088908<>+0(SB), Z2, Z1
-	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z2, Z1
-	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z2, Z1
-	VFMADD213PS  vec_3f000000<>+0(SB), Z2, Z1
-	VMULPS       Z2, Z2, Z3
-	VFMADD213PS  Z2, Z3, Z1
-	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
-	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
-	VPSRAD       $0x01, Z0, Z2
-	VPSUBD       Z2, Z0, Z0
-	VPADDD       vec_0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z2, Z1, Z1
-	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
-	VPSLLD       $0x17, Z0, Z0
-	VMULPS       Z0, Z1, Z1
-	VMOVUPS      Z1, K1, (CX)(BX*4)
-
-done_62:
-	VZEROUPPER
-	RET
-
-// func siluMulAVX512(dst *float32, gate *float32, up *float32, n int)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·siluMulAVX512(SB), NOSPLIT, $0-32
-	VMOVUPS vec_c2d00000<>+0(SB), Z0
-	VMOVUPS vec_42b20000<>+0(SB), Z1
-	MOVQ    n+24(FP), AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    gate+8(FP), DX
-	MOVQ    up+16(FP), BX
-	XORQ    SI, SI
-	SUBQ    $0x10, AX
-	JL      rest_64
-
-loop_63:
-	VMOVUPS      (DX)(SI*4), Z2
-	VMOVUPS      (BX)(SI*4), Z3
-	VXORPS       vec_80000000<>+0(SB), Z2, Z4
-	VMAXPS       Z4, Z0, Z4
-	VMINPS       Z4, Z1, Z4
-	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z5
-	VADDPS       vec_4b400000<>+0(SB), Z5, Z5
-	VSUBPS       vec_4b400000<>+0(SB), Z5, Z6
-	VFNMADD231PS vec_3f318000<>+0(SB), Z6, Z4
-	VFNMADD231PS vec_b95e8083<>+0(SB), Z6, Z4
-	VMOVUPS      vec_39506967<>+0(SB), Z6
-	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z6
-	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z6
-	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z6
-	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z6
-	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z6
-	VMULPS       Z4, Z4, Z7
-	VFMADD213PS  Z4, Z7, Z6
-	VADDPS       vec_3f800000<>+0(SB), Z6, Z6
-	VPSUBD       vec_4b400000<>+0(SB), Z5, Z5
-	VPSRAD       $0x01, Z5, Z4
-	VPSUBD       Z4, Z5, Z5
-	VPADDD       vec_0000007f<>+0(SB), Z4, Z4
-	VPSLLD       $0x17, Z4, Z4
-	VMULPS       Z4, Z6, Z6
-	VPADDD       vec_0000007f<>+0(SB), Z5, Z5
-	VPSLLD       $0x17, Z5, Z5
-	VMULPS       Z5, Z6, Z6
-	VADDPS       vec_3f800000<>+0(SB), Z6, Z6
-	VDIVPS       Z6, Z2, Z6
-	VMULPS       Z3, Z6, Z6
-	VMOVUPS      Z6, (CX)(SI*4)
-	ADDQ         $0x10, SI
-	SUBQ         $0x10, AX
-	JGE          loop_63
-
-rest_64:
-	ADDQ         $0x10, AX
-	JZ           done_65
-	LEAQ         bit_masks<>+0(SB), DI
-	KMOVW        (DI)(AX*2), K1
-	VMOVUPS.Z    (DX)(SI*4), K1, Z2
-	VMOVUPS.Z    (BX)(SI*4), K1, Z3
-	VXORPS       vec_80000000<>+0(SB), Z2, Z4
-	VMAXPS       Z4, Z0, Z4
-	VMINPS       Z4, Z1, Z4
-	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z0
-	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
-	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
-	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z4
-	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z4
-	VMOVUPS      vec_39506967<>+0(SB), Z1
-	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z1
-	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z1
-	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z1
-	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z1
-	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z1
-	VMULPS       Z4, Z4, Z5
-	VFMADD213PS  Z4, Z5, Z1
-	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
-	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
-	VPSRAD       $0x01, Z0, Z4
-	VPSUBD       Z4, Z0, Z0
-	VPADDD       vec_0000007f<>+0(SB), Z4, Z4
-	VPSLLD       $0x17, Z4, Z4
-	VMULPS       Z4, Z1, Z1
-	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
-	VPSLLD       $0x17, Z0, Z0
-	VMULPS       Z0, Z1, Z1
-	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
-	VDIVPS       Z1, Z2, Z1
-	VMULPS       Z3, Z1, Z1
-	VMOVUPS      Z1, K1, (CX)(SI*4)
-
-done_65:
-	VZEROUPPER
-	RET
-
-// func geluMulAVX512(dst *float32, gate *float32, up *float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·geluMulAVX512(SB), NOSPLIT, $0-32
-	VMOVUPS vec_c2d00000<>+0(SB), Z0
-	VMOVUPS vec_42b20000<>+0(SB), Z1
-	VMOVUPS vec_bd922279<>+0(SB), Z2
-	MOVQ    n+24(FP), AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    gate+8(FP), DX
-	MOVQ    up+16(FP), BX
-	XORQ    SI, SI
-	SUBQ    $0x10, AX
-	JL      rest_67
-
-loop_66:
-	VMOVUPS      (DX)(SI*4), Z3
-	VMOVUPS      (BX)(SI*4), Z4
-	VMULPS       Z3, Z3, Z5
-	VFMADD213PS  vec_bfcc422a<>+0(SB), Z2, Z5
-	VMULPS       Z5, Z3, Z5
-	VMAXPS       Z5, Z0, Z5
-	VMINPS       Z5, Z1, Z5
-	VMULPS       vec_3fb8aa3b<>+0(SB), Z5, Z6
-	VADDPS       vec_4b400000<>+0(SB), Z6, Z6
-	VSUBPS       vec_4b400000<>+0(SB), Z6, Z7
-	VFNMADD231PS vec_3f318000<>+0(SB), Z7, Z5
-	VFNMADD231PS vec_b95e8083<>+0(SB), Z7, Z5
-	VMOVUPS      vec_39506967<>+0(SB), Z7
-	VFMADD213PS  vec_3ab743ce<>+0(SB), Z5, Z7
-	VFMADD213PS  vec_3c088908<>+0(SB), Z5, Z7
-	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z5, Z7
-	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z5, Z7
-	VFMADD213PS  vec_3f000000<>+0(SB), Z5, Z7
-	VMULPS       Z5, Z5, Z8
-	VFMADD213PS  Z5, Z8, Z7
-	VADDPS       vec_3f800000<>+0(SB), Z7, Z7
-	VPSUBD       vec_4b400000<>+0(SB), Z6, Z6
-	VPSRAD       $0x01, Z6, Z5
-	VPSUBD       Z5, Z6, Z6
-	VPADDD       vec_0000007f<>+0(SB), Z5, Z5
-	VPSLLD       $0x17, Z5, Z5
-	VMULPS       Z5, Z7, Z7
-	VPADDD       vec_0000007f<>+0(SB), Z6, Z6
-	VPSLLD       $0x17, Z6, Z6
-	VMULPS       Z6, Z7, Z7
-	VADDPS       vec_3f800000<>+0(SB), Z7, Z7
-	VDIVPS       Z7, Z3, Z7
-	VMULPS       Z4, Z7, Z7
-	VMOVUPS      Z7, (CX)(SI*4)
-	ADDQ         $0x10, SI
-	SUBQ         $0x10, AX
-	JGE          loop_66
-
-rest_67:
-	ADDQ         $0x10, AX
-	JZ           done_68
-	LEAQ         bit_masks<>+0(SB), DI
-	KMOVW        (DI)(AX*2), K1
-	VMOVUPS.Z    (DX)(SI*4), K1, Z3
-	VMOVUPS.Z    (BX)(SI*4), K1, Z4
-	VMULPS       Z3, Z3, Z5
-	VFMADD213PS  vec_bfcc422a<>+0(SB), Z2, Z5
-	VMULPS       Z5, Z3, Z5
-	VMAXPS       Z5, Z0, Z5
-	VMINPS       Z5, Z1, Z5
-	VMULPS       vec_3fb8aa3b<>+0(SB), Z5, Z0
-	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
-	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
-	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z5
-	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z5
-	VMOVUPS      vec_39506967<>+0(SB), Z1
-	VFMADD213PS  vec_3ab743ce<>+0(SB), Z5, Z1
-	VFMADD213PS  vec_3c088908<>+0(SB), Z5, Z1
-	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z5, Z1
-	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z5, Z1
-	VFMADD213PS  vec_3f000000<>+0(SB), Z5, Z1
-	VMULPS       Z5, Z5, Z2
-	VFMADD213PS  Z5, Z2, Z1
-	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
-	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
-	VPSRAD       $0x01, Z0, Z2
-	VPSUBD       Z2, Z0, Z0
-	VPADDD       vec_0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z2, Z1, Z1
-	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
-	VPSLLD       $0x17, Z0, Z0
-	VMULPS       Z0, Z1, Z1
-	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
-	VDIVPS       Z1, Z3, Z1
-	VMULPS       Z4, Z1, Z1
-	VMOVUPS      Z1, K1, (CX)(SI*4)
-
-done_68:
-	VZEROUPPER
-	RET
-
-// func toF16AVX512(dst *uint16, x *float32, n int) uint32
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·toF16AVX512(SB), NOSPLIT, $0-28
-	MOVQ    dst+0(FP), AX
-	MOVQ    x+8(FP), CX
-	VPXORD  Z0, Z0, Z0
-	VMOVUPS vec_7fffffff<>+0(SB), Z0
-	KXORW   K1, K1, K1
-	MOVQ    n+16(FP), DX
-	XORQ    BX, BX
-	SUBQ    $0x10, DX
-	JL      rest_70
-
-loop_69:
-	VMOVUPS   (CX)(BX*4), Z1
-	VCVTPS2PH $0x00, Z1, (AX)(BX*2)
-	VANDPS    Z0, Z1, Z1
-	VCMPPS    $0x05, vec_477ff000<>+0(SB), Z1, K2
-	KORW      K2, K1, K1
-	ADDQ      $0x10, BX
-	SUBQ      $0x10, DX
-	JGE       loop_69
-
-rest_70:
-	ADDQ      $0x10, DX
-	JZ        done_71
-	LEAQ      bit_masks<>+0(SB), SI
-	KMOVW     (SI)(DX*2), K2
-	VMOVUPS.Z (CX)(BX*4), K2, Z1
-	VCVTPS2PH $0x00, Z1, K2, (AX)(BX*2)
-	VANDPS    Z0, Z1, Z0
-	VCMPPS    $0x05, vec_477ff000<>+0(SB), Z0, K2
-	KORW      K2, K1, K1
-
-done_71:
-	KMOVW K1, AX
-	MOVL  AX, ret+24(FP)
-	VZEROUPPER
-	RET
-
-// func fromF16AVX512(dst *float32, x *uint16, n int)
-// Requires: AVX, AVX512F
-TEXT ·fromF16AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ n+16(FP), DX
-	XORQ BX, BX
-	SUBQ $0x10, DX
-	JL   rest_73
-
-loop_72:
-	VCVTPH2PS (CX)(BX*2), Z0
-	VMOVUPS   Z0, (AX)(BX*4)
-	ADDQ      $0x10, BX
-	SUBQ      $0x10, DX
-	JGE       loop_72
-
-rest_73:
-	ADDQ        $0x10, DX
-	JZ          done_74
-	LEAQ        bit_masks<>+0(SB), SI
-	KMOVW       (SI)(DX*2), K1
-	VCVTPH2PS.Z (CX)(BX*2), K1, Z0
-	VMOVUPS     Z0, K1, (AX)(BX*4)
-
-done_74:
-	VZEROUPPER
-	RET
-
-// func toBF16AVX512(dst *uint16, x *float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·toBF16AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ n+16(FP), DX
-	XORQ BX, BX
-	SUBQ $0x10, DX
-	JL   rest_76
-
-loop_75:
-	VMOVUPS (CX)(BX*4), Z0
-	VPSRLD  $0x10, Z0, Z1
-	VCMPPS  $0x03, Z0, Z0, K1
-	VPANDD  vec_00000001<>+0(SB), Z1, Z2
-	VPADDD  vec_00007fff<>+0(SB), Z2, Z2
-	VPADDD  Z0, Z2, Z2
-	VPSRLD  $0x10, Z2, Z2
-	VPORD   vec_00000040<>+0(SB), Z1, K1, Z2
-	VPMOVDW Z2, (AX)(BX*2)
-	ADDQ    $0x10, BX
-	SUBQ    $0x10, DX
-	JGE     loop_75
-
-rest_76:
-	ADDQ      $0x10, DX
-	JZ        done_77
-	LEAQ      bit_masks<>+0(SB), SI
-	KMOVW     (SI)(DX*2), K1
-	VMOVUPS.Z (CX)(BX*4), K1, Z0
-	VPSRLD    $0x10, Z0, Z1
-	VCMPPS    $0x03, Z0, Z0, K2
-	VPANDD    vec_00000001<>+0(SB), Z1, Z2
-	VPADDD    vec_00007fff<>+0(SB), Z2, Z2
-	VPADDD    Z0, Z2, Z2
-	VPSRLD    $0x10, Z2, Z2
-	VPORD     vec_00000040<>+0(SB), Z1, K2, Z2
-	VPMOVDW   Z2, K1, (AX)(BX*2)
-
-done_77:
-	VZEROUPPER
-	RET
-
-// func fromBF16AVX512(dst *float32, x *uint16, n int)
-// Requires: AVX, AVX512F
-TEXT ·fromBF16AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ n+16(FP), DX
-	XORQ BX, BX
-	SUBQ $0x10, DX
-	JL   rest_79
-
-loop_78:
-	VPMOVZXWD (CX)(BX*2), Z0
-	VPSLLD    $0x10, Z0, Z0
-	VMOVUPS   Z0, (AX)(BX*4)
-	ADDQ      $0x10, BX
-	SUBQ      $0x10, DX
-	JGE       loop_78
-
-rest_79:
-	ADDQ        $0x10, DX
-	JZ          done_80
-	LEAQ        bit_masks<>+0(SB), SI
-	KMOVW       (SI)(DX*2), K1
-	VPMOVZXWD.Z (CX)(BX*2), K1, Z0
-	VPSLLD      $0x10, Z0, Z0
-	VMOVUPS     Z0, K1, (AX)(BX*4)
-
-done_80:
-	VZEROUPPER
-	RET
-
-// func roundBF16AVX512(x *float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·roundBF16AVX512(SB), NOSPLIT, $0-16
-	MOVQ x+0(FP), AX
-	MOVQ n+8(FP), CX
-	XORQ DX, DX
-	SUBQ $0x10, CX
-	JL   rest_82
-
-loop_81:
-	VMOVUPS (AX)(DX*4), Z0
-	VPSRLD  $0x10, Z0, Z1
-	VCMPPS  $0x03, Z0, Z0, K1
-	VPANDD  vec_00000001<>+0(SB), Z1, Z2
-	VPADDD  vec_00007fff<>+0(SB), Z2, Z2
-	VPADDD  Z0, Z2, Z2
-	VPSRLD  $0x10, Z2, Z2
-	VPORD   vec_00000040<>+0(SB), Z1, K1, Z2
-	VPSLLD  $0x10, Z2, Z2
-	VMOVUPS Z2, (AX)(DX*4)
-	ADDQ    $0x10, DX
-	SUBQ    $0x10, CX
-	JGE     loop_81
-
-rest_82:
-	ADDQ      $0x10, CX
-	JZ        done_83
-	LEAQ      bit_masks<>+0(SB), BX
-	KMOVW     (BX)(CX*2), K1
-	VMOVUPS.Z (AX)(DX*4), K1, Z0
-	VPSRLD    $0x10, Z0, Z1
-	VCMPPS    $0x03, Z0, Z0, K2
-	VPANDD    vec_00000001<>+0(SB), Z1, Z2
-	VPADDD    vec_00007fff<>+0(SB), Z2, Z2
-	VPADDD    Z0, Z2, Z2
-	VPSRLD    $0x10, Z2, Z2
-	VPORD     vec_00000040<>+0(SB), Z1, K2, Z2
-	VPSLLD    $0x10, Z2, Z2
-	VMOVUPS   Z2, K1, (AX)(DX*4)
-
-done_83:
-	VZEROUPPER
-	RET
-
-// func fromI8AVX512(dst *float32, x *int8, n int)
-// Requires: AVX, AVX512F
-TEXT ·fromI8AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ n+16(FP), DX
-	XORQ BX, BX
-	SUBQ $0x10, DX
-	JL   rest_85
-
-loop_84:
-	VPMOVSXBD (CX)(BX*1), Z0
-	VCVTDQ2PS Z0, Z0
-	VMOVUPS   Z0, (AX)(BX*4)
-	ADDQ      $0x10, BX
-	SUBQ      $0x10, DX
-	JGE       loop_84
-
-rest_85:
-	ADDQ        $0x10, DX
-	JZ          done_86
-	LEAQ        bit_masks<>+0(SB), SI
-	KMOVW       (SI)(DX*2), K1
-	VPMOVSXBD.Z (CX)(BX*1), K1, Z0
-	VCVTDQ2PS   Z0, Z0
-	VMOVUPS     Z0, K1, (AX)(BX*4)
-
-done_86:
-	VZEROUPPER
-	RET
-
-// func ropeHalfAVX512(a *float32, b *float32, cos *float32, sin *float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·ropeHalfAVX512(SB), NOSPLIT, $0-40
-	MOVQ a+0(FP), AX
-	MOVQ b+8(FP), CX
-	MOVQ cos+16(FP), DX
-	MOVQ sin+24(FP), BX
-	MOVQ n+32(FP), SI
-	XORQ DI, DI
-	SUBQ $0x10, SI
-	JL   rest_88
-
-loop_87:
-	VMOVUPS      (AX)(DI*4), Z0
-	VMOVUPS      (CX)(DI*4), Z1
-	VMOVUPS      (DX)(DI*4), Z2
-	VMOVUPS      (BX)(DI*4), Z3
-	VMULPS       Z2, Z0, Z4
-	VFNMADD231PS Z1, Z3, Z4
-	VMULPS       Z2, Z1, Z1
-	VFMADD231PS  Z0, Z3, Z1
-	VMOVUPS      Z4, (AX)(DI*4)
-	VMOVUPS      Z1, (CX)(DI*4)
-	ADDQ         $0x10, DI
-	SUBQ         $0x10, SI
-	JGE          loop_87
-
-rest_88:
-	ADDQ         $0x10, SI
-	JZ           done_89
-	LEAQ         bit_masks<>+0(SB), R8
-	KMOVW        (R8)(SI*2), K1
-	VMOVUPS.Z    (AX)(DI*4), K1, Z0
-	VMOVUPS.Z    (CX)(DI*4), K1, Z1
-	VMOVUPS.Z    (DX)(DI*4), K1, Z2
-	VMOVUPS.Z    (BX)(DI*4), K1, Z3
-	VMULPS       Z2, Z0, Z4
-	VFNMADD231PS Z1, Z3, Z4
-	VMULPS       Z2, Z1, Z1
-	VFMADD231PS  Z0, Z3, Z1
-	VMOVUPS      Z4, K1, (AX)(DI*4)
-	VMOVUPS      Z1, K1, (CX)(DI*4)
-
-done_89:
-	VZEROUPPER
-	RET
-
-// func ropePairsAVX512(x *float32, cos *float32, sin *float32, n int)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·ropePairsAVX512(SB), NOSPLIT, $0-32
-	MOVQ    x+0(FP), AX
-	MOVQ    cos+8(FP), CX
-	MOVQ    sin+16(FP), DX
-	VMOVUPS even_signs<>+0(SB), Z0
-	MOVQ    n+24(FP), BX
-	ADDQ    BX, BX
-	XORQ    SI, SI
-	SUBQ    $0x10, BX
-	JL      rest_91
-
-loop_90:
-	VMOVUPS     (AX)(SI*4), Z1
-	VPMOVZXDQ   (CX)(SI*2), Z2
-	VPMOVZXDQ   (DX)(SI*2), Z3
-	VMOVSLDUP   Z2, Z2
-	VMOVSLDUP   Z3, Z3
-	VXORPS      Z0, Z3, Z3
-	VPERMILPS   $0xb1, Z1, Z4
-	VMULPS      Z2, Z1, Z1
-	VFMADD231PS Z4, Z3, Z1
-	VMOVUPS     Z1, (AX)(SI*4)
-	ADDQ        $0x10, SI
-	SUBQ        $0x10, BX
-	JGE         loop_90
-
-rest_91:
-	ADDQ        $0x10, BX
-	JZ          done_92
-	LEAQ        bit_masks<>+0(SB), DI
-	KMOVW       (DI)(BX*2), K1
-	VMOVUPS.Z   (AX)(SI*4), K1, Z1
-	LEAQ        bit_masks<>+0(SB), DI
-	KMOVW       (DI)(BX*1), K2
-	VPMOVZXDQ.Z (CX)(SI*2), K2, Z2
-	VPMOVZXDQ.Z (DX)(SI*2), K2, Z3
-	VMOVSLDUP   Z2, Z2
-	VMOVSLDUP   Z3, Z3
-	VXORPS      Z0, Z3, Z3
-	VPERMILPS   $0xb1, Z1, Z0
-	VMULPS      Z2, Z1, Z1
-	VFMADD231PS Z0, Z3, Z1
-	VMOVUPS     Z1, K1, (AX)(SI*4)
-
-done_92:
-	VZEROUPPER
-	RET
-
 // func panelsF32x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
 // Requires: AVX, FMA3
 TEXT ·panelsF32x1x1AVX2(SB), NOSPLIT, $0-72
@@ -2246,23 +1332,23 @@ TEXT ·panelsF32x1x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), SI
 	SHLQ $0x02, BX
 
-panel_93:
+panel_39:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_94
+	JZ      from0_40
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-from0_94:
+from0_40:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	MOVQ depth+48(FP), R8
 	SUBQ $0x04, R8
-	JL   rest_95
+	JL   rest_41
 
-loop_98:
+loop_44:
 	VMOVUPS      (DI), Y2
 	VMOVUPS      32(DI), Y3
 	VBROADCASTSS (CX), Y4
@@ -2286,13 +1372,13 @@ loop_98:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000100, DI
 	SUBQ         $0x04, R8
-	JGE          loop_98
+	JGE          loop_44
 
-rest_95:
+rest_41:
 	ADDQ $0x04, R8
-	JZ   done_97
+	JZ   done_43
 
-one_96:
+one_42:
 	VMOVUPS      (DI), Y2
 	VMOVUPS      32(DI), Y3
 	VBROADCASTSS (CX), Y4
@@ -2301,15 +1387,15 @@ one_96:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000040, DI
 	DECQ         R8
-	JNZ          one_96
+	JNZ          one_42
 
-done_97:
+done_43:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_93
+	JG      panel_39
 	VZEROUPPER
 	RET
 
@@ -2327,28 +1413,28 @@ TEXT ·panelsF32x1x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), SI
 	SHLQ $0x02, BX
 
-panel_99:
+panel_45:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_100
+	JZ      from0_46
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
 
-from0_100:
+from0_46:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	LEAQ (DX)(BX*1), R8
 	MOVQ depth+48(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_101
+	JL   rest_47
 
-loop_104:
+loop_50:
 	VBROADCASTSS (CX), Y4
 	VMOVUPS      (DI), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2389,13 +1475,13 @@ loop_104:
 	ADDQ         $0x00000100, DI
 	ADDQ         $0x00000100, R8
 	SUBQ         $0x04, R9
-	JGE          loop_104
+	JGE          loop_50
 
-rest_101:
+rest_47:
 	ADDQ $0x04, R9
-	JZ   done_103
+	JZ   done_49
 
-one_102:
+one_48:
 	VBROADCASTSS (CX), Y4
 	VMOVUPS      (DI), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2409,9 +1495,9 @@ one_102:
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, R8
 	DECQ         R9
-	JNZ          one_102
+	JNZ          one_48
 
-done_103:
+done_49:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2420,7 +1506,7 @@ done_103:
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_99
+	JG      panel_45
 	VZEROUPPER
 	RET
 
@@ -2438,7 +1524,7 @@ TEXT ·panelsF32x2x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R8
 	SHLQ $0x02, DI
 
-panel_105:
+panel_51:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2449,7 +1535,7 @@ panel_105:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_106
+	JZ      from0_52
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -2459,15 +1545,15 @@ panel_105:
 	VMOVUPS 64(AX)(CX*1), Y6
 	VMOVUPS 96(AX)(CX*1), Y7
 
-from0_106:
+from0_52:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_107
+	JL   rest_53
 
-loop_110:
+loop_56:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VMOVUPS      (R9), Y10
@@ -2528,13 +1614,13 @@ loop_110:
 	ADDQ         $0x00000100, R9
 	ADDQ         $0x00000100, R10
 	SUBQ         $0x04, R11
-	JGE          loop_110
+	JGE          loop_56
 
-rest_107:
+rest_53:
 	ADDQ $0x04, R11
-	JZ   done_109
+	JZ   done_55
 
-one_108:
+one_54:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VMOVUPS      (R9), Y10
@@ -2553,9 +1639,9 @@ one_108:
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	DECQ         R11
-	JNZ          one_108
+	JNZ          one_54
 
-done_109:
+done_55:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2568,7 +1654,7 @@ done_109:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_105
+	JG      panel_51
 	VZEROUPPER
 	RET
 
@@ -2586,7 +1672,7 @@ TEXT ·panelsF32x3x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R8
 	SHLQ $0x02, DI
 
-panel_111:
+panel_57:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2601,7 +1687,7 @@ panel_111:
 	VXORPS  Y11, Y11, Y11
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_112
+	JZ      from0_58
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -2615,15 +1701,15 @@ panel_111:
 	VMOVUPS 64(AX)(CX*2), Y10
 	VMOVUPS 96(AX)(CX*2), Y11
 
-from0_112:
+from0_58:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_113
+	JL   rest_59
 
-loop_116:
+loop_62:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -2704,13 +1790,13 @@ loop_116:
 	ADDQ         $0x00000100, R9
 	ADDQ         $0x00000100, R10
 	SUBQ         $0x04, R11
-	JGE          loop_116
+	JGE          loop_62
 
-rest_113:
+rest_59:
 	ADDQ $0x04, R11
-	JZ   done_115
+	JZ   done_61
 
-one_114:
+one_60:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -2734,9 +1820,9 @@ one_114:
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	DECQ         R11
-	JNZ          one_114
+	JNZ          one_60
 
-done_115:
+done_61:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2753,7 +1839,7 @@ done_115:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_111
+	JG      panel_57
 	VZEROUPPER
 	RET
 
@@ -2775,7 +1861,7 @@ TEXT ·panelsF32x4x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R10
 	SHLQ $0x02, R9
 
-panel_117:
+panel_63:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2786,7 +1872,7 @@ panel_117:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), BX
 	TESTQ   BX, BX
-	JZ      from0_118
+	JZ      from0_64
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -2796,16 +1882,16 @@ panel_117:
 	VMOVUPS (DX), Y6
 	VMOVUPS 32(DX), Y7
 
-from0_118:
+from0_64:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R11
 	MOVQ depth+48(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_119
+	JL   rest_65
 
-loop_122:
+loop_68:
 	VMOVUPS      (R11), Y8
 	VMOVUPS      32(R11), Y9
 	VBROADCASTSS (BX), Y10
@@ -2866,13 +1952,13 @@ loop_122:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000100, R11
 	SUBQ         $0x04, R12
-	JGE          loop_122
+	JGE          loop_68
 
-rest_119:
+rest_65:
 	ADDQ $0x04, R12
-	JZ   done_121
+	JZ   done_67
 
-one_120:
+one_66:
 	VMOVUPS      (R11), Y8
 	VMOVUPS      32(R11), Y9
 	VBROADCASTSS (BX), Y10
@@ -2891,9 +1977,9 @@ one_120:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000040, R11
 	DECQ         R12
-	JNZ          one_120
+	JNZ          one_66
 
-done_121:
+done_67:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -2906,7 +1992,202 @@ done_121:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_117
+	JG      panel_63
+	VZEROUPPER
+	RET
+
+// func panelsF32x6x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+// Requires: AVX, FMA3
+TEXT ·panelsF32x6x1AVX2(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+	SHLQ $0x02, R9
+
+panel_69:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_70
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (AX)(CX*1), Y2
+	VMOVUPS 32(AX)(CX*1), Y3
+	VMOVUPS (AX)(CX*2), Y4
+	VMOVUPS 32(AX)(CX*2), Y5
+	VMOVUPS (DX), Y6
+	VMOVUPS 32(DX), Y7
+	VMOVUPS (DX)(CX*1), Y8
+	VMOVUPS 32(DX)(CX*1), Y9
+	VMOVUPS (DX)(CX*2), Y10
+	VMOVUPS 32(DX)(CX*2), Y11
+
+from0_70:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	MOVQ depth+48(FP), R12
+	SUBQ $0x04, R12
+	JL   rest_71
+
+loop_74:
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (BX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (BX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (DI)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (DI)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	VMOVUPS      64(R11), Y12
+	VMOVUPS      96(R11), Y13
+	VBROADCASTSS 4(BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(BX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 4(BX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 4(DI), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 4(DI)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 4(DI)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	VMOVUPS      128(R11), Y12
+	VMOVUPS      160(R11), Y13
+	VBROADCASTSS 8(BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 8(BX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(BX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 8(DI), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 8(DI)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 8(DI)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	VMOVUPS      192(R11), Y12
+	VMOVUPS      224(R11), Y13
+	VBROADCASTSS 12(BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 12(BX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 12(BX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(DI), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 12(DI)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 12(DI)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000100, R11
+	SUBQ         $0x04, R12
+	JGE          loop_74
+
+rest_71:
+	ADDQ $0x04, R12
+	JZ   done_73
+
+one_72:
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (BX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (BX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (DI)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (DI)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000040, R11
+	DECQ         R12
+	JNZ          one_72
+
+done_73:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, 32(AX)(CX*1)
+	VMOVUPS Y4, (AX)(CX*2)
+	VMOVUPS Y5, 32(AX)(CX*2)
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	VMOVUPS Y8, (DX)(CX*1)
+	VMOVUPS Y9, 32(DX)(CX*1)
+	VMOVUPS Y10, (DX)(CX*2)
+	VMOVUPS Y11, 32(DX)(CX*2)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, DX
+	ADDQ    R9, R8
+	SUBQ    $0x01, R10
+	JG      panel_69
 	VZEROUPPER
 	RET
 
@@ -2924,23 +2205,23 @@ TEXT ·panelsF16x1x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), SI
 	SHLQ $0x01, BX
 
-panel_123:
+panel_75:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_124
+	JZ      from0_76
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-from0_124:
+from0_76:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	MOVQ depth+48(FP), R8
 	SUBQ $0x04, R8
-	JL   rest_125
+	JL   rest_77
 
-loop_128:
+loop_80:
 	VCVTPH2PS    (DI), Y2
 	VCVTPH2PS    16(DI), Y3
 	VBROADCASTSS (CX), Y4
@@ -2964,13 +2245,13 @@ loop_128:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000080, DI
 	SUBQ         $0x04, R8
-	JGE          loop_128
+	JGE          loop_80
 
-rest_125:
+rest_77:
 	ADDQ $0x04, R8
-	JZ   done_127
+	JZ   done_79
 
-one_126:
+one_78:
 	VCVTPH2PS    (DI), Y2
 	VCVTPH2PS    16(DI), Y3
 	VBROADCASTSS (CX), Y4
@@ -2979,15 +2260,15 @@ one_126:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000020, DI
 	DECQ         R8
-	JNZ          one_126
+	JNZ          one_78
 
-done_127:
+done_79:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_123
+	JG      panel_75
 	VZEROUPPER
 	RET
 
@@ -3005,28 +2286,28 @@ TEXT ·panelsF16x1x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), SI
 	SHLQ $0x01, BX
 
-panel_129:
+panel_81:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_130
+	JZ      from0_82
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
 
-from0_130:
+from0_82:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	LEAQ (DX)(BX*1), R8
 	MOVQ depth+48(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_131
+	JL   rest_83
 
-loop_134:
+loop_86:
 	VBROADCASTSS (CX), Y4
 	VCVTPH2PS    (DI), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -3067,13 +2348,13 @@ loop_134:
 	ADDQ         $0x00000080, DI
 	ADDQ         $0x00000080, R8
 	SUBQ         $0x04, R9
-	JGE          loop_134
+	JGE          loop_86
 
-rest_131:
+rest_83:
 	ADDQ $0x04, R9
-	JZ   done_133
+	JZ   done_85
 
-one_132:
+one_84:
 	VBROADCASTSS (CX), Y4
 	VCVTPH2PS    (DI), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -3087,9 +2368,9 @@ one_132:
 	ADDQ         $0x00000020, DI
 	ADDQ         $0x00000020, R8
 	DECQ         R9
-	JNZ          one_132
+	JNZ          one_84
 
-done_133:
+done_85:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3098,7 +2379,7 @@ done_133:
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_129
+	JG      panel_81
 	VZEROUPPER
 	RET
 
@@ -3116,7 +2397,7 @@ TEXT ·panelsF16x2x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R8
 	SHLQ $0x01, DI
 
-panel_135:
+panel_87:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3127,7 +2408,7 @@ panel_135:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_136
+	JZ      from0_88
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -3137,15 +2418,15 @@ panel_135:
 	VMOVUPS 64(AX)(CX*1), Y6
 	VMOVUPS 96(AX)(CX*1), Y7
 
-from0_136:
+from0_88:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_137
+	JL   rest_89
 
-loop_140:
+loop_92:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VCVTPH2PS    (R9), Y10
@@ -3206,13 +2487,13 @@ loop_140:
 	ADDQ         $0x00000080, R9
 	ADDQ         $0x00000080, R10
 	SUBQ         $0x04, R11
-	JGE          loop_140
+	JGE          loop_92
 
-rest_137:
+rest_89:
 	ADDQ $0x04, R11
-	JZ   done_139
+	JZ   done_91
 
-one_138:
+one_90:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VCVTPH2PS    (R9), Y10
@@ -3231,9 +2512,9 @@ one_138:
 	ADDQ         $0x00000020, R9
 	ADDQ         $0x00000020, R10
 	DECQ         R11
-	JNZ          one_138
+	JNZ          one_90
 
-done_139:
+done_91:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3246,7 +2527,7 @@ done_139:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_135
+	JG      panel_87
 	VZEROUPPER
 	RET
 
@@ -3264,7 +2545,7 @@ TEXT ·panelsF16x3x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R8
 	SHLQ $0x01, DI
 
-panel_141:
+panel_93:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3279,7 +2560,7 @@ panel_141:
 	VXORPS  Y11, Y11, Y11
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_142
+	JZ      from0_94
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -3293,15 +2574,15 @@ panel_141:
 	VMOVUPS 64(AX)(CX*2), Y10
 	VMOVUPS 96(AX)(CX*2), Y11
 
-from0_142:
+from0_94:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_143
+	JL   rest_95
 
-loop_146:
+loop_98:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -3382,13 +2663,13 @@ loop_146:
 	ADDQ         $0x00000080, R9
 	ADDQ         $0x00000080, R10
 	SUBQ         $0x04, R11
-	JGE          loop_146
+	JGE          loop_98
 
-rest_143:
+rest_95:
 	ADDQ $0x04, R11
-	JZ   done_145
+	JZ   done_97
 
-one_144:
+one_96:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -3412,9 +2693,9 @@ one_144:
 	ADDQ         $0x00000020, R9
 	ADDQ         $0x00000020, R10
 	DECQ         R11
-	JNZ          one_144
+	JNZ          one_96
 
-done_145:
+done_97:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3431,7 +2712,7 @@ done_145:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_141
+	JG      panel_93
 	VZEROUPPER
 	RET
 
@@ -3453,7 +2734,7 @@ TEXT ·panelsF16x4x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R10
 	SHLQ $0x01, R9
 
-panel_147:
+panel_99:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3464,7 +2745,7 @@ panel_147:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), BX
 	TESTQ   BX, BX
-	JZ      from0_148
+	JZ      from0_100
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -3474,16 +2755,16 @@ panel_147:
 	VMOVUPS (DX), Y6
 	VMOVUPS 32(DX), Y7
 
-from0_148:
+from0_100:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R11
 	MOVQ depth+48(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_149
+	JL   rest_101
 
-loop_152:
+loop_104:
 	VCVTPH2PS    (R11), Y8
 	VCVTPH2PS    16(R11), Y9
 	VBROADCASTSS (BX), Y10
@@ -3544,13 +2825,13 @@ loop_152:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000080, R11
 	SUBQ         $0x04, R12
-	JGE          loop_152
+	JGE          loop_104
 
-rest_149:
+rest_101:
 	ADDQ $0x04, R12
-	JZ   done_151
+	JZ   done_103
 
-one_150:
+one_102:
 	VCVTPH2PS    (R11), Y8
 	VCVTPH2PS    16(R11), Y9
 	VBROADCASTSS (BX), Y10
@@ -3569,9 +2850,9 @@ one_150:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000020, R11
 	DECQ         R12
-	JNZ          one_150
+	JNZ          one_102
 
-done_151:
+done_103:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -3584,7 +2865,7 @@ done_151:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_147
+	JG      panel_99
 	VZEROUPPER
 	RET
 
@@ -3601,23 +2882,23 @@ TEXT ·panelsI8x1x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ bStride+40(FP), BX
 	MOVQ panels+56(FP), SI
 
-panel_153:
+panel_105:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_154
+	JZ      from0_106
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-from0_154:
+from0_106:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	MOVQ depth+48(FP), R8
 	SUBQ $0x04, R8
-	JL   rest_155
+	JL   rest_107
 
-loop_158:
+loop_110:
 	VPMOVSXBD    (DI), Y2
 	VCVTDQ2PS    Y2, Y2
 	VPMOVSXBD    8(DI), Y3
@@ -3649,13 +2930,13 @@ loop_158:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000040, DI
 	SUBQ         $0x04, R8
-	JGE          loop_158
+	JGE          loop_110
 
-rest_155:
+rest_107:
 	ADDQ $0x04, R8
-	JZ   done_157
+	JZ   done_109
 
-one_156:
+one_108:
 	VPMOVSXBD    (DI), Y2
 	VCVTDQ2PS    Y2, Y2
 	VPMOVSXBD    8(DI), Y3
@@ -3666,15 +2947,15 @@ one_156:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000010, DI
 	DECQ         R8
-	JNZ          one_156
+	JNZ          one_108
 
-done_157:
+done_109:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_153
+	JG      panel_105
 	VZEROUPPER
 	RET
 
@@ -3691,28 +2972,28 @@ TEXT ·panelsI8x1x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ bStride+40(FP), BX
 	MOVQ panels+56(FP), SI
 
-panel_159:
+panel_111:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	MOVQ    add+64(FP), CX
 	TESTQ   CX, CX
-	JZ      from0_160
+	JZ      from0_112
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
 
-from0_160:
+from0_112:
 	MOVQ a+16(FP), CX
 	MOVQ DX, DI
 	LEAQ (DX)(BX*1), R8
 	MOVQ depth+48(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_161
+	JL   rest_113
 
-loop_164:
+loop_116:
 	VBROADCASTSS (CX), Y4
 	VPMOVSXBD    (DI), Y5
 	VCVTDQ2PS    Y5, Y5
@@ -3769,13 +3050,13 @@ loop_164:
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, R8
 	SUBQ         $0x04, R9
-	JGE          loop_164
+	JGE          loop_116
 
-rest_161:
+rest_113:
 	ADDQ $0x04, R9
-	JZ   done_163
+	JZ   done_115
 
-one_162:
+one_114:
 	VBROADCASTSS (CX), Y4
 	VPMOVSXBD    (DI), Y5
 	VCVTDQ2PS    Y5, Y5
@@ -3793,9 +3074,9 @@ one_162:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000010, R8
 	DECQ         R9
-	JNZ          one_162
+	JNZ          one_114
 
-done_163:
+done_115:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3804,7 +3085,7 @@ done_163:
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_159
+	JG      panel_111
 	VZEROUPPER
 	RET
 
@@ -3821,7 +3102,7 @@ TEXT ·panelsI8x2x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ bStride+40(FP), DI
 	MOVQ panels+56(FP), R8
 
-panel_165:
+panel_117:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3832,7 +3113,7 @@ panel_165:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_166
+	JZ      from0_118
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -3842,15 +3123,15 @@ panel_165:
 	VMOVUPS 64(AX)(CX*1), Y6
 	VMOVUPS 96(AX)(CX*1), Y7
 
-from0_166:
+from0_118:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_167
+	JL   rest_119
 
-loop_170:
+loop_122:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VPMOVSXBD    (R9), Y10
@@ -3927,13 +3208,13 @@ loop_170:
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	SUBQ         $0x04, R11
-	JGE          loop_170
+	JGE          loop_122
 
-rest_167:
+rest_119:
 	ADDQ $0x04, R11
-	JZ   done_169
+	JZ   done_121
 
-one_168:
+one_120:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VPMOVSXBD    (R9), Y10
@@ -3956,9 +3237,9 @@ one_168:
 	ADDQ         $0x00000010, R9
 	ADDQ         $0x00000010, R10
 	DECQ         R11
-	JNZ          one_168
+	JNZ          one_120
 
-done_169:
+done_121:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3971,7 +3252,7 @@ done_169:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_165
+	JG      panel_117
 	VZEROUPPER
 	RET
 
@@ -3988,7 +3269,7 @@ TEXT ·panelsI8x3x2AVX2(SB), NOSPLIT, $0-72
 	MOVQ bStride+40(FP), DI
 	MOVQ panels+56(FP), R8
 
-panel_171:
+panel_123:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -4003,7 +3284,7 @@ panel_171:
 	VXORPS  Y11, Y11, Y11
 	MOVQ    add+64(FP), DX
 	TESTQ   DX, DX
-	JZ      from0_172
+	JZ      from0_124
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -4017,15 +3298,15 @@ panel_171:
 	VMOVUPS 64(AX)(CX*2), Y10
 	VMOVUPS 96(AX)(CX*2), Y11
 
-from0_172:
+from0_124:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R9
 	LEAQ (SI)(DI*1), R10
 	MOVQ depth+48(FP), R11
 	SUBQ $0x04, R11
-	JL   rest_173
+	JL   rest_125
 
-loop_176:
+loop_128:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -4122,13 +3403,13 @@ loop_176:
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	SUBQ         $0x04, R11
-	JGE          loop_176
+	JGE          loop_128
 
-rest_173:
+rest_125:
 	ADDQ $0x04, R11
-	JZ   done_175
+	JZ   done_127
 
-one_174:
+one_126:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -4156,9 +3437,9 @@ one_174:
 	ADDQ         $0x00000010, R9
 	ADDQ         $0x00000010, R10
 	DECQ         R11
-	JNZ          one_174
+	JNZ          one_126
 
-done_175:
+done_127:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -4175,7 +3456,7 @@ done_175:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_171
+	JG      panel_123
 	VZEROUPPER
 	RET
 
@@ -4196,7 +3477,7 @@ TEXT ·panelsI8x4x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ bStride+40(FP), R9
 	MOVQ panels+56(FP), R10
 
-panel_177:
+panel_129:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -4207,7 +3488,7 @@ panel_177:
 	VXORPS  Y7, Y7, Y7
 	MOVQ    add+64(FP), BX
 	TESTQ   BX, BX
-	JZ      from0_178
+	JZ      from0_130
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -4217,16 +3498,16 @@ panel_177:
 	VMOVUPS (DX), Y6
 	VMOVUPS 32(DX), Y7
 
-from0_178:
+from0_130:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R11
 	MOVQ depth+48(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_179
+	JL   rest_131
 
-loop_182:
+loop_134:
 	VPMOVSXBD    (R11), Y8
 	VCVTDQ2PS    Y8, Y8
 	VPMOVSXBD    8(R11), Y9
@@ -4295,13 +3576,13 @@ loop_182:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000040, R11
 	SUBQ         $0x04, R12
-	JGE          loop_182
+	JGE          loop_134
 
-rest_179:
+rest_131:
 	ADDQ $0x04, R12
-	JZ   done_181
+	JZ   done_133
 
-one_180:
+one_132:
 	VPMOVSXBD    (R11), Y8
 	VCVTDQ2PS    Y8, Y8
 	VPMOVSXBD    8(R11), Y9
@@ -4322,9 +3603,9 @@ one_180:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000010, R11
 	DECQ         R12
-	JNZ          one_180
+	JNZ          one_132
 
-done_181:
+done_133:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -4337,13 +3618,1313 @@ done_181:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_177
+	JG      panel_129
 	VZEROUPPER
 	RET
 
-// func panelsF32x6x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
-// Requires: AVX, FMA3
-TEXT ·panelsF32x6x1AVX2(SB), NOSPLIT, $0-72
+// func dotAVX512(x *float32, y *float32, n int) float32
+// Requires: AVX, AVX512F, AVX512VL, SSE
+TEXT ·dotAVX512(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   y+8(FP), CX
+	MOVQ   n+16(FP), DX
+	VPXORD Z0, Z0, Z0
+	XORQ   BX, BX
+	SUBQ   $0x10, DX
+	JL     rest_136
+
+loop_135:
+	VMOVUPS     (AX)(BX*4), Z1
+	VFMADD231PS (CX)(BX*4), Z1, Z0
+	ADDQ        $0x10, BX
+	SUBQ        $0x10, DX
+	JGE         loop_135
+
+rest_136:
+	ADDQ        $0x10, DX
+	JZ          done_137
+	LEAQ        bit_masks<>+0(SB), SI
+	KMOVW       (SI)(DX*2), K1
+	VMOVUPS.Z   (AX)(BX*4), K1, Z1
+	VMOVUPS.Z   (CX)(BX*4), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+done_137:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF32X4 $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x4e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0xb1, X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+DATA bit_masks<>+0(SB)/2, $0x0000
+DATA bit_masks<>+2(SB)/2, $0x0001
+DATA bit_masks<>+4(SB)/2, $0x0003
+DATA bit_masks<>+6(SB)/2, $0x0007
+DATA bit_masks<>+8(SB)/2, $0x000f
+DATA bit_masks<>+10(SB)/2, $0x001f
+DATA bit_masks<>+12(SB)/2, $0x003f
+DATA bit_masks<>+14(SB)/2, $0x007f
+DATA bit_masks<>+16(SB)/2, $0x00ff
+DATA bit_masks<>+18(SB)/2, $0x01ff
+DATA bit_masks<>+20(SB)/2, $0x03ff
+DATA bit_masks<>+22(SB)/2, $0x07ff
+DATA bit_masks<>+24(SB)/2, $0x0fff
+DATA bit_masks<>+26(SB)/2, $0x1fff
+DATA bit_masks<>+28(SB)/2, $0x3fff
+DATA bit_masks<>+30(SB)/2, $0x7fff
+GLOBL bit_masks<>(SB), RODATA|NOPTR, $32
+
+// func maxAVX512(x *float32, n int) float32
+// Requires: AVX, AVX512F, AVX512VL, SSE
+TEXT ·maxAVX512(SB), NOSPLIT, $0-20
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VMOVUPS vec_ff800000<>+0(SB), Z0
+	VMOVAPS Z0, Z1
+	XORQ    DX, DX
+	SUBQ    $0x10, CX
+	JL      rest_139
+
+loop_138:
+	VMOVUPS (AX)(DX*4), Z2
+	VMAXPS  Z1, Z2, Z1
+	ADDQ    $0x10, DX
+	SUBQ    $0x10, CX
+	JGE     loop_138
+
+rest_139:
+	ADDQ    $0x10, CX
+	JZ      done_140
+	LEAQ    bit_masks<>+0(SB), BX
+	KMOVW   (BX)(CX*2), K1
+	VMOVAPS Z0, Z0
+	VMOVUPS (AX)(DX*4), K1, Z0
+	VMAXPS  Z1, Z0, Z1
+
+done_140:
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VMAXPS        Y1, Y0, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VMAXPS        X1, X0, X1
+	VPERMILPS     $0x4e, X1, X0
+	VMAXPS        X1, X0, X1
+	VPERMILPS     $0xb1, X1, X0
+	VMAXPS        X1, X0, X1
+	MOVSS         X1, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func expSumAVX512(x *float32, n int, shift float32) float32
+// Requires: AVX, AVX512F, AVX512VL, SSE
+TEXT ·expSumAVX512(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS shift+16(FP), Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVUPS      vec_c2d00000<>+0(SB), Z2
+	VMOVUPS      vec_42b20000<>+0(SB), Z3
+	XORQ         DX, DX
+	SUBQ         $0x10, CX
+	JL           rest_142
+
+loop_141:
+	VMOVUPS      (AX)(DX*4), Z4
+	VSUBPS       Z0, Z4, Z4
+	VMAXPS       Z4, Z2, Z4
+	VMINPS       Z4, Z3, Z4
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z5
+	VADDPS       vec_4b400000<>+0(SB), Z5, Z5
+	VSUBPS       vec_4b400000<>+0(SB), Z5, Z6
+	VFNMADD231PS vec_3f318000<>+0(SB), Z6, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z6, Z4
+	VMOVUPS      vec_39506967<>+0(SB), Z6
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z6
+	VMULPS       Z4, Z4, Z7
+	VFMADD213PS  Z4, Z7, Z6
+	VADDPS       vec_3f800000<>+0(SB), Z6, Z6
+	VPSUBD       vec_4b400000<>+0(SB), Z5, Z5
+	VPSRAD       $0x01, Z5, Z4
+	VPSUBD       Z4, Z5, Z5
+	VPADDD       vec_0000007f<>+0(SB), Z4, Z4
+	VPSLLD       $0x17, Z4, Z4
+	VMULPS       Z4, Z6, Z6
+	VPADDD       vec_0000007f<>+0(SB), Z5, Z5
+	VPSLLD       $0x17, Z5, Z5
+	VMULPS       Z5, Z6, Z6
+	VMOVUPS      Z6, (AX)(DX*4)
+	VADDPS       Z6, Z1, Z1
+	ADDQ         $0x10, DX
+	SUBQ         $0x10, CX
+	JGE          loop_141
+
+rest_142:
+	ADDQ         $0x10, CX
+	JZ           done_143
+	LEAQ         bit_masks<>+0(SB), BX
+	KMOVW        (BX)(CX*2), K1
+	VMOVUPS.Z    (AX)(DX*4), K1, Z4
+	VSUBPS       Z0, Z4, Z4
+	VMAXPS       Z4, Z2, Z4
+	VMINPS       Z4, Z3, Z4
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z0
+	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z2
+	VFNMADD231PS vec_3f318000<>+0(SB), Z2, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z2, Z4
+	VMOVUPS      vec_39506967<>+0(SB), Z2
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z2
+	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z2
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z2
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z2
+	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z2
+	VMULPS       Z4, Z4, Z3
+	VFMADD213PS  Z4, Z3, Z2
+	VADDPS       vec_3f800000<>+0(SB), Z2, Z2
+	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
+	VPSRAD       $0x01, Z0, Z3
+	VPSUBD       Z3, Z0, Z0
+	VPADDD       vec_0000007f<>+0(SB), Z3, Z3
+	VPSLLD       $0x17, Z3, Z3
+	VMULPS       Z3, Z2, Z2
+	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
+	VPSLLD       $0x17, Z0, Z0
+	VMULPS       Z0, Z2, Z2
+	VMOVUPS      Z2, K1, (AX)(DX*4)
+	VADDPS       Z2, Z1, K1, Z1
+
+done_143:
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x4e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func addAVX512(dst *float32, x *float32, y *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·addAVX512(SB), NOSPLIT, $0-32
+	MOVQ n+24(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ x+8(FP), DX
+	MOVQ y+16(FP), BX
+	XORQ SI, SI
+	SUBQ $0x10, AX
+	JL   rest_145
+
+loop_144:
+	VMOVUPS (DX)(SI*4), Z0
+	VMOVUPS (BX)(SI*4), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (CX)(SI*4)
+	ADDQ    $0x10, SI
+	SUBQ    $0x10, AX
+	JGE     loop_144
+
+rest_145:
+	ADDQ      $0x10, AX
+	JZ        done_146
+	LEAQ      bit_masks<>+0(SB), DI
+	KMOVW     (DI)(AX*2), K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z0
+	VMOVUPS.Z (BX)(SI*4), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (CX)(SI*4)
+
+done_146:
+	VZEROUPPER
+	RET
+
+// func scaleAVX512(x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·scaleAVX512(SB), NOSPLIT, $0-20
+	VBROADCASTSS s+16(FP), Z0
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	XORQ         DX, DX
+	SUBQ         $0x10, CX
+	JL           rest_148
+
+loop_147:
+	VMOVUPS (AX)(DX*4), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(DX*4)
+	ADDQ    $0x10, DX
+	SUBQ    $0x10, CX
+	JGE     loop_147
+
+rest_148:
+	ADDQ      $0x10, CX
+	JZ        done_149
+	LEAQ      bit_masks<>+0(SB), BX
+	KMOVW     (BX)(CX*2), K1
+	VMOVUPS.Z (AX)(DX*4), K1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)(DX*4)
+
+done_149:
+	VZEROUPPER
+	RET
+
+// func axpyAVX512(x *float32, y *float32, n int, a float32)
+// Requires: AVX, AVX512F
+TEXT ·axpyAVX512(SB), NOSPLIT, $0-28
+	VBROADCASTSS a+24(FP), Z0
+	MOVQ         y+8(FP), AX
+	MOVQ         n+16(FP), CX
+	MOVQ         x+0(FP), DX
+	XORQ         BX, BX
+	SUBQ         $0x10, CX
+	JL           rest_151
+
+loop_150:
+	VMOVUPS     (DX)(BX*4), Z1
+	VMOVUPS     (AX)(BX*4), Z2
+	VFMADD231PS Z1, Z0, Z2
+	VMOVUPS     Z2, (AX)(BX*4)
+	ADDQ        $0x10, BX
+	SUBQ        $0x10, CX
+	JGE         loop_150
+
+rest_151:
+	ADDQ        $0x10, CX
+	JZ          done_152
+	LEAQ        bit_masks<>+0(SB), SI
+	KMOVW       (SI)(CX*2), K1
+	VMOVUPS.Z   (DX)(BX*4), K1, Z1
+	VMOVUPS.Z   (AX)(BX*4), K1, Z2
+	VFMADD231PS Z1, Z0, Z2
+	VMOVUPS     Z2, K1, (AX)(BX*4)
+
+done_152:
+	VZEROUPPER
+	RET
+
+// func mulScaleAVX512(dst *float32, x *float32, w *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·mulScaleAVX512(SB), NOSPLIT, $0-36
+	VBROADCASTSS s+32(FP), Z0
+	MOVQ         n+24(FP), AX
+	MOVQ         dst+0(FP), CX
+	MOVQ         x+8(FP), DX
+	MOVQ         w+16(FP), BX
+	XORQ         SI, SI
+	SUBQ         $0x10, AX
+	JL           rest_154
+
+loop_153:
+	VMOVUPS (DX)(SI*4), Z1
+	VMOVUPS (BX)(SI*4), Z2
+	VMULPS  Z0, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (CX)(SI*4)
+	ADDQ    $0x10, SI
+	SUBQ    $0x10, AX
+	JGE     loop_153
+
+rest_154:
+	ADDQ      $0x10, AX
+	JZ        done_155
+	LEAQ      bit_masks<>+0(SB), DI
+	KMOVW     (DI)(AX*2), K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z1
+	VMOVUPS.Z (BX)(SI*4), K1, Z2
+	VMULPS    Z0, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (CX)(SI*4)
+
+done_155:
+	VZEROUPPER
+	RET
+
+// func expToAVX512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·expToAVX512(SB), NOSPLIT, $0-24
+	VMOVUPS vec_c2d00000<>+0(SB), Z0
+	VMOVUPS vec_42b20000<>+0(SB), Z1
+	MOVQ    n+16(FP), AX
+	MOVQ    dst+0(FP), CX
+	MOVQ    x+8(FP), DX
+	XORQ    BX, BX
+	SUBQ    $0x10, AX
+	JL      rest_157
+
+loop_156:
+	VMOVUPS      (DX)(BX*4), Z2
+	VMAXPS       Z2, Z0, Z2
+	VMINPS       Z2, Z1, Z2
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z2, Z3
+	VADDPS       vec_4b400000<>+0(SB), Z3, Z3
+	VSUBPS       vec_4b400000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z4, Z2
+	VMOVUPS      vec_39506967<>+0(SB), Z4
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS  vec_3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS  vec_3f000000<>+0(SB), Z2, Z4
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z4
+	VADDPS       vec_3f800000<>+0(SB), Z4, Z4
+	VPSUBD       vec_4b400000<>+0(SB), Z3, Z3
+	VPSRAD       $0x01, Z3, Z2
+	VPSUBD       Z2, Z3, Z3
+	VPADDD       vec_0000007f<>+0(SB), Z2, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VMULPS       Z2, Z4, Z4
+	VPADDD       vec_0000007f<>+0(SB), Z3, Z3
+	VPSLLD       $0x17, Z3, Z3
+	VMULPS       Z3, Z4, Z4
+	VMOVUPS      Z4, (CX)(BX*4)
+	ADDQ         $0x10, BX
+	SUBQ         $0x10, AX
+	JGE          loop_156
+
+rest_157:
+	ADDQ         $0x10, AX
+	JZ           done_158
+	LEAQ         bit_masks<>+0(SB), SI
+	KMOVW        (SI)(AX*2), K1
+	VMOVUPS.Z    (DX)(BX*4), K1, Z2
+	VMAXPS       Z2, Z0, Z2
+	VMINPS       Z2, Z1, Z2
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z2, Z0
+	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
+	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z2
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z2
+	VMOVUPS      vec_39506967<>+0(SB), Z1
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z2, Z1
+	VFMADD213PS  vec_3c088908<>+0(SB), Z2, Z1
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z2, Z1
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z2, Z1
+	VFMADD213PS  vec_3f000000<>+0(SB), Z2, Z1
+	VMULPS       Z2, Z2, Z3
+	VFMADD213PS  Z2, Z3, Z1
+	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
+	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
+	VPSRAD       $0x01, Z0, Z2
+	VPSUBD       Z2, Z0, Z0
+	VPADDD       vec_0000007f<>+0(SB), Z2, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VMULPS       Z2, Z1, Z1
+	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
+	VPSLLD       $0x17, Z0, Z0
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, K1, (CX)(BX*4)
+
+done_158:
+	VZEROUPPER
+	RET
+
+// func siluMulAVX512(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·siluMulAVX512(SB), NOSPLIT, $0-32
+	VMOVUPS vec_c2d00000<>+0(SB), Z0
+	VMOVUPS vec_42b20000<>+0(SB), Z1
+	MOVQ    n+24(FP), AX
+	MOVQ    dst+0(FP), CX
+	MOVQ    gate+8(FP), DX
+	MOVQ    up+16(FP), BX
+	XORQ    SI, SI
+	SUBQ    $0x10, AX
+	JL      rest_160
+
+loop_159:
+	VMOVUPS      (DX)(SI*4), Z2
+	VMOVUPS      (BX)(SI*4), Z3
+	VXORPS       vec_80000000<>+0(SB), Z2, Z4
+	VMAXPS       Z4, Z0, Z4
+	VMINPS       Z4, Z1, Z4
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z5
+	VADDPS       vec_4b400000<>+0(SB), Z5, Z5
+	VSUBPS       vec_4b400000<>+0(SB), Z5, Z6
+	VFNMADD231PS vec_3f318000<>+0(SB), Z6, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z6, Z4
+	VMOVUPS      vec_39506967<>+0(SB), Z6
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z6
+	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z6
+	VMULPS       Z4, Z4, Z7
+	VFMADD213PS  Z4, Z7, Z6
+	VADDPS       vec_3f800000<>+0(SB), Z6, Z6
+	VPSUBD       vec_4b400000<>+0(SB), Z5, Z5
+	VPSRAD       $0x01, Z5, Z4
+	VPSUBD       Z4, Z5, Z5
+	VPADDD       vec_0000007f<>+0(SB), Z4, Z4
+	VPSLLD       $0x17, Z4, Z4
+	VMULPS       Z4, Z6, Z6
+	VPADDD       vec_0000007f<>+0(SB), Z5, Z5
+	VPSLLD       $0x17, Z5, Z5
+	VMULPS       Z5, Z6, Z6
+	VADDPS       vec_3f800000<>+0(SB), Z6, Z6
+	VDIVPS       Z6, Z2, Z6
+	VMULPS       Z3, Z6, Z6
+	VMOVUPS      Z6, (CX)(SI*4)
+	ADDQ         $0x10, SI
+	SUBQ         $0x10, AX
+	JGE          loop_159
+
+rest_160:
+	ADDQ         $0x10, AX
+	JZ           done_161
+	LEAQ         bit_masks<>+0(SB), DI
+	KMOVW        (DI)(AX*2), K1
+	VMOVUPS.Z    (DX)(SI*4), K1, Z2
+	VMOVUPS.Z    (BX)(SI*4), K1, Z3
+	VXORPS       vec_80000000<>+0(SB), Z2, Z4
+	VMAXPS       Z4, Z0, Z4
+	VMINPS       Z4, Z1, Z4
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z4, Z0
+	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
+	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z4
+	VMOVUPS      vec_39506967<>+0(SB), Z1
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3c088908<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3f000000<>+0(SB), Z4, Z1
+	VMULPS       Z4, Z4, Z5
+	VFMADD213PS  Z4, Z5, Z1
+	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
+	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
+	VPSRAD       $0x01, Z0, Z4
+	VPSUBD       Z4, Z0, Z0
+	VPADDD       vec_0000007f<>+0(SB), Z4, Z4
+	VPSLLD       $0x17, Z4, Z4
+	VMULPS       Z4, Z1, Z1
+	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
+	VPSLLD       $0x17, Z0, Z0
+	VMULPS       Z0, Z1, Z1
+	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
+	VDIVPS       Z1, Z2, Z1
+	VMULPS       Z3, Z1, Z1
+	VMOVUPS      Z1, K1, (CX)(SI*4)
+
+done_161:
+	VZEROUPPER
+	RET
+
+// func geluMulAVX512(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geluMulAVX512(SB), NOSPLIT, $0-32
+	VMOVUPS vec_c2d00000<>+0(SB), Z0
+	VMOVUPS vec_42b20000<>+0(SB), Z1
+	VMOVUPS vec_bd922279<>+0(SB), Z2
+	MOVQ    n+24(FP), AX
+	MOVQ    dst+0(FP), CX
+	MOVQ    gate+8(FP), DX
+	MOVQ    up+16(FP), BX
+	XORQ    SI, SI
+	SUBQ    $0x10, AX
+	JL      rest_163
+
+loop_162:
+	VMOVUPS      (DX)(SI*4), Z3
+	VMOVUPS      (BX)(SI*4), Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  vec_bfcc422a<>+0(SB), Z2, Z5
+	VMULPS       Z5, Z3, Z5
+	VMAXPS       Z5, Z0, Z5
+	VMINPS       Z5, Z1, Z5
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z5, Z6
+	VADDPS       vec_4b400000<>+0(SB), Z6, Z6
+	VSUBPS       vec_4b400000<>+0(SB), Z6, Z7
+	VFNMADD231PS vec_3f318000<>+0(SB), Z7, Z5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z7, Z5
+	VMOVUPS      vec_39506967<>+0(SB), Z7
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z5, Z7
+	VFMADD213PS  vec_3c088908<>+0(SB), Z5, Z7
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z5, Z7
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z5, Z7
+	VFMADD213PS  vec_3f000000<>+0(SB), Z5, Z7
+	VMULPS       Z5, Z5, Z8
+	VFMADD213PS  Z5, Z8, Z7
+	VADDPS       vec_3f800000<>+0(SB), Z7, Z7
+	VPSUBD       vec_4b400000<>+0(SB), Z6, Z6
+	VPSRAD       $0x01, Z6, Z5
+	VPSUBD       Z5, Z6, Z6
+	VPADDD       vec_0000007f<>+0(SB), Z5, Z5
+	VPSLLD       $0x17, Z5, Z5
+	VMULPS       Z5, Z7, Z7
+	VPADDD       vec_0000007f<>+0(SB), Z6, Z6
+	VPSLLD       $0x17, Z6, Z6
+	VMULPS       Z6, Z7, Z7
+	VADDPS       vec_3f800000<>+0(SB), Z7, Z7
+	VDIVPS       Z7, Z3, Z7
+	VMULPS       Z4, Z7, Z7
+	VMOVUPS      Z7, (CX)(SI*4)
+	ADDQ         $0x10, SI
+	SUBQ         $0x10, AX
+	JGE          loop_162
+
+rest_163:
+	ADDQ         $0x10, AX
+	JZ           done_164
+	LEAQ         bit_masks<>+0(SB), DI
+	KMOVW        (DI)(AX*2), K1
+	VMOVUPS.Z    (DX)(SI*4), K1, Z3
+	VMOVUPS.Z    (BX)(SI*4), K1, Z4
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  vec_bfcc422a<>+0(SB), Z2, Z5
+	VMULPS       Z5, Z3, Z5
+	VMAXPS       Z5, Z0, Z5
+	VMINPS       Z5, Z1, Z5
+	VMULPS       vec_3fb8aa3b<>+0(SB), Z5, Z0
+	VADDPS       vec_4b400000<>+0(SB), Z0, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
+	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z5
+	VMOVUPS      vec_39506967<>+0(SB), Z1
+	VFMADD213PS  vec_3ab743ce<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3c088908<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3d2aa9c1<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3e2aaaaa<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3f000000<>+0(SB), Z5, Z1
+	VMULPS       Z5, Z5, Z2
+	VFMADD213PS  Z5, Z2, Z1
+	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
+	VPSUBD       vec_4b400000<>+0(SB), Z0, Z0
+	VPSRAD       $0x01, Z0, Z2
+	VPSUBD       Z2, Z0, Z0
+	VPADDD       vec_0000007f<>+0(SB), Z2, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VMULPS       Z2, Z1, Z1
+	VPADDD       vec_0000007f<>+0(SB), Z0, Z0
+	VPSLLD       $0x17, Z0, Z0
+	VMULPS       Z0, Z1, Z1
+	VADDPS       vec_3f800000<>+0(SB), Z1, Z1
+	VDIVPS       Z1, Z3, Z1
+	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z1, K1, (CX)(SI*4)
+
+done_164:
+	VZEROUPPER
+	RET
+
+// func toF16AVX512(dst *uint16, x *float32, n int) uint32
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·toF16AVX512(SB), NOSPLIT, $0-28
+	MOVQ    dst+0(FP), AX
+	MOVQ    x+8(FP), CX
+	VPXORD  Z0, Z0, Z0
+	VMOVUPS vec_7fffffff<>+0(SB), Z0
+	KXORW   K1, K1, K1
+	MOVQ    n+16(FP), DX
+	XORQ    BX, BX
+	SUBQ    $0x10, DX
+	JL      rest_166
+
+loop_165:
+	VMOVUPS   (CX)(BX*4), Z1
+	VCVTPS2PH $0x00, Z1, (AX)(BX*2)
+	VANDPS    Z0, Z1, Z1
+	VCMPPS    $0x05, vec_477ff000<>+0(SB), Z1, K2
+	KORW      K2, K1, K1
+	ADDQ      $0x10, BX
+	SUBQ      $0x10, DX
+	JGE       loop_165
+
+rest_166:
+	ADDQ      $0x10, DX
+	JZ        done_167
+	LEAQ      bit_masks<>+0(SB), SI
+	KMOVW     (SI)(DX*2), K2
+	VMOVUPS.Z (CX)(BX*4), K2, Z1
+	VCVTPS2PH $0x00, Z1, K2, (AX)(BX*2)
+	VANDPS    Z0, Z1, Z0
+	VCMPPS    $0x05, vec_477ff000<>+0(SB), Z0, K2
+	KORW      K2, K1, K1
+
+done_167:
+	KMOVW K1, AX
+	MOVL  AX, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func fromF16AVX512(dst *float32, x *uint16, n int)
+// Requires: AVX, AVX512F
+TEXT ·fromF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   rest_169
+
+loop_168:
+	VCVTPH2PS (CX)(BX*2), Z0
+	VMOVUPS   Z0, (AX)(BX*4)
+	ADDQ      $0x10, BX
+	SUBQ      $0x10, DX
+	JGE       loop_168
+
+rest_169:
+	ADDQ        $0x10, DX
+	JZ          done_170
+	LEAQ        bit_masks<>+0(SB), SI
+	KMOVW       (SI)(DX*2), K1
+	VCVTPH2PS.Z (CX)(BX*2), K1, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*4)
+
+done_170:
+	VZEROUPPER
+	RET
+
+// func toBF16AVX512(dst *uint16, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·toBF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   rest_172
+
+loop_171:
+	VMOVUPS (CX)(BX*4), Z0
+	VPSRLD  $0x10, Z0, Z1
+	VCMPPS  $0x03, Z0, Z0, K1
+	VPANDD  vec_00000001<>+0(SB), Z1, Z2
+	VPADDD  vec_00007fff<>+0(SB), Z2, Z2
+	VPADDD  Z0, Z2, Z2
+	VPSRLD  $0x10, Z2, Z2
+	VPORD   vec_00000040<>+0(SB), Z1, K1, Z2
+	VPMOVDW Z2, (AX)(BX*2)
+	ADDQ    $0x10, BX
+	SUBQ    $0x10, DX
+	JGE     loop_171
+
+rest_172:
+	ADDQ      $0x10, DX
+	JZ        done_173
+	LEAQ      bit_masks<>+0(SB), SI
+	KMOVW     (SI)(DX*2), K1
+	VMOVUPS.Z (CX)(BX*4), K1, Z0
+	VPSRLD    $0x10, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VPANDD    vec_00000001<>+0(SB), Z1, Z2
+	VPADDD    vec_00007fff<>+0(SB), Z2, Z2
+	VPADDD    Z0, Z2, Z2
+	VPSRLD    $0x10, Z2, Z2
+	VPORD     vec_00000040<>+0(SB), Z1, K2, Z2
+	VPMOVDW   Z2, K1, (AX)(BX*2)
+
+done_173:
+	VZEROUPPER
+	RET
+
+// func fromBF16AVX512(dst *float32, x *uint16, n int)
+// Requires: AVX, AVX512F
+TEXT ·fromBF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   rest_175
+
+loop_174:
+	VPMOVZXWD (CX)(BX*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (AX)(BX*4)
+	ADDQ      $0x10, BX
+	SUBQ      $0x10, DX
+	JGE       loop_174
+
+rest_175:
+	ADDQ        $0x10, DX
+	JZ          done_176
+	LEAQ        bit_masks<>+0(SB), SI
+	KMOVW       (SI)(DX*2), K1
+	VPMOVZXWD.Z (CX)(BX*2), K1, Z0
+	VPSLLD      $0x10, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*4)
+
+done_176:
+	VZEROUPPER
+	RET
+
+// func roundBF16AVX512(x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·roundBF16AVX512(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), CX
+	XORQ DX, DX
+	SUBQ $0x10, CX
+	JL   rest_178
+
+loop_177:
+	VMOVUPS (AX)(DX*4), Z0
+	VPSRLD  $0x10, Z0, Z1
+	VCMPPS  $0x03, Z0, Z0, K1
+	VPANDD  vec_00000001<>+0(SB), Z1, Z2
+	VPADDD  vec_00007fff<>+0(SB), Z2, Z2
+	VPADDD  Z0, Z2, Z2
+	VPSRLD  $0x10, Z2, Z2
+	VPORD   vec_00000040<>+0(SB), Z1, K1, Z2
+	VPSLLD  $0x10, Z2, Z2
+	VMOVUPS Z2, (AX)(DX*4)
+	ADDQ    $0x10, DX
+	SUBQ    $0x10, CX
+	JGE     loop_177
+
+rest_178:
+	ADDQ      $0x10, CX
+	JZ        done_179
+	LEAQ      bit_masks<>+0(SB), BX
+	KMOVW     (BX)(CX*2), K1
+	VMOVUPS.Z (AX)(DX*4), K1, Z0
+	VPSRLD    $0x10, Z0, Z1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VPANDD    vec_00000001<>+0(SB), Z1, Z2
+	VPADDD    vec_00007fff<>+0(SB), Z2, Z2
+	VPADDD    Z0, Z2, Z2
+	VPSRLD    $0x10, Z2, Z2
+	VPORD     vec_00000040<>+0(SB), Z1, K2, Z2
+	VPSLLD    $0x10, Z2, Z2
+	VMOVUPS   Z2, K1, (AX)(DX*4)
+
+done_179:
+	VZEROUPPER
+	RET
+
+// func fromI8AVX512(dst *float32, x *int8, n int)
+// Requires: AVX, AVX512F
+TEXT ·fromI8AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   rest_181
+
+loop_180:
+	VPMOVSXBD (CX)(BX*1), Z0
+	VCVTDQ2PS Z0, Z0
+	VMOVUPS   Z0, (AX)(BX*4)
+	ADDQ      $0x10, BX
+	SUBQ      $0x10, DX
+	JGE       loop_180
+
+rest_181:
+	ADDQ        $0x10, DX
+	JZ          done_182
+	LEAQ        bit_masks<>+0(SB), SI
+	KMOVW       (SI)(DX*2), K1
+	VPMOVSXBD.Z (CX)(BX*1), K1, Z0
+	VCVTDQ2PS   Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*4)
+
+done_182:
+	VZEROUPPER
+	RET
+
+// func ropeHalfAVX512(a *float32, b *float32, cos *float32, sin *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·ropeHalfAVX512(SB), NOSPLIT, $0-40
+	MOVQ a+0(FP), AX
+	MOVQ b+8(FP), CX
+	MOVQ cos+16(FP), DX
+	MOVQ sin+24(FP), BX
+	MOVQ n+32(FP), SI
+	XORQ DI, DI
+	SUBQ $0x10, SI
+	JL   rest_184
+
+loop_183:
+	VMOVUPS      (AX)(DI*4), Z0
+	VMOVUPS      (CX)(DI*4), Z1
+	VMOVUPS      (DX)(DI*4), Z2
+	VMOVUPS      (BX)(DI*4), Z3
+	VMULPS       Z2, Z0, Z4
+	VFNMADD231PS Z1, Z3, Z4
+	VMULPS       Z2, Z1, Z1
+	VFMADD231PS  Z0, Z3, Z1
+	VMOVUPS      Z4, (AX)(DI*4)
+	VMOVUPS      Z1, (CX)(DI*4)
+	ADDQ         $0x10, DI
+	SUBQ         $0x10, SI
+	JGE          loop_183
+
+rest_184:
+	ADDQ         $0x10, SI
+	JZ           done_185
+	LEAQ         bit_masks<>+0(SB), R8
+	KMOVW        (R8)(SI*2), K1
+	VMOVUPS.Z    (AX)(DI*4), K1, Z0
+	VMOVUPS.Z    (CX)(DI*4), K1, Z1
+	VMOVUPS.Z    (DX)(DI*4), K1, Z2
+	VMOVUPS.Z    (BX)(DI*4), K1, Z3
+	VMULPS       Z2, Z0, Z4
+	VFNMADD231PS Z1, Z3, Z4
+	VMULPS       Z2, Z1, Z1
+	VFMADD231PS  Z0, Z3, Z1
+	VMOVUPS      Z4, K1, (AX)(DI*4)
+	VMOVUPS      Z1, K1, (CX)(DI*4)
+
+done_185:
+	VZEROUPPER
+	RET
+
+// func ropePairsAVX512(x *float32, cos *float32, sin *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·ropePairsAVX512(SB), NOSPLIT, $0-32
+	MOVQ    x+0(FP), AX
+	MOVQ    cos+8(FP), CX
+	MOVQ    sin+16(FP), DX
+	VMOVUPS even_signs<>+0(SB), Z0
+	MOVQ    n+24(FP), BX
+	ADDQ    BX, BX
+	XORQ    SI, SI
+	SUBQ    $0x10, BX
+	JL      rest_187
+
+loop_186:
+	VMOVUPS     (AX)(SI*4), Z1
+	VPMOVZXDQ   (CX)(SI*2), Z2
+	VPMOVZXDQ   (DX)(SI*2), Z3
+	VMOVSLDUP   Z2, Z2
+	VMOVSLDUP   Z3, Z3
+	VXORPS      Z0, Z3, Z3
+	VPERMILPS   $0xb1, Z1, Z4
+	VMULPS      Z2, Z1, Z1
+	VFMADD231PS Z4, Z3, Z1
+	VMOVUPS     Z1, (AX)(SI*4)
+	ADDQ        $0x10, SI
+	SUBQ        $0x10, BX
+	JGE         loop_186
+
+rest_187:
+	ADDQ        $0x10, BX
+	JZ          done_188
+	LEAQ        bit_masks<>+0(SB), DI
+	KMOVW       (DI)(BX*2), K1
+	VMOVUPS.Z   (AX)(SI*4), K1, Z1
+	LEAQ        bit_masks<>+0(SB), DI
+	KMOVW       (DI)(BX*1), K2
+	VPMOVZXDQ.Z (CX)(SI*2), K2, Z2
+	VPMOVZXDQ.Z (DX)(SI*2), K2, Z3
+	VMOVSLDUP   Z2, Z2
+	VMOVSLDUP   Z3, Z3
+	VXORPS      Z0, Z3, Z3
+	VPERMILPS   $0xb1, Z1, Z0
+	VMULPS      Z2, Z1, Z1
+	VFMADD231PS Z0, Z3, Z1
+	VMOVUPS     Z1, K1, (AX)(SI*4)
+
+done_188:
+	VZEROUPPER
+	RET
+
+// func panelsF32x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF32x1x1AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), CX
+	MOVQ aStride+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ b+32(FP), DX
+	MOVQ bStride+40(FP), BX
+	MOVQ panels+56(FP), SI
+	SHLQ $0x02, BX
+
+panel_189:
+	VPXORD  Z0, Z0, Z0
+	MOVQ    add+64(FP), CX
+	TESTQ   CX, CX
+	JZ      from0_190
+	VMOVUPS (AX), Z0
+
+from0_190:
+	MOVQ a+16(FP), CX
+	MOVQ DX, DI
+	MOVQ depth+48(FP), R8
+	SUBQ $0x04, R8
+	JL   rest_191
+
+loop_194:
+	VMOVUPS      (DI), Z1
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	VMOVUPS      64(DI), Z1
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	VMOVUPS      128(DI), Z1
+	VBROADCASTSS 8(CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	VMOVUPS      192(DI), Z1
+	VBROADCASTSS 12(CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x04, R8
+	JGE          loop_194
+
+rest_191:
+	ADDQ $0x04, R8
+	JZ   done_193
+
+one_192:
+	VMOVUPS      (DI), Z1
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         $0x00000004, CX
+	ADDQ         $0x00000040, DI
+	DECQ         R8
+	JNZ          one_192
+
+done_193:
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    BX, DX
+	SUBQ    $0x01, SI
+	JG      panel_189
+	VZEROUPPER
+	RET
+
+// func panelsF32x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF32x1x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), CX
+	MOVQ aStride+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ b+32(FP), DX
+	MOVQ bStride+40(FP), BX
+	MOVQ panels+56(FP), SI
+	SHLQ $0x02, BX
+
+panel_195:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    add+64(FP), CX
+	TESTQ   CX, CX
+	JZ      from0_196
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+
+from0_196:
+	MOVQ a+16(FP), CX
+	MOVQ DX, DI
+	LEAQ (DX)(BX*1), R8
+	MOVQ depth+48(FP), R9
+	SUBQ $0x04, R9
+	JL   rest_197
+
+loop_200:
+	VBROADCASTSS (CX), Z2
+	VMOVUPS      (DI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      (R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	VBROADCASTSS 4(CX), Z2
+	VMOVUPS      64(DI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      64(R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	VBROADCASTSS 8(CX), Z2
+	VMOVUPS      128(DI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      128(R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	VBROADCASTSS 12(CX), Z2
+	VMOVUPS      192(DI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      192(R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x00000100, DI
+	ADDQ         $0x00000100, R8
+	SUBQ         $0x04, R9
+	JGE          loop_200
+
+rest_197:
+	ADDQ $0x04, R9
+	JZ   done_199
+
+one_198:
+	VBROADCASTSS (CX), Z2
+	VMOVUPS      (DI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      (R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x00000004, CX
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, R8
+	DECQ         R9
+	JNZ          one_198
+
+done_199:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	SUBQ    $0x02, SI
+	JG      panel_195
+	VZEROUPPER
+	RET
+
+// func panelsF32x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF32x2x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), DX
+	MOVQ aStride+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ b+32(FP), SI
+	MOVQ bStride+40(FP), DI
+	MOVQ panels+56(FP), R8
+	SHLQ $0x02, DI
+
+panel_201:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    add+64(FP), DX
+	TESTQ   DX, DX
+	JZ      from0_202
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+
+from0_202:
+	MOVQ a+16(FP), DX
+	MOVQ SI, R9
+	LEAQ (SI)(DI*1), R10
+	MOVQ depth+48(FP), R11
+	SUBQ $0x04, R11
+	JL   rest_203
+
+loop_206:
+	VBROADCASTSS (DX), Z4
+	VBROADCASTSS (DX)(BX*1), Z5
+	VMOVUPS      (R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      (R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 4(DX), Z4
+	VBROADCASTSS 4(DX)(BX*1), Z5
+	VMOVUPS      64(R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      64(R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 8(DX), Z4
+	VBROADCASTSS 8(DX)(BX*1), Z5
+	VMOVUPS      128(R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      128(R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 12(DX), Z4
+	VBROADCASTSS 12(DX)(BX*1), Z5
+	VMOVUPS      192(R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      192(R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x00000100, R10
+	SUBQ         $0x04, R11
+	JGE          loop_206
+
+rest_203:
+	ADDQ $0x04, R11
+	JZ   done_205
+
+one_204:
+	VBROADCASTSS (DX), Z4
+	VBROADCASTSS (DX)(BX*1), Z5
+	VMOVUPS      (R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      (R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R10
+	DECQ         R11
+	JNZ          one_204
+
+done_205:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	ADDQ    $0x00000080, AX
+	ADDQ    DI, SI
+	ADDQ    DI, SI
+	SUBQ    $0x02, R8
+	JG      panel_201
+	VZEROUPPER
+	RET
+
+// func panelsF32x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF32x3x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), DX
+	MOVQ aStride+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ b+32(FP), SI
+	MOVQ bStride+40(FP), DI
+	MOVQ panels+56(FP), R8
+	SHLQ $0x02, DI
+
+panel_207:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    add+64(FP), DX
+	TESTQ   DX, DX
+	JZ      from0_208
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+
+from0_208:
+	MOVQ a+16(FP), DX
+	MOVQ SI, R9
+	LEAQ (SI)(DI*1), R10
+	MOVQ depth+48(FP), R11
+	SUBQ $0x04, R11
+	JL   rest_209
+
+loop_212:
+	VBROADCASTSS (DX), Z6
+	VBROADCASTSS (DX)(BX*1), Z7
+	VBROADCASTSS (DX)(BX*2), Z8
+	VMOVUPS      (R9), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VMOVUPS      (R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	VBROADCASTSS 4(DX), Z6
+	VBROADCASTSS 4(DX)(BX*1), Z7
+	VBROADCASTSS 4(DX)(BX*2), Z8
+	VMOVUPS      64(R9), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VMOVUPS      64(R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	VBROADCASTSS 8(DX), Z6
+	VBROADCASTSS 8(DX)(BX*1), Z7
+	VBROADCASTSS 8(DX)(BX*2), Z8
+	VMOVUPS      128(R9), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VMOVUPS      128(R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	VBROADCASTSS 12(DX), Z6
+	VBROADCASTSS 12(DX)(BX*1), Z7
+	VBROADCASTSS 12(DX)(BX*2), Z8
+	VMOVUPS      192(R9), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VMOVUPS      192(R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x00000100, R10
+	SUBQ         $0x04, R11
+	JGE          loop_212
+
+rest_209:
+	ADDQ $0x04, R11
+	JZ   done_211
+
+one_210:
+	VBROADCASTSS (DX), Z6
+	VBROADCASTSS (DX)(BX*1), Z7
+	VBROADCASTSS (DX)(BX*2), Z8
+	VMOVUPS      (R9), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VMOVUPS      (R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R10
+	DECQ         R11
+	JNZ          one_210
+
+done_211:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	ADDQ    $0x00000080, AX
+	ADDQ    DI, SI
+	ADDQ    DI, SI
+	SUBQ    $0x02, R8
+	JG      panel_207
+	VZEROUPPER
+	RET
+
+// func panelsF32x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF32x4x1AVX512(SB), NOSPLIT, $0-72
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -4359,179 +4940,2655 @@ TEXT ·panelsF32x6x1AVX2(SB), NOSPLIT, $0-72
 	MOVQ panels+56(FP), R10
 	SHLQ $0x02, R9
 
-panel_183:
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
+panel_213:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
 	MOVQ    add+64(FP), BX
 	TESTQ   BX, BX
-	JZ      from0_184
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS (AX)(CX*1), Y2
-	VMOVUPS 32(AX)(CX*1), Y3
-	VMOVUPS (AX)(CX*2), Y4
-	VMOVUPS 32(AX)(CX*2), Y5
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS (DX)(CX*1), Y8
-	VMOVUPS 32(DX)(CX*1), Y9
-	VMOVUPS (DX)(CX*2), Y10
-	VMOVUPS 32(DX)(CX*2), Y11
+	JZ      from0_214
+	VMOVUPS (AX), Z0
+	VMOVUPS (AX)(CX*1), Z1
+	VMOVUPS (AX)(CX*2), Z2
+	VMOVUPS (DX), Z3
 
-from0_184:
+from0_214:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R11
 	MOVQ depth+48(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_185
+	JL   rest_215
 
-loop_188:
-	VMOVUPS      (R11), Y12
-	VMOVUPS      32(R11), Y13
-	VBROADCASTSS (BX), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS (BX)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS (BX)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS (DI), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS (DI)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS (DI)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	VMOVUPS      64(R11), Y12
-	VMOVUPS      96(R11), Y13
-	VBROADCASTSS 4(BX), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS 4(BX)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS 4(BX)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS 4(DI), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS 4(DI)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS 4(DI)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	VMOVUPS      128(R11), Y12
-	VMOVUPS      160(R11), Y13
-	VBROADCASTSS 8(BX), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS 8(BX)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS 8(BX)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS 8(DI), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS 8(DI)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS 8(DI)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	VMOVUPS      192(R11), Y12
-	VMOVUPS      224(R11), Y13
-	VBROADCASTSS 12(BX), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS 12(BX)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS 12(BX)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS 12(DI), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS 12(DI)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS 12(DI)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
+loop_218:
+	VMOVUPS      (R11), Z4
+	VBROADCASTSS (BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	VMOVUPS      64(R11), Z4
+	VBROADCASTSS 4(BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 4(BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 4(BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 4(DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	VMOVUPS      128(R11), Z4
+	VBROADCASTSS 8(BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 8(BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 8(BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 8(DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	VMOVUPS      192(R11), Z4
+	VBROADCASTSS 12(BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 12(BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 12(BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 12(DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         $0x00000010, BX
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000100, R11
 	SUBQ         $0x04, R12
-	JGE          loop_188
+	JGE          loop_218
 
-rest_185:
+rest_215:
 	ADDQ $0x04, R12
-	JZ   done_187
+	JZ   done_217
 
-one_186:
-	VMOVUPS      (R11), Y12
-	VMOVUPS      32(R11), Y13
-	VBROADCASTSS (BX), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS (BX)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS (BX)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS (DI), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS (DI)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS (DI)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
+one_216:
+	VMOVUPS      (R11), Z4
+	VBROADCASTSS (BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         $0x00000004, BX
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000040, R11
 	DECQ         R12
-	JNZ          one_186
+	JNZ          one_216
 
-done_187:
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, (AX)(CX*1)
-	VMOVUPS Y3, 32(AX)(CX*1)
-	VMOVUPS Y4, (AX)(CX*2)
-	VMOVUPS Y5, 32(AX)(CX*2)
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	VMOVUPS Y8, (DX)(CX*1)
-	VMOVUPS Y9, 32(DX)(CX*1)
-	VMOVUPS Y10, (DX)(CX*2)
-	VMOVUPS Y11, 32(DX)(CX*2)
+done_217:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (DX)
 	ADDQ    $0x00000040, AX
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_183
+	JG      panel_213
+	VZEROUPPER
+	RET
+
+// func panelsF32x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF32x4x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+	SHLQ $0x02, R9
+
+panel_219:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_220
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (DX), Z6
+	VMOVUPS 64(DX), Z7
+
+from0_220:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	LEAQ (R8)(R9*1), R12
+	MOVQ depth+48(FP), R13
+	SUBQ $0x04, R13
+	JL   rest_221
+
+loop_224:
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (BX)(SI*1), Z9
+	VBROADCASTSS (BX)(SI*2), Z10
+	VBROADCASTSS (DI), Z11
+	VMOVUPS      (R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VMOVUPS      (R12), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 4(BX), Z8
+	VBROADCASTSS 4(BX)(SI*1), Z9
+	VBROADCASTSS 4(BX)(SI*2), Z10
+	VBROADCASTSS 4(DI), Z11
+	VMOVUPS      64(R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VMOVUPS      64(R12), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 8(BX), Z8
+	VBROADCASTSS 8(BX)(SI*1), Z9
+	VBROADCASTSS 8(BX)(SI*2), Z10
+	VBROADCASTSS 8(DI), Z11
+	VMOVUPS      128(R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VMOVUPS      128(R12), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 12(BX), Z8
+	VBROADCASTSS 12(BX)(SI*1), Z9
+	VBROADCASTSS 12(BX)(SI*2), Z10
+	VBROADCASTSS 12(DI), Z11
+	VMOVUPS      192(R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VMOVUPS      192(R12), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000100, R11
+	ADDQ         $0x00000100, R12
+	SUBQ         $0x04, R13
+	JGE          loop_224
+
+rest_221:
+	ADDQ $0x04, R13
+	JZ   done_223
+
+one_222:
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (BX)(SI*1), Z9
+	VBROADCASTSS (BX)(SI*2), Z10
+	VBROADCASTSS (DI), Z11
+	VMOVUPS      (R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VMOVUPS      (R12), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000040, R12
+	DECQ         R13
+	JNZ          one_222
+
+done_223:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	ADDQ    R9, R8
+	ADDQ    R9, R8
+	SUBQ    $0x02, R10
+	JG      panel_219
+	VZEROUPPER
+	RET
+
+// func panelsF32x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF32x6x1AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+	SHLQ $0x02, R9
+
+panel_225:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_226
+	VMOVUPS (AX), Z0
+	VMOVUPS (AX)(CX*1), Z1
+	VMOVUPS (AX)(CX*2), Z2
+	VMOVUPS (DX), Z3
+	VMOVUPS (DX)(CX*1), Z4
+	VMOVUPS (DX)(CX*2), Z5
+
+from0_226:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	MOVQ depth+48(FP), R12
+	SUBQ $0x04, R12
+	JL   rest_227
+
+loop_230:
+	VMOVUPS      (R11), Z6
+	VBROADCASTSS (BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS (DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS (DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS (DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	VMOVUPS      64(R11), Z6
+	VBROADCASTSS 4(BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS 4(BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 4(BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS 4(DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS 4(DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS 4(DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	VMOVUPS      128(R11), Z6
+	VBROADCASTSS 8(BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS 8(BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 8(BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS 8(DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS 8(DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS 8(DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	VMOVUPS      192(R11), Z6
+	VBROADCASTSS 12(BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS 12(BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 12(BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS 12(DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS 12(DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS 12(DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000100, R11
+	SUBQ         $0x04, R12
+	JGE          loop_230
+
+rest_227:
+	ADDQ $0x04, R12
+	JZ   done_229
+
+one_228:
+	VMOVUPS      (R11), Z6
+	VBROADCASTSS (BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS (DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS (DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS (DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000040, R11
+	DECQ         R12
+	JNZ          one_228
+
+done_229:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (DX)
+	VMOVUPS Z4, (DX)(CX*1)
+	VMOVUPS Z5, (DX)(CX*2)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, DX
+	ADDQ    R9, R8
+	SUBQ    $0x01, R10
+	JG      panel_225
+	VZEROUPPER
+	RET
+
+// func panelsF32x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF32x6x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+	SHLQ $0x02, R9
+
+panel_231:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_232
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (DX), Z6
+	VMOVUPS 64(DX), Z7
+	VMOVUPS (DX)(CX*1), Z8
+	VMOVUPS 64(DX)(CX*1), Z9
+	VMOVUPS (DX)(CX*2), Z10
+	VMOVUPS 64(DX)(CX*2), Z11
+
+from0_232:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	LEAQ (R8)(R9*1), R12
+	MOVQ depth+48(FP), R13
+	SUBQ $0x04, R13
+	JL   rest_233
+
+loop_236:
+	VBROADCASTSS (BX), Z12
+	VBROADCASTSS (BX)(SI*1), Z13
+	VBROADCASTSS (BX)(SI*2), Z14
+	VBROADCASTSS (DI), Z15
+	VBROADCASTSS (DI)(SI*1), Z16
+	VBROADCASTSS (DI)(SI*2), Z17
+	VMOVUPS      (R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      (R12), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	VBROADCASTSS 4(BX), Z12
+	VBROADCASTSS 4(BX)(SI*1), Z13
+	VBROADCASTSS 4(BX)(SI*2), Z14
+	VBROADCASTSS 4(DI), Z15
+	VBROADCASTSS 4(DI)(SI*1), Z16
+	VBROADCASTSS 4(DI)(SI*2), Z17
+	VMOVUPS      64(R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      64(R12), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	VBROADCASTSS 8(BX), Z12
+	VBROADCASTSS 8(BX)(SI*1), Z13
+	VBROADCASTSS 8(BX)(SI*2), Z14
+	VBROADCASTSS 8(DI), Z15
+	VBROADCASTSS 8(DI)(SI*1), Z16
+	VBROADCASTSS 8(DI)(SI*2), Z17
+	VMOVUPS      128(R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      128(R12), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	VBROADCASTSS 12(BX), Z12
+	VBROADCASTSS 12(BX)(SI*1), Z13
+	VBROADCASTSS 12(BX)(SI*2), Z14
+	VBROADCASTSS 12(DI), Z15
+	VBROADCASTSS 12(DI)(SI*1), Z16
+	VBROADCASTSS 12(DI)(SI*2), Z17
+	VMOVUPS      192(R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      192(R12), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000100, R11
+	ADDQ         $0x00000100, R12
+	SUBQ         $0x04, R13
+	JGE          loop_236
+
+rest_233:
+	ADDQ $0x04, R13
+	JZ   done_235
+
+one_234:
+	VBROADCASTSS (BX), Z12
+	VBROADCASTSS (BX)(SI*1), Z13
+	VBROADCASTSS (BX)(SI*2), Z14
+	VBROADCASTSS (DI), Z15
+	VBROADCASTSS (DI)(SI*1), Z16
+	VBROADCASTSS (DI)(SI*2), Z17
+	VMOVUPS      (R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      (R12), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000040, R12
+	DECQ         R13
+	JNZ          one_234
+
+done_235:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VMOVUPS Z10, (DX)(CX*2)
+	VMOVUPS Z11, 64(DX)(CX*2)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	ADDQ    R9, R8
+	ADDQ    R9, R8
+	SUBQ    $0x02, R10
+	JG      panel_231
+	VZEROUPPER
+	RET
+
+// func panelsF16x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF16x1x1AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), CX
+	MOVQ aStride+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ b+32(FP), DX
+	MOVQ bStride+40(FP), BX
+	MOVQ panels+56(FP), SI
+	SHLQ $0x01, BX
+
+panel_237:
+	VPXORD  Z0, Z0, Z0
+	MOVQ    add+64(FP), CX
+	TESTQ   CX, CX
+	JZ      from0_238
+	VMOVUPS (AX), Z0
+
+from0_238:
+	MOVQ a+16(FP), CX
+	MOVQ DX, DI
+	MOVQ depth+48(FP), R8
+	SUBQ $0x04, R8
+	JL   rest_239
+
+loop_242:
+	VCVTPH2PS    (DI), Z1
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	VCVTPH2PS    32(DI), Z1
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	VCVTPH2PS    64(DI), Z1
+	VBROADCASTSS 8(CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	VCVTPH2PS    96(DI), Z1
+	VBROADCASTSS 12(CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x00000080, DI
+	SUBQ         $0x04, R8
+	JGE          loop_242
+
+rest_239:
+	ADDQ $0x04, R8
+	JZ   done_241
+
+one_240:
+	VCVTPH2PS    (DI), Z1
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         $0x00000004, CX
+	ADDQ         $0x00000020, DI
+	DECQ         R8
+	JNZ          one_240
+
+done_241:
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    BX, DX
+	SUBQ    $0x01, SI
+	JG      panel_237
+	VZEROUPPER
+	RET
+
+// func panelsF16x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF16x1x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), CX
+	MOVQ aStride+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ b+32(FP), DX
+	MOVQ bStride+40(FP), BX
+	MOVQ panels+56(FP), SI
+	SHLQ $0x01, BX
+
+panel_243:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    add+64(FP), CX
+	TESTQ   CX, CX
+	JZ      from0_244
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+
+from0_244:
+	MOVQ a+16(FP), CX
+	MOVQ DX, DI
+	LEAQ (DX)(BX*1), R8
+	MOVQ depth+48(FP), R9
+	SUBQ $0x04, R9
+	JL   rest_245
+
+loop_248:
+	VBROADCASTSS (CX), Z2
+	VCVTPH2PS    (DI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VCVTPH2PS    (R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	VBROADCASTSS 4(CX), Z2
+	VCVTPH2PS    32(DI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VCVTPH2PS    32(R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	VBROADCASTSS 8(CX), Z2
+	VCVTPH2PS    64(DI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VCVTPH2PS    64(R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	VBROADCASTSS 12(CX), Z2
+	VCVTPH2PS    96(DI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VCVTPH2PS    96(R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000080, R8
+	SUBQ         $0x04, R9
+	JGE          loop_248
+
+rest_245:
+	ADDQ $0x04, R9
+	JZ   done_247
+
+one_246:
+	VBROADCASTSS (CX), Z2
+	VCVTPH2PS    (DI), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VCVTPH2PS    (R8), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x00000004, CX
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000020, R8
+	DECQ         R9
+	JNZ          one_246
+
+done_247:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	SUBQ    $0x02, SI
+	JG      panel_243
+	VZEROUPPER
+	RET
+
+// func panelsF16x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF16x2x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), DX
+	MOVQ aStride+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ b+32(FP), SI
+	MOVQ bStride+40(FP), DI
+	MOVQ panels+56(FP), R8
+	SHLQ $0x01, DI
+
+panel_249:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    add+64(FP), DX
+	TESTQ   DX, DX
+	JZ      from0_250
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+
+from0_250:
+	MOVQ a+16(FP), DX
+	MOVQ SI, R9
+	LEAQ (SI)(DI*1), R10
+	MOVQ depth+48(FP), R11
+	SUBQ $0x04, R11
+	JL   rest_251
+
+loop_254:
+	VBROADCASTSS (DX), Z4
+	VBROADCASTSS (DX)(BX*1), Z5
+	VCVTPH2PS    (R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VCVTPH2PS    (R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 4(DX), Z4
+	VBROADCASTSS 4(DX)(BX*1), Z5
+	VCVTPH2PS    32(R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VCVTPH2PS    32(R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 8(DX), Z4
+	VBROADCASTSS 8(DX)(BX*1), Z5
+	VCVTPH2PS    64(R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VCVTPH2PS    64(R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 12(DX), Z4
+	VBROADCASTSS 12(DX)(BX*1), Z5
+	VCVTPH2PS    96(R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VCVTPH2PS    96(R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000080, R10
+	SUBQ         $0x04, R11
+	JGE          loop_254
+
+rest_251:
+	ADDQ $0x04, R11
+	JZ   done_253
+
+one_252:
+	VBROADCASTSS (DX), Z4
+	VBROADCASTSS (DX)(BX*1), Z5
+	VCVTPH2PS    (R9), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VCVTPH2PS    (R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R10
+	DECQ         R11
+	JNZ          one_252
+
+done_253:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	ADDQ    $0x00000080, AX
+	ADDQ    DI, SI
+	ADDQ    DI, SI
+	SUBQ    $0x02, R8
+	JG      panel_249
+	VZEROUPPER
+	RET
+
+// func panelsF16x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF16x3x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), DX
+	MOVQ aStride+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ b+32(FP), SI
+	MOVQ bStride+40(FP), DI
+	MOVQ panels+56(FP), R8
+	SHLQ $0x01, DI
+
+panel_255:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    add+64(FP), DX
+	TESTQ   DX, DX
+	JZ      from0_256
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+
+from0_256:
+	MOVQ a+16(FP), DX
+	MOVQ SI, R9
+	LEAQ (SI)(DI*1), R10
+	MOVQ depth+48(FP), R11
+	SUBQ $0x04, R11
+	JL   rest_257
+
+loop_260:
+	VBROADCASTSS (DX), Z6
+	VBROADCASTSS (DX)(BX*1), Z7
+	VBROADCASTSS (DX)(BX*2), Z8
+	VCVTPH2PS    (R9), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VCVTPH2PS    (R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	VBROADCASTSS 4(DX), Z6
+	VBROADCASTSS 4(DX)(BX*1), Z7
+	VBROADCASTSS 4(DX)(BX*2), Z8
+	VCVTPH2PS    32(R9), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VCVTPH2PS    32(R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	VBROADCASTSS 8(DX), Z6
+	VBROADCASTSS 8(DX)(BX*1), Z7
+	VBROADCASTSS 8(DX)(BX*2), Z8
+	VCVTPH2PS    64(R9), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VCVTPH2PS    64(R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	VBROADCASTSS 12(DX), Z6
+	VBROADCASTSS 12(DX)(BX*1), Z7
+	VBROADCASTSS 12(DX)(BX*2), Z8
+	VCVTPH2PS    96(R9), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VCVTPH2PS    96(R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000080, R10
+	SUBQ         $0x04, R11
+	JGE          loop_260
+
+rest_257:
+	ADDQ $0x04, R11
+	JZ   done_259
+
+one_258:
+	VBROADCASTSS (DX), Z6
+	VBROADCASTSS (DX)(BX*1), Z7
+	VBROADCASTSS (DX)(BX*2), Z8
+	VCVTPH2PS    (R9), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VCVTPH2PS    (R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, R10
+	DECQ         R11
+	JNZ          one_258
+
+done_259:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	ADDQ    $0x00000080, AX
+	ADDQ    DI, SI
+	ADDQ    DI, SI
+	SUBQ    $0x02, R8
+	JG      panel_255
+	VZEROUPPER
+	RET
+
+// func panelsF16x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF16x4x1AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+	SHLQ $0x01, R9
+
+panel_261:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_262
+	VMOVUPS (AX), Z0
+	VMOVUPS (AX)(CX*1), Z1
+	VMOVUPS (AX)(CX*2), Z2
+	VMOVUPS (DX), Z3
+
+from0_262:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	MOVQ depth+48(FP), R12
+	SUBQ $0x04, R12
+	JL   rest_263
+
+loop_266:
+	VCVTPH2PS    (R11), Z4
+	VBROADCASTSS (BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	VCVTPH2PS    32(R11), Z4
+	VBROADCASTSS 4(BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 4(BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 4(BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 4(DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	VCVTPH2PS    64(R11), Z4
+	VBROADCASTSS 8(BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 8(BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 8(BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 8(DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	VCVTPH2PS    96(R11), Z4
+	VBROADCASTSS 12(BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 12(BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 12(BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 12(DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000080, R11
+	SUBQ         $0x04, R12
+	JGE          loop_266
+
+rest_263:
+	ADDQ $0x04, R12
+	JZ   done_265
+
+one_264:
+	VCVTPH2PS    (R11), Z4
+	VBROADCASTSS (BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000020, R11
+	DECQ         R12
+	JNZ          one_264
+
+done_265:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (DX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, DX
+	ADDQ    R9, R8
+	SUBQ    $0x01, R10
+	JG      panel_261
+	VZEROUPPER
+	RET
+
+// func panelsF16x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF16x4x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+	SHLQ $0x01, R9
+
+panel_267:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_268
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (DX), Z6
+	VMOVUPS 64(DX), Z7
+
+from0_268:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	LEAQ (R8)(R9*1), R12
+	MOVQ depth+48(FP), R13
+	SUBQ $0x04, R13
+	JL   rest_269
+
+loop_272:
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (BX)(SI*1), Z9
+	VBROADCASTSS (BX)(SI*2), Z10
+	VBROADCASTSS (DI), Z11
+	VCVTPH2PS    (R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VCVTPH2PS    (R12), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 4(BX), Z8
+	VBROADCASTSS 4(BX)(SI*1), Z9
+	VBROADCASTSS 4(BX)(SI*2), Z10
+	VBROADCASTSS 4(DI), Z11
+	VCVTPH2PS    32(R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VCVTPH2PS    32(R12), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 8(BX), Z8
+	VBROADCASTSS 8(BX)(SI*1), Z9
+	VBROADCASTSS 8(BX)(SI*2), Z10
+	VBROADCASTSS 8(DI), Z11
+	VCVTPH2PS    64(R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VCVTPH2PS    64(R12), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 12(BX), Z8
+	VBROADCASTSS 12(BX)(SI*1), Z9
+	VBROADCASTSS 12(BX)(SI*2), Z10
+	VBROADCASTSS 12(DI), Z11
+	VCVTPH2PS    96(R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VCVTPH2PS    96(R12), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000080, R11
+	ADDQ         $0x00000080, R12
+	SUBQ         $0x04, R13
+	JGE          loop_272
+
+rest_269:
+	ADDQ $0x04, R13
+	JZ   done_271
+
+one_270:
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (BX)(SI*1), Z9
+	VBROADCASTSS (BX)(SI*2), Z10
+	VBROADCASTSS (DI), Z11
+	VCVTPH2PS    (R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VCVTPH2PS    (R12), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000020, R11
+	ADDQ         $0x00000020, R12
+	DECQ         R13
+	JNZ          one_270
+
+done_271:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	ADDQ    R9, R8
+	ADDQ    R9, R8
+	SUBQ    $0x02, R10
+	JG      panel_267
+	VZEROUPPER
+	RET
+
+// func panelsF16x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF16x6x1AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+	SHLQ $0x01, R9
+
+panel_273:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_274
+	VMOVUPS (AX), Z0
+	VMOVUPS (AX)(CX*1), Z1
+	VMOVUPS (AX)(CX*2), Z2
+	VMOVUPS (DX), Z3
+	VMOVUPS (DX)(CX*1), Z4
+	VMOVUPS (DX)(CX*2), Z5
+
+from0_274:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	MOVQ depth+48(FP), R12
+	SUBQ $0x04, R12
+	JL   rest_275
+
+loop_278:
+	VCVTPH2PS    (R11), Z6
+	VBROADCASTSS (BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS (DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS (DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS (DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	VCVTPH2PS    32(R11), Z6
+	VBROADCASTSS 4(BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS 4(BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 4(BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS 4(DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS 4(DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS 4(DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	VCVTPH2PS    64(R11), Z6
+	VBROADCASTSS 8(BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS 8(BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 8(BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS 8(DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS 8(DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS 8(DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	VCVTPH2PS    96(R11), Z6
+	VBROADCASTSS 12(BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS 12(BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 12(BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS 12(DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS 12(DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS 12(DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000080, R11
+	SUBQ         $0x04, R12
+	JGE          loop_278
+
+rest_275:
+	ADDQ $0x04, R12
+	JZ   done_277
+
+one_276:
+	VCVTPH2PS    (R11), Z6
+	VBROADCASTSS (BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS (DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS (DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS (DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000020, R11
+	DECQ         R12
+	JNZ          one_276
+
+done_277:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (DX)
+	VMOVUPS Z4, (DX)(CX*1)
+	VMOVUPS Z5, (DX)(CX*2)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, DX
+	ADDQ    R9, R8
+	SUBQ    $0x01, R10
+	JG      panel_273
+	VZEROUPPER
+	RET
+
+// func panelsF16x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsF16x6x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+	SHLQ $0x01, R9
+
+panel_279:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_280
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (DX), Z6
+	VMOVUPS 64(DX), Z7
+	VMOVUPS (DX)(CX*1), Z8
+	VMOVUPS 64(DX)(CX*1), Z9
+	VMOVUPS (DX)(CX*2), Z10
+	VMOVUPS 64(DX)(CX*2), Z11
+
+from0_280:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	LEAQ (R8)(R9*1), R12
+	MOVQ depth+48(FP), R13
+	SUBQ $0x04, R13
+	JL   rest_281
+
+loop_284:
+	VBROADCASTSS (BX), Z12
+	VBROADCASTSS (BX)(SI*1), Z13
+	VBROADCASTSS (BX)(SI*2), Z14
+	VBROADCASTSS (DI), Z15
+	VBROADCASTSS (DI)(SI*1), Z16
+	VBROADCASTSS (DI)(SI*2), Z17
+	VCVTPH2PS    (R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VCVTPH2PS    (R12), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	VBROADCASTSS 4(BX), Z12
+	VBROADCASTSS 4(BX)(SI*1), Z13
+	VBROADCASTSS 4(BX)(SI*2), Z14
+	VBROADCASTSS 4(DI), Z15
+	VBROADCASTSS 4(DI)(SI*1), Z16
+	VBROADCASTSS 4(DI)(SI*2), Z17
+	VCVTPH2PS    32(R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VCVTPH2PS    32(R12), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	VBROADCASTSS 8(BX), Z12
+	VBROADCASTSS 8(BX)(SI*1), Z13
+	VBROADCASTSS 8(BX)(SI*2), Z14
+	VBROADCASTSS 8(DI), Z15
+	VBROADCASTSS 8(DI)(SI*1), Z16
+	VBROADCASTSS 8(DI)(SI*2), Z17
+	VCVTPH2PS    64(R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VCVTPH2PS    64(R12), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	VBROADCASTSS 12(BX), Z12
+	VBROADCASTSS 12(BX)(SI*1), Z13
+	VBROADCASTSS 12(BX)(SI*2), Z14
+	VBROADCASTSS 12(DI), Z15
+	VBROADCASTSS 12(DI)(SI*1), Z16
+	VBROADCASTSS 12(DI)(SI*2), Z17
+	VCVTPH2PS    96(R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VCVTPH2PS    96(R12), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000080, R11
+	ADDQ         $0x00000080, R12
+	SUBQ         $0x04, R13
+	JGE          loop_284
+
+rest_281:
+	ADDQ $0x04, R13
+	JZ   done_283
+
+one_282:
+	VBROADCASTSS (BX), Z12
+	VBROADCASTSS (BX)(SI*1), Z13
+	VBROADCASTSS (BX)(SI*2), Z14
+	VBROADCASTSS (DI), Z15
+	VBROADCASTSS (DI)(SI*1), Z16
+	VBROADCASTSS (DI)(SI*2), Z17
+	VCVTPH2PS    (R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VCVTPH2PS    (R12), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000020, R11
+	ADDQ         $0x00000020, R12
+	DECQ         R13
+	JNZ          one_282
+
+done_283:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VMOVUPS Z10, (DX)(CX*2)
+	VMOVUPS Z11, 64(DX)(CX*2)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	ADDQ    R9, R8
+	ADDQ    R9, R8
+	SUBQ    $0x02, R10
+	JG      panel_279
+	VZEROUPPER
+	RET
+
+// func panelsI8x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsI8x1x1AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), CX
+	MOVQ aStride+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ b+32(FP), DX
+	MOVQ bStride+40(FP), BX
+	MOVQ panels+56(FP), SI
+
+panel_285:
+	VPXORD  Z0, Z0, Z0
+	MOVQ    add+64(FP), CX
+	TESTQ   CX, CX
+	JZ      from0_286
+	VMOVUPS (AX), Z0
+
+from0_286:
+	MOVQ a+16(FP), CX
+	MOVQ DX, DI
+	MOVQ depth+48(FP), R8
+	SUBQ $0x04, R8
+	JL   rest_287
+
+loop_290:
+	VPMOVSXBD    (DI), Z1
+	VCVTDQ2PS    Z1, Z1
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	VPMOVSXBD    16(DI), Z1
+	VCVTDQ2PS    Z1, Z1
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	VPMOVSXBD    32(DI), Z1
+	VCVTDQ2PS    Z1, Z1
+	VBROADCASTSS 8(CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	VPMOVSXBD    48(DI), Z1
+	VCVTDQ2PS    Z1, Z1
+	VBROADCASTSS 12(CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x04, R8
+	JGE          loop_290
+
+rest_287:
+	ADDQ $0x04, R8
+	JZ   done_289
+
+one_288:
+	VPMOVSXBD    (DI), Z1
+	VCVTDQ2PS    Z1, Z1
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         $0x00000004, CX
+	ADDQ         $0x00000010, DI
+	DECQ         R8
+	JNZ          one_288
+
+done_289:
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    BX, DX
+	SUBQ    $0x01, SI
+	JG      panel_285
+	VZEROUPPER
+	RET
+
+// func panelsI8x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsI8x1x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), CX
+	MOVQ aStride+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ b+32(FP), DX
+	MOVQ bStride+40(FP), BX
+	MOVQ panels+56(FP), SI
+
+panel_291:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    add+64(FP), CX
+	TESTQ   CX, CX
+	JZ      from0_292
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+
+from0_292:
+	MOVQ a+16(FP), CX
+	MOVQ DX, DI
+	LEAQ (DX)(BX*1), R8
+	MOVQ depth+48(FP), R9
+	SUBQ $0x04, R9
+	JL   rest_293
+
+loop_296:
+	VBROADCASTSS (CX), Z2
+	VPMOVSXBD    (DI), Z3
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VPMOVSXBD    (R8), Z3
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	VBROADCASTSS 4(CX), Z2
+	VPMOVSXBD    16(DI), Z3
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VPMOVSXBD    16(R8), Z3
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	VBROADCASTSS 8(CX), Z2
+	VPMOVSXBD    32(DI), Z3
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VPMOVSXBD    32(R8), Z3
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	VBROADCASTSS 12(CX), Z2
+	VPMOVSXBD    48(DI), Z3
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VPMOVSXBD    48(R8), Z3
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, R8
+	SUBQ         $0x04, R9
+	JGE          loop_296
+
+rest_293:
+	ADDQ $0x04, R9
+	JZ   done_295
+
+one_294:
+	VBROADCASTSS (CX), Z2
+	VPMOVSXBD    (DI), Z3
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VPMOVSXBD    (R8), Z3
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x00000004, CX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000010, R8
+	DECQ         R9
+	JNZ          one_294
+
+done_295:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, DX
+	ADDQ    BX, DX
+	SUBQ    $0x02, SI
+	JG      panel_291
+	VZEROUPPER
+	RET
+
+// func panelsI8x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsI8x2x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), DX
+	MOVQ aStride+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ b+32(FP), SI
+	MOVQ bStride+40(FP), DI
+	MOVQ panels+56(FP), R8
+
+panel_297:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    add+64(FP), DX
+	TESTQ   DX, DX
+	JZ      from0_298
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+
+from0_298:
+	MOVQ a+16(FP), DX
+	MOVQ SI, R9
+	LEAQ (SI)(DI*1), R10
+	MOVQ depth+48(FP), R11
+	SUBQ $0x04, R11
+	JL   rest_299
+
+loop_302:
+	VBROADCASTSS (DX), Z4
+	VBROADCASTSS (DX)(BX*1), Z5
+	VPMOVSXBD    (R9), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VPMOVSXBD    (R10), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 4(DX), Z4
+	VBROADCASTSS 4(DX)(BX*1), Z5
+	VPMOVSXBD    16(R9), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VPMOVSXBD    16(R10), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 8(DX), Z4
+	VBROADCASTSS 8(DX)(BX*1), Z5
+	VPMOVSXBD    32(R9), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VPMOVSXBD    32(R10), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS 12(DX), Z4
+	VBROADCASTSS 12(DX)(BX*1), Z5
+	VPMOVSXBD    48(R9), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VPMOVSXBD    48(R10), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R10
+	SUBQ         $0x04, R11
+	JGE          loop_302
+
+rest_299:
+	ADDQ $0x04, R11
+	JZ   done_301
+
+one_300:
+	VBROADCASTSS (DX), Z4
+	VBROADCASTSS (DX)(BX*1), Z5
+	VPMOVSXBD    (R9), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VPMOVSXBD    (R10), Z6
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000010, R9
+	ADDQ         $0x00000010, R10
+	DECQ         R11
+	JNZ          one_300
+
+done_301:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	ADDQ    $0x00000080, AX
+	ADDQ    DI, SI
+	ADDQ    DI, SI
+	SUBQ    $0x02, R8
+	JG      panel_297
+	VZEROUPPER
+	RET
+
+// func panelsI8x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsI8x3x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ a+16(FP), DX
+	MOVQ aStride+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ b+32(FP), SI
+	MOVQ bStride+40(FP), DI
+	MOVQ panels+56(FP), R8
+
+panel_303:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    add+64(FP), DX
+	TESTQ   DX, DX
+	JZ      from0_304
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+
+from0_304:
+	MOVQ a+16(FP), DX
+	MOVQ SI, R9
+	LEAQ (SI)(DI*1), R10
+	MOVQ depth+48(FP), R11
+	SUBQ $0x04, R11
+	JL   rest_305
+
+loop_308:
+	VBROADCASTSS (DX), Z6
+	VBROADCASTSS (DX)(BX*1), Z7
+	VBROADCASTSS (DX)(BX*2), Z8
+	VPMOVSXBD    (R9), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VPMOVSXBD    (R10), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	VBROADCASTSS 4(DX), Z6
+	VBROADCASTSS 4(DX)(BX*1), Z7
+	VBROADCASTSS 4(DX)(BX*2), Z8
+	VPMOVSXBD    16(R9), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VPMOVSXBD    16(R10), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	VBROADCASTSS 8(DX), Z6
+	VBROADCASTSS 8(DX)(BX*1), Z7
+	VBROADCASTSS 8(DX)(BX*2), Z8
+	VPMOVSXBD    32(R9), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VPMOVSXBD    32(R10), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	VBROADCASTSS 12(DX), Z6
+	VBROADCASTSS 12(DX)(BX*1), Z7
+	VBROADCASTSS 12(DX)(BX*2), Z8
+	VPMOVSXBD    48(R9), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VPMOVSXBD    48(R10), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R10
+	SUBQ         $0x04, R11
+	JGE          loop_308
+
+rest_305:
+	ADDQ $0x04, R11
+	JZ   done_307
+
+one_306:
+	VBROADCASTSS (DX), Z6
+	VBROADCASTSS (DX)(BX*1), Z7
+	VBROADCASTSS (DX)(BX*2), Z8
+	VPMOVSXBD    (R9), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VPMOVSXBD    (R10), Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000010, R9
+	ADDQ         $0x00000010, R10
+	DECQ         R11
+	JNZ          one_306
+
+done_307:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	ADDQ    $0x00000080, AX
+	ADDQ    DI, SI
+	ADDQ    DI, SI
+	SUBQ    $0x02, R8
+	JG      panel_303
+	VZEROUPPER
+	RET
+
+// func panelsI8x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsI8x4x1AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+
+panel_309:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_310
+	VMOVUPS (AX), Z0
+	VMOVUPS (AX)(CX*1), Z1
+	VMOVUPS (AX)(CX*2), Z2
+	VMOVUPS (DX), Z3
+
+from0_310:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	MOVQ depth+48(FP), R12
+	SUBQ $0x04, R12
+	JL   rest_311
+
+loop_314:
+	VPMOVSXBD    (R11), Z4
+	VCVTDQ2PS    Z4, Z4
+	VBROADCASTSS (BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	VPMOVSXBD    16(R11), Z4
+	VCVTDQ2PS    Z4, Z4
+	VBROADCASTSS 4(BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 4(BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 4(BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 4(DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	VPMOVSXBD    32(R11), Z4
+	VCVTDQ2PS    Z4, Z4
+	VBROADCASTSS 8(BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 8(BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 8(BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 8(DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	VPMOVSXBD    48(R11), Z4
+	VCVTDQ2PS    Z4, Z4
+	VBROADCASTSS 12(BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 12(BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 12(BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 12(DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000040, R11
+	SUBQ         $0x04, R12
+	JGE          loop_314
+
+rest_311:
+	ADDQ $0x04, R12
+	JZ   done_313
+
+one_312:
+	VPMOVSXBD    (R11), Z4
+	VCVTDQ2PS    Z4, Z4
+	VBROADCASTSS (BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (BX)(SI*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (BX)(SI*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (DI), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000010, R11
+	DECQ         R12
+	JNZ          one_312
+
+done_313:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (DX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, DX
+	ADDQ    R9, R8
+	SUBQ    $0x01, R10
+	JG      panel_309
+	VZEROUPPER
+	RET
+
+// func panelsI8x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsI8x4x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+
+panel_315:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_316
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (DX), Z6
+	VMOVUPS 64(DX), Z7
+
+from0_316:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	LEAQ (R8)(R9*1), R12
+	MOVQ depth+48(FP), R13
+	SUBQ $0x04, R13
+	JL   rest_317
+
+loop_320:
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (BX)(SI*1), Z9
+	VBROADCASTSS (BX)(SI*2), Z10
+	VBROADCASTSS (DI), Z11
+	VPMOVSXBD    (R11), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VPMOVSXBD    (R12), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 4(BX), Z8
+	VBROADCASTSS 4(BX)(SI*1), Z9
+	VBROADCASTSS 4(BX)(SI*2), Z10
+	VBROADCASTSS 4(DI), Z11
+	VPMOVSXBD    16(R11), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VPMOVSXBD    16(R12), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 8(BX), Z8
+	VBROADCASTSS 8(BX)(SI*1), Z9
+	VBROADCASTSS 8(BX)(SI*2), Z10
+	VBROADCASTSS 8(DI), Z11
+	VPMOVSXBD    32(R11), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VPMOVSXBD    32(R12), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	VBROADCASTSS 12(BX), Z8
+	VBROADCASTSS 12(BX)(SI*1), Z9
+	VBROADCASTSS 12(BX)(SI*2), Z10
+	VBROADCASTSS 12(DI), Z11
+	VPMOVSXBD    48(R11), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VPMOVSXBD    48(R12), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000040, R12
+	SUBQ         $0x04, R13
+	JGE          loop_320
+
+rest_317:
+	ADDQ $0x04, R13
+	JZ   done_319
+
+one_318:
+	VBROADCASTSS (BX), Z8
+	VBROADCASTSS (BX)(SI*1), Z9
+	VBROADCASTSS (BX)(SI*2), Z10
+	VBROADCASTSS (DI), Z11
+	VPMOVSXBD    (R11), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VPMOVSXBD    (R12), Z12
+	VCVTDQ2PS    Z12, Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000010, R11
+	ADDQ         $0x00000010, R12
+	DECQ         R13
+	JNZ          one_318
+
+done_319:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	ADDQ    R9, R8
+	ADDQ    R9, R8
+	SUBQ    $0x02, R10
+	JG      panel_315
+	VZEROUPPER
+	RET
+
+// func panelsI8x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsI8x6x1AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+
+panel_321:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_322
+	VMOVUPS (AX), Z0
+	VMOVUPS (AX)(CX*1), Z1
+	VMOVUPS (AX)(CX*2), Z2
+	VMOVUPS (DX), Z3
+	VMOVUPS (DX)(CX*1), Z4
+	VMOVUPS (DX)(CX*2), Z5
+
+from0_322:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	MOVQ depth+48(FP), R12
+	SUBQ $0x04, R12
+	JL   rest_323
+
+loop_326:
+	VPMOVSXBD    (R11), Z6
+	VCVTDQ2PS    Z6, Z6
+	VBROADCASTSS (BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS (DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS (DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS (DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	VPMOVSXBD    16(R11), Z6
+	VCVTDQ2PS    Z6, Z6
+	VBROADCASTSS 4(BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS 4(BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 4(BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS 4(DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS 4(DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS 4(DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	VPMOVSXBD    32(R11), Z6
+	VCVTDQ2PS    Z6, Z6
+	VBROADCASTSS 8(BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS 8(BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 8(BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS 8(DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS 8(DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS 8(DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	VPMOVSXBD    48(R11), Z6
+	VCVTDQ2PS    Z6, Z6
+	VBROADCASTSS 12(BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS 12(BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 12(BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS 12(DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS 12(DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS 12(DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000040, R11
+	SUBQ         $0x04, R12
+	JGE          loop_326
+
+rest_323:
+	ADDQ $0x04, R12
+	JZ   done_325
+
+one_324:
+	VPMOVSXBD    (R11), Z6
+	VCVTDQ2PS    Z6, Z6
+	VBROADCASTSS (BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (BX)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (BX)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS (DI), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS (DI)(SI*1), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS (DI)(SI*2), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000010, R11
+	DECQ         R12
+	JNZ          one_324
+
+done_325:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (DX)
+	VMOVUPS Z4, (DX)(CX*1)
+	VMOVUPS Z5, (DX)(CX*2)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, DX
+	ADDQ    R9, R8
+	SUBQ    $0x01, R10
+	JG      panel_321
+	VZEROUPPER
+	RET
+
+// func panelsI8x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int)
+// Requires: AVX, AVX512F
+TEXT ·panelsI8x6x2AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cStride+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (AX)(CX*2), DX
+	ADDQ CX, DX
+	MOVQ a+16(FP), BX
+	MOVQ aStride+24(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ b+32(FP), R8
+	MOVQ bStride+40(FP), R9
+	MOVQ panels+56(FP), R10
+
+panel_327:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	MOVQ    add+64(FP), BX
+	TESTQ   BX, BX
+	JZ      from0_328
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (DX), Z6
+	VMOVUPS 64(DX), Z7
+	VMOVUPS (DX)(CX*1), Z8
+	VMOVUPS 64(DX)(CX*1), Z9
+	VMOVUPS (DX)(CX*2), Z10
+	VMOVUPS 64(DX)(CX*2), Z11
+
+from0_328:
+	MOVQ a+16(FP), BX
+	LEAQ (BX)(SI*2), DI
+	ADDQ SI, DI
+	MOVQ R8, R11
+	LEAQ (R8)(R9*1), R12
+	MOVQ depth+48(FP), R13
+	SUBQ $0x04, R13
+	JL   rest_329
+
+loop_332:
+	VBROADCASTSS (BX), Z12
+	VBROADCASTSS (BX)(SI*1), Z13
+	VBROADCASTSS (BX)(SI*2), Z14
+	VBROADCASTSS (DI), Z15
+	VBROADCASTSS (DI)(SI*1), Z16
+	VBROADCASTSS (DI)(SI*2), Z17
+	VPMOVSXBD    (R11), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VPMOVSXBD    (R12), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	VBROADCASTSS 4(BX), Z12
+	VBROADCASTSS 4(BX)(SI*1), Z13
+	VBROADCASTSS 4(BX)(SI*2), Z14
+	VBROADCASTSS 4(DI), Z15
+	VBROADCASTSS 4(DI)(SI*1), Z16
+	VBROADCASTSS 4(DI)(SI*2), Z17
+	VPMOVSXBD    16(R11), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VPMOVSXBD    16(R12), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	VBROADCASTSS 8(BX), Z12
+	VBROADCASTSS 8(BX)(SI*1), Z13
+	VBROADCASTSS 8(BX)(SI*2), Z14
+	VBROADCASTSS 8(DI), Z15
+	VBROADCASTSS 8(DI)(SI*1), Z16
+	VBROADCASTSS 8(DI)(SI*2), Z17
+	VPMOVSXBD    32(R11), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VPMOVSXBD    32(R12), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	VBROADCASTSS 12(BX), Z12
+	VBROADCASTSS 12(BX)(SI*1), Z13
+	VBROADCASTSS 12(BX)(SI*2), Z14
+	VBROADCASTSS 12(DI), Z15
+	VBROADCASTSS 12(DI)(SI*1), Z16
+	VBROADCASTSS 12(DI)(SI*2), Z17
+	VPMOVSXBD    48(R11), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VPMOVSXBD    48(R12), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000010, DI
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000040, R12
+	SUBQ         $0x04, R13
+	JGE          loop_332
+
+rest_329:
+	ADDQ $0x04, R13
+	JZ   done_331
+
+one_330:
+	VBROADCASTSS (BX), Z12
+	VBROADCASTSS (BX)(SI*1), Z13
+	VBROADCASTSS (BX)(SI*2), Z14
+	VBROADCASTSS (DI), Z15
+	VBROADCASTSS (DI)(SI*1), Z16
+	VBROADCASTSS (DI)(SI*2), Z17
+	VPMOVSXBD    (R11), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VPMOVSXBD    (R12), Z18
+	VCVTDQ2PS    Z18, Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	ADDQ         $0x00000004, BX
+	ADDQ         $0x00000004, DI
+	ADDQ         $0x00000010, R11
+	ADDQ         $0x00000010, R12
+	DECQ         R13
+	JNZ          one_330
+
+done_331:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	VMOVUPS Z8, (DX)(CX*1)
+	VMOVUPS Z9, 64(DX)(CX*1)
+	VMOVUPS Z10, (DX)(CX*2)
+	VMOVUPS Z11, 64(DX)(CX*2)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	ADDQ    R9, R8
+	ADDQ    R9, R8
+	SUBQ    $0x02, R10
+	JG      panel_327
 	VZEROUPPER
 	RET

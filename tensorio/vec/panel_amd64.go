@@ -4,52 +4,77 @@ package vec
 // as its name says.
 type panelKernel[T any] func(c *float32, cStride int, a *float32, aStride int, b *T, bStride, depth, panels, add int)
 
-// panelKernels are the shapes that there are for one type of elements: few
-// rows take two panels at once, so that enough sums are under way.
+// panelKernels are the shapes that there are for one type of elements, by the
+// number of rows; nil where there is none.
 type panelKernels[T any] struct {
-	pair [3]panelKernel[T] // of 1, 2 and 3 rows with 2 panels
-	one  panelKernel[T]    // row with 1 panel
-	four panelKernel[T]    // rows with 1 panel
-	six  panelKernel[T]    // rows with 1 panel; nil if there is none
+	pair   [7]panelKernel[T] // with two panels at once
+	single [7]panelKernel[T] // with one; there is one of a row
 }
 
 var (
 	panelsF32AVX2 = panelKernels[float32]{
-		pair: [3]panelKernel[float32]{panelsF32x1x2AVX2, panelsF32x2x2AVX2, panelsF32x3x2AVX2},
-		one:  panelsF32x1x1AVX2, four: panelsF32x4x1AVX2, six: panelsF32x6x1AVX2,
+		pair:   [7]panelKernel[float32]{1: panelsF32x1x2AVX2, 2: panelsF32x2x2AVX2, 3: panelsF32x3x2AVX2},
+		single: [7]panelKernel[float32]{1: panelsF32x1x1AVX2, 4: panelsF32x4x1AVX2, 6: panelsF32x6x1AVX2},
 	}
 	panelsF16AVX2 = panelKernels[uint16]{
-		pair: [3]panelKernel[uint16]{panelsF16x1x2AVX2, panelsF16x2x2AVX2, panelsF16x3x2AVX2},
-		one:  panelsF16x1x1AVX2, four: panelsF16x4x1AVX2,
+		pair:   [7]panelKernel[uint16]{1: panelsF16x1x2AVX2, 2: panelsF16x2x2AVX2, 3: panelsF16x3x2AVX2},
+		single: [7]panelKernel[uint16]{1: panelsF16x1x1AVX2, 4: panelsF16x4x1AVX2},
 	}
 	panelsI8AVX2 = panelKernels[int8]{
-		pair: [3]panelKernel[int8]{panelsI8x1x2AVX2, panelsI8x2x2AVX2, panelsI8x3x2AVX2},
-		one:  panelsI8x1x1AVX2, four: panelsI8x4x1AVX2,
+		pair:   [7]panelKernel[int8]{1: panelsI8x1x2AVX2, 2: panelsI8x2x2AVX2, 3: panelsI8x3x2AVX2},
+		single: [7]panelKernel[int8]{1: panelsI8x1x1AVX2, 4: panelsI8x4x1AVX2},
+	}
+	panelsF32AVX512 = panelKernels[float32]{
+		pair: [7]panelKernel[float32]{
+			1: panelsF32x1x2AVX512, 2: panelsF32x2x2AVX512, 3: panelsF32x3x2AVX512, 4: panelsF32x4x2AVX512, 6: panelsF32x6x2AVX512,
+		},
+		single: [7]panelKernel[float32]{1: panelsF32x1x1AVX512, 4: panelsF32x4x1AVX512, 6: panelsF32x6x1AVX512},
+	}
+	panelsF16AVX512 = panelKernels[uint16]{
+		pair: [7]panelKernel[uint16]{
+			1: panelsF16x1x2AVX512, 2: panelsF16x2x2AVX512, 3: panelsF16x3x2AVX512, 4: panelsF16x4x2AVX512, 6: panelsF16x6x2AVX512,
+		},
+		single: [7]panelKernel[uint16]{1: panelsF16x1x1AVX512, 4: panelsF16x4x1AVX512, 6: panelsF16x6x1AVX512},
+	}
+	panelsI8AVX512 = panelKernels[int8]{
+		pair: [7]panelKernel[int8]{
+			1: panelsI8x1x2AVX512, 2: panelsI8x2x2AVX512, 3: panelsI8x3x2AVX512, 4: panelsI8x4x2AVX512, 6: panelsI8x6x2AVX512,
+		},
+		single: [7]panelKernel[int8]{1: panelsI8x1x1AVX512, 4: panelsI8x4x1AVX512, 6: panelsI8x6x1AVX512},
 	}
 )
 
 func panelsF32(p *Product, b []float32) {
-	if chosen == ref || p.Depth == 0 {
+	switch {
+	case chosen == ref || p.Depth == 0:
 		panelsF32Ref(p, b)
-		return
+	case chosen == avx512:
+		sendPanels(p, b, &panelsF32AVX512)
+	default:
+		sendPanels(p, b, &panelsF32AVX2)
 	}
-	sendPanels(p, b, &panelsF32AVX2)
 }
 
 func panelsF16(p *Product, b []uint16) {
-	if chosen == ref || p.Depth == 0 {
+	switch {
+	case chosen == ref || p.Depth == 0:
 		panelsF16Ref(p, b)
-		return
+	case chosen == avx512:
+		sendPanels(p, b, &panelsF16AVX512)
+	default:
+		sendPanels(p, b, &panelsF16AVX2)
 	}
-	sendPanels(p, b, &panelsF16AVX2)
 }
 
 func panelsI8(p *Product, b []int8) {
-	if chosen == ref || p.Depth == 0 {
+	switch {
+	case chosen == ref || p.Depth == 0:
 		panelsI8Ref(p, b)
-		return
+	case chosen == avx512:
+		sendPanels(p, b, &panelsI8AVX512)
+	default:
+		sendPanels(p, b, &panelsI8AVX2)
 	}
-	sendPanels(p, b, &panelsI8AVX2)
 }
 
 // sendPanels gives each kernel as many rows as it takes.
@@ -58,25 +83,33 @@ func sendPanels[T any](p *Product, b []T, k *panelKernels[T]) {
 	if p.Add {
 		add = 1
 	}
-	for r := 0; r < p.Rows; {
-		c, a, left := p.C[r*p.CStride:], p.A[r*p.AStride:], p.Rows-r
+	for r, n := 0, 0; r < p.Rows; r += n {
+		left := p.Rows - r
 		switch {
-		case k.six != nil && (left >= 9 || left == 6):
-			k.six(&c[0], p.CStride, &a[0], p.AStride, &b[0], p.BStride, p.Depth, p.Panels, add)
-			r += 6
+		case k.single[6] != nil && (left >= 9 || left == 6):
+			n = 6
 		case left >= 7 || left == 4:
-			k.four(&c[0], p.CStride, &a[0], p.AStride, &b[0], p.BStride, p.Depth, p.Panels, add)
-			r += 4
+			n = 4
 		default:
-			n := min(left, 3)
-			pairs := p.Panels &^ 1
-			if pairs > 0 {
-				k.pair[n-1](&c[0], p.CStride, &a[0], p.AStride, &b[0], p.BStride, p.Depth, pairs, add)
-			}
-			for i := 0; i < n && pairs < p.Panels; i++ {
-				k.one(&c[i*p.CStride+pairs*PanelWidth], 0, &a[i*p.AStride], 0, &b[pairs*p.BStride], 0, p.Depth, 1, add)
-			}
-			r += n
+			n = min(left, 3)
+		}
+		c, a, pairs := p.C[r*p.CStride:], p.A[r*p.AStride:], 0
+		if k.pair[n] != nil {
+			pairs = p.Panels &^ 1
+		}
+		if pairs > 0 {
+			k.pair[n](&c[0], p.CStride, &a[0], p.AStride, &b[0], p.BStride, p.Depth, pairs, add)
+		}
+		if pairs == p.Panels {
+			continue
+		}
+		rest, rows := k.single[n], n
+		if rest == nil {
+			rest, rows = k.single[1], 1
+		}
+		for i := 0; i < n; i += rows {
+			rest(&c[i*p.CStride+pairs*PanelWidth], p.CStride, &a[i*p.AStride], p.AStride,
+				&b[pairs*p.BStride], p.BStride, p.Depth, p.Panels-pairs, add)
 		}
 	}
 }

@@ -1,4 +1,5 @@
-// Command gen writes the AVX2 and AVX-512 forms of the kernels of package vec. Run it with `go generate` in the package's folder.
+// Command gen writes the AVX2 and AVX-512 forms of the kernels of package vec.
+// Run it with `go generate` in the package's folder.
 package main
 
 import (
@@ -22,13 +23,12 @@ func main() {
 		t.genHalf()
 		t.genFromI8()
 		t.genRope()
-	}
-	for _, e := range elements {
-		for _, shape := range [][2]int{{1, 1}, {1, 2}, {2, 2}, {3, 2}, {4, 1}} {
-			genPanels(e, shape[0], shape[1])
+		for _, e := range elements {
+			for _, shape := range t.panelShapes(e) {
+				t.genPanels(e, shape[0], shape[1])
+			}
 		}
 	}
-	genPanels(elements[0], 6, 1)
 	Generate()
 }
 

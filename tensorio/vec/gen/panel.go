@@ -12,18 +12,18 @@ import (
 type element struct {
 	name, goType string
 	bytes        int
-	load         func(m Mem) VecVirtual // 8 of them
+	load         func(t target, m Mem) VecVirtual // a vector of them
 }
 
 var elements = []element{
-	{"F32", "float32", 4, func(m Mem) VecVirtual { return load(m) }},
-	{"F16", "uint16", 2, func(m Mem) VecVirtual {
-		y := YMM()
+	{"F32", "float32", 4, target.loadFloats},
+	{"F16", "uint16", 2, func(t target, m Mem) VecVirtual {
+		y := t.vec()
 		VCVTPH2PS(m, y)
 		return y
 	}},
-	{"I8", "int8", 1, func(m Mem) VecVirtual {
-		y := YMM()
+	{"I8", "int8", 1, func(t target, m Mem) VecVirtual {
+		y := t.vec()
 		VPMOVSXBD(m, y)
 		VCVTDQ2PS(y, y)
 		return y
@@ -74,10 +74,23 @@ func (s strided) row(r, disp int) Mem {
 // panelUnroll is how many steps of depth one round of the inner loop takes.
 const panelUnroll = 4
 
+// panelShapes returns the numbers of rows and panels of a kernel: what the
+// registers of the target hold, with enough sums under way.
+func (t target) panelShapes(e element) [][2]int {
+	shapes := [][2]int{{1, 1}, {1, 2}, {2, 2}, {3, 2}, {4, 1}}
+	switch {
+	case t.wide():
+		shapes = append(shapes, [2]int{4, 2}, [2]int{6, 1}, [2]int{6, 2})
+	case e.name == "F32":
+		shapes = append(shapes, [2]int{6, 1})
+	}
+	return shapes
+}
+
 // genPanels writes the product of some rows with panels, pans of them at a
 // time. All sums stay in registers while the depth passes.
-func genPanels(e element, rows, pans int) {
-	name := fmt.Sprintf("panels%sx%dx%dAVX2", e.name, rows, pans)
+func (t target) genPanels(e element, rows, pans int) {
+	name := fmt.Sprintf("panels%sx%dx%d%s", e.name, rows, pans, t.name)
 	begin(name, "c *float32, cStride int, a *float32, aStride int, b *"+e.goType+", bStride, depth, panels, add int)",
 		fmt.Sprintf("%s is panels%sRef for %d rows and a multiple of %d panels, above 0; add is 0 or 1.", name, e.name, rows, pans))
 	c, a := newStrided("c", "cStride", rows), newStrided("a", "aStride", rows)
@@ -89,9 +102,8 @@ func genPanels(e element, rows, pans int) {
 	next, from0, rest, one, done := label("panel"), label("from0"), label("rest"), label("one"), label("done")
 	Label(next)
 	for r := range acc {
-		acc[r] = make([]VecVirtual, 2*pans)
-		for i := range acc[r] {
-			acc[r][i] = zero()
+		for range pans {
+			acc[r] = append(acc[r], t.zeros()...)
 		}
 	}
 	addTo := ptr("add")
@@ -99,7 +111,7 @@ func genPanels(e element, rows, pans int) {
 	JZ(LabelRef(from0))
 	for r := range acc {
 		for i, y := range acc[r] {
-			VMOVUPS(c.row(r, 4*width*i), y)
+			VMOVUPS(c.row(r, 4*t.width*i), y)
 		}
 	}
 	Label(from0)
@@ -115,7 +127,7 @@ func genPanels(e element, rows, pans int) {
 	advance := func(n int) {
 		a.advance(4 * n)
 		for _, p := range at {
-			ADDQ(U32(uint32(n*2*width*e.bytes)), p)
+			ADDQ(U32(uint32(n*lanes*e.bytes)), p)
 		}
 	}
 	loop := label("loop")
@@ -123,7 +135,7 @@ func genPanels(e element, rows, pans int) {
 	JL(LabelRef(rest))
 	Label(loop)
 	for u := range panelUnroll {
-		panelStep(e, acc, a, at, u)
+		t.panelStep(e, acc, a, at, u)
 	}
 	advance(panelUnroll)
 	SUBQ(Imm(panelUnroll), left)
@@ -132,17 +144,17 @@ func genPanels(e element, rows, pans int) {
 	ADDQ(Imm(panelUnroll), left)
 	JZ(LabelRef(done))
 	Label(one)
-	panelStep(e, acc, a, at, 0)
+	t.panelStep(e, acc, a, at, 0)
 	advance(1)
 	DECQ(left)
 	JNZ(LabelRef(one))
 	Label(done)
 	for r := range acc {
 		for i, y := range acc[r] {
-			VMOVUPS(y, c.row(r, 4*width*i))
+			VMOVUPS(y, c.row(r, 4*t.width*i))
 		}
 	}
-	c.advance(8 * width * pans)
+	c.advance(4 * lanes * pans)
 	for range pans {
 		ADDQ(bStride, b)
 	}
@@ -153,21 +165,26 @@ func genPanels(e element, rows, pans int) {
 
 // panelStep does step u of depth. Whichever of a and b takes fewer registers
 // is held while the other passes.
-func panelStep(e element, acc [][]VecVirtual, a strided, b []Register, u int) {
+func (t target) panelStep(e element, acc [][]VecVirtual, a strided, b []Register, u int) {
 	element := func(i int) VecVirtual { // vector i of the panels
-		return e.load(Mem{Base: b[i/2], Disp: (2*u + i%2) * width * e.bytes})
+		per := t.parts()
+		return e.load(t, Mem{Base: b[i/per], Disp: (per*u + i%per) * t.width * e.bytes})
 	}
 	weight := func(r int) VecVirtual {
-		y := YMM()
+		y := t.vec()
 		VBROADCASTSS(a.row(r, 4*u), y)
 		return y
 	}
 	if len(b) == 1 {
-		lo, hi := element(0), element(1)
+		var parts []VecVirtual
+		for i := range acc[0] {
+			parts = append(parts, element(i))
+		}
 		for r := range acc {
 			w := weight(r)
-			VFMADD231PS(lo, w, acc[r][0])
-			VFMADD231PS(hi, w, acc[r][1])
+			for i, y := range parts {
+				VFMADD231PS(y, w, acc[r][i])
+			}
 		}
 		return
 	}
@@ -175,7 +192,7 @@ func panelStep(e element, acc [][]VecVirtual, a strided, b []Register, u int) {
 	for r := range w {
 		w[r] = weight(r)
 	}
-	for i := range 2 * len(b) {
+	for i := range acc[0] {
 		y := element(i)
 		for r := range acc {
 			VFMADD231PS(y, w[r], acc[r][i])

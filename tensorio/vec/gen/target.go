@@ -6,6 +6,7 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
+	"github.com/mmcloughlin/avo/x86"
 )
 
 // A target is an instruction set with its vector width. What another one does
@@ -45,6 +46,9 @@ func (t target) at(base, i Register, off int) Mem {
 	return Mem{Base: base, Index: i, Scale: 4, Disp: 4 * t.width * off}
 }
 
+// loadFloats is load.
+func (t target) loadFloats(m Mem) VecVirtual { return t.load(m) }
+
 func (t target) load(m Op) VecVirtual {
 	v := t.vec()
 	VMOVUPS(m, v)
@@ -53,11 +57,16 @@ func (t target) load(m Op) VecVirtual {
 
 func (t target) zero() VecVirtual {
 	v := t.vec()
-	if t.wide() {
-		VPXORD(v, v, v)
-	} else {
+	if !t.wide() {
 		VXORPS(v, v, v)
+		return v
 	}
+	i, err := x86.VPXORD(v, v, v)
+	if err != nil {
+		panic(err) // there is such an instruction
+	}
+	i.CancellingInputs = true // avo would take v for used before
+	Instruction(i)
 	return v
 }
 
