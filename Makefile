@@ -146,4 +146,4 @@ EMULATE_PKG := $(if $(filter-out ./...,$(PKG)),$(PKG),tensorio/vec tensorio/quan
 .PHONY: emulate
 emulate: ## tests the AVX-512 kernels on an emulated processor: PKG, RUN, SIMD choose
 	@cd tools/emulate && go run . -repo $(CURDIR) -simd $(or $(SIMD),avx512) \
-		-run '$(or $(RUN),TestWantedFormRuns|TestFastForms|TestTheFormThat|TestEveryForm|TestQuantizedActivations|TestBitsAre)' $(EMULATE_PKG)
+		-run '$(or $(RUN),TestWantedFormRuns|TestFastForms|TestProducts|TestSumsCan|TestTheFormThat|TestEveryForm|TestQuantizedActivations|TestBitsAre)' $(EMULATE_PKG)
