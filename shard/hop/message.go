@@ -50,7 +50,7 @@ type Open struct {
 	MaxTokens int
 	Prev      shard.PeerID // the upstream stage; zero for the first
 	Next      *Neighbour   // the downstream stage; nil for the last
-	Codec     wire.Codec   // of hidden states sent to Next
+	Codec     wire.Codec   // of hidden states sent to Next; CodecNone: the stage chooses
 	Prefix    *Prefix      // what the session begins with; nil if the driver shares nothing
 }
 
@@ -126,7 +126,9 @@ func ParseOpen(m *wirepb.Open) (Open, error) {
 
 func parseCodec(name string) (wire.Codec, error) {
 	switch name {
-	case "", wire.CodecNone.String(), wire.Raw.String():
+	case "", wire.CodecNone.String():
+		return wire.CodecNone, nil
+	case wire.Raw.String():
 		return wire.Raw, nil
 	case wire.Planes.String():
 		return wire.Planes, nil

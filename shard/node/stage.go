@@ -40,13 +40,14 @@ type stage struct {
 	failure sync.Once // the first failure is the one that is told
 
 	// Used by the worker alone.
-	packer  wire.Packer
-	payload []byte
-	meter   hop.Meter
-	steps   uint64
-	compute time.Duration
-	queue   time.Duration
-	lastPos shard.Pos // position of the last logits given; valid if steps > 0
+	packer   wire.Packer
+	payload  []byte
+	sendCost sendCost
+	meter    hop.Meter
+	steps    uint64
+	compute  time.Duration
+	queue    time.Duration
+	lastPos  shard.Pos // position of the last logits given; valid if steps > 0
 }
 
 // work is something for the worker to do: a step, or (step == nil) a request
@@ -294,13 +295,20 @@ func (st *stage) step(w work) error {
 
 // sendHidden passes hidden states to the next stage.
 func (st *stage) sendHidden(m *wirepb.Step, hidden []uint16) error {
-	payload, codec, err := st.packer.Encode(st.payload[:0], st.open.Codec, hidden)
+	codec, raw, began := st.open.Codec, 2*len(hidden), time.Now()
+	if codec == wire.CodecNone {
+		codec = st.sendCost.codec(raw)
+	}
+	payload, codec, err := st.packer.Encode(st.payload[:0], codec, hidden)
 	if err != nil {
 		return err
 	}
 	st.payload = payload
-	m.Codec, m.SentUnixUs = uint32(codec), time.Now().UnixMicro()
-	_, err = st.next.Send(wire.KindStep, m, payload)
+	packed := time.Now()
+	st.sendCost.packed(raw, len(payload), packed.Sub(began), codec)
+	m.Codec, m.SentUnixUs = uint32(codec), packed.UnixMicro()
+	n, err := st.next.Send(wire.KindStep, m, payload)
+	st.sendCost.sent(n, time.Since(packed))
 	return err
 }
 

@@ -50,7 +50,8 @@ type Config struct {
 	// random when it starts and tells it to nobody.
 	Secret hop.Secret
 
-	// Codec is how stages encode hidden states. Default: raw.
+	// Codec is how stages encode hidden states, always without loss. Default:
+	// each stage packs them where its link is slower than packing.
 	Codec wire.Codec
 
 	// ChunkTokens is the most tokens of a prompt that travel in one frame.
@@ -80,9 +81,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxTokens <= 0 {
 		return c, fmt.Errorf("pipeline: MaxTokens is %d, want 1 or more", c.MaxTokens)
-	}
-	if c.Codec == wire.CodecNone {
-		c.Codec = wire.Raw
 	}
 	chunk := 64
 	if len(c.Route) == 1 {

@@ -152,7 +152,7 @@ type Open struct {
 	MaxTokens  uint32                 `protobuf:"varint,8,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`    // positions to reserve
 	Prev       []byte                 `protobuf:"bytes,9,opt,name=prev,proto3" json:"prev,omitempty"`                                // id of the upstream stage; empty for the first
 	Next       *Peer                  `protobuf:"bytes,10,opt,name=next,proto3" json:"next,omitempty"`                               // the downstream stage; absent for the last
-	Codec      string                 `protobuf:"bytes,11,opt,name=codec,proto3" json:"codec,omitempty"`                             // "", "raw", "lossless": how to encode hidden states
+	Codec      string                 `protobuf:"bytes,11,opt,name=codec,proto3" json:"codec,omitempty"`                             // how to encode hidden states: "raw", "planes"; else the stage chooses
 	KvType     uint32                 `protobuf:"varint,15,opt,name=kv_type,json=kvType,proto3" json:"kv_type,omitempty"`            // kvcache.Precision: how all stages keep keys and values
 	// What the session will begin with, so that the stage need not compute again
 	// what it still has. All three are absent, or none. A stage that does not
