@@ -13,7 +13,7 @@ const (
 	ref     form = "ref"
 	avx2    form = "avx2"    // with FMA and F16C
 	avxvnni form = "avxvnni" // avx2, and VPDPBUSD on 256 bits: it differs in package quant
-	avx512  form = "avx512"  // avx2, and F, BW, DQ, VL and VNNI of AVX-512: the same
+	avx512  form = "avx512"  // avx2, and F, BW, DQ, VL and VNNI of AVX-512
 	neon    form = "neon"
 	neondot form = "neondot" // neon, and the dot-product extension: it differs in package quant
 )
