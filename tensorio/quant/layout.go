@@ -61,54 +61,46 @@ type layout struct {
 	minimum   bool    // there is a second term
 }
 
-// layoutOf returns the layout of a type that Supported accepts.
+// layouts are those of the types that Supported accepts.
+var layouts = map[tensorio.Type]layout{
+	tensorio.F32:     {kind: kindFloat, unitCols: 1, unitBytes: 64},
+	tensorio.F16:     {kind: kindFloat, unitCols: 1, unitBytes: 32},
+	tensorio.BF16:    {kind: kindFloat, unitCols: 1, unitBytes: 32},
+	tensorio.Q8_0:    blockLayout(8, layout{kind: kindByte}),
+	tensorio.Q4_0:    blockLayout(4, layout{kind: kindBlock, offset: 8}),
+	tensorio.Q5_0:    blockLayout(5, layout{kind: kindBlock, offset: 16}),
+	tensorio.Q4_1:    blockLayout(4, layout{kind: kindBlock, minimum: true}),
+	tensorio.Q5_1:    blockLayout(5, layout{kind: kindBlock, minimum: true}),
+	tensorio.IQ4_NL:  blockLayout(4, layout{kind: kindBlock, values: &valuesIQ4}),
+	tensorio.MXFP4:   blockLayout(4, layout{kind: kindBlock, values: &valuesMXFP4, factor: factorBF16}),
+	tensorio.Q2_K:    superLayout(2, layout{scaling: scalesNibbles, minimum: true}),
+	tensorio.Q3_K:    superLayout(3, layout{scaling: scalesPairs16, offset: 4}),
+	tensorio.Q4_K:    superLayout(4, layout{scaling: scales32, minimum: true}),
+	tensorio.Q5_K:    superLayout(5, layout{scaling: scales32, minimum: true}),
+	tensorio.Q6_K:    superLayout(6, layout{scaling: scalesPairs16, offset: 32}),
+	tensorio.IQ4_XS:  indexedLayout(4, scalesPairs32, &valuesIQ4),
+	tensorio.IQ3_XXS: indexedLayout(4, scalesPairs32, &valuesIQ3XXS),
+	tensorio.IQ3_S:   indexedLayout(4, scalesPairs32, &valuesIQ3S),
+	tensorio.IQ2_XXS: indexedLayout(3, scalesPairs32, &valuesIQ2),
+	tensorio.IQ2_XS:  indexedLayout(3, scalesPairs16, &valuesIQ2),
+	tensorio.IQ2_S:   indexedLayout(3, scalesPairs16, &valuesIQ2),
+	tensorio.IQ1_S:   indexedLayout(3, scalesPairs32, &valuesIQ1),
+	tensorio.IQ1_M:   indexedLayout(3, scalesPairs16, &valuesIQ1),
+	tensorio.TQ1_0:   superLayout(2, layout{offset: 1, factor: factorF32}),
+	tensorio.TQ2_0:   superLayout(2, layout{offset: 1, factor: factorF32}),
+}
+
+// layoutOf returns the layout of a type, or an [*tensorio.UnsupportedError].
 func layoutOf(t tensorio.Type) (layout, error) {
-	switch t {
-	case tensorio.F32:
-		return layout{kind: kindFloat, unitCols: 1, unitBytes: 64}, nil
-	case tensorio.F16, tensorio.BF16:
-		return layout{kind: kindFloat, unitCols: 1, unitBytes: 32}, nil
-	case tensorio.Q8_0:
-		return blockLayout(8, layout{kind: kindByte}), nil
-	case tensorio.Q4_0:
-		return blockLayout(4, layout{offset: 8}), nil
-	case tensorio.Q5_0:
-		return blockLayout(5, layout{offset: 16}), nil
-	case tensorio.Q4_1:
-		return blockLayout(4, layout{minimum: true}), nil
-	case tensorio.Q5_1:
-		return blockLayout(5, layout{minimum: true}), nil
-	case tensorio.IQ4_NL:
-		return blockLayout(4, layout{values: &valuesIQ4}), nil
-	case tensorio.MXFP4:
-		return blockLayout(4, layout{values: &valuesMXFP4, factor: factorBF16}), nil
-	case tensorio.Q2_K:
-		return superLayout(2, layout{scaling: scalesNibbles, minimum: true}), nil
-	case tensorio.Q3_K:
-		return superLayout(3, layout{scaling: scalesPairs16, offset: 4}), nil
-	case tensorio.Q4_K:
-		return superLayout(4, layout{scaling: scales32, minimum: true}), nil
-	case tensorio.Q5_K:
-		return superLayout(5, layout{scaling: scales32, minimum: true}), nil
-	case tensorio.Q6_K:
-		return superLayout(6, layout{scaling: scalesPairs16, offset: 32}), nil
-	case tensorio.IQ4_XS, tensorio.IQ3_XXS, tensorio.IQ3_S:
-		return superLayout(4, layout{scaling: scalesPairs32, values: valuesOf(t), factor: factorF32}), nil
-	case tensorio.IQ2_XXS, tensorio.IQ1_S:
-		return superLayout(3, layout{scaling: scalesPairs32, values: valuesOf(t), factor: factorF32}), nil
-	case tensorio.IQ2_XS, tensorio.IQ2_S, tensorio.IQ1_M:
-		return superLayout(3, layout{scaling: scalesPairs16, values: valuesOf(t), factor: factorF32}), nil
-	case tensorio.TQ1_0, tensorio.TQ2_0:
-		return superLayout(2, layout{offset: 1, factor: factorF32}), nil
+	l, ok := layouts[t]
+	if !ok {
+		return layout{}, &tensorio.UnsupportedError{Type: t}
 	}
-	return layout{}, &tensorio.UnsupportedError{Type: t}
+	return l, nil
 }
 
 // blockLayout completes the layout of a type of 32-blocks: a unit is two.
 func blockLayout(bits int, l layout) layout {
-	if l.kind == kindFloat {
-		l.kind = kindBlock
-	}
 	l.unitCols, l.codeBytes, l.head = 64, 64*bits, 64
 	if l.minimum {
 		l.head = 128
@@ -133,6 +125,12 @@ func superLayout(bits int, l layout) layout {
 	}
 	l.unitBytes = l.head + 8*l.codeBytes
 	return l
+}
+
+// indexedLayout is the layout of a type of 256-blocks whose codes stand for
+// numbers.
+func indexedLayout(bits int, s scaling, values *[16]int8) layout {
+	return superLayout(bits, layout{scaling: s, values: values, factor: factorF32})
 }
 
 // units returns the number of units in a row of cols columns.
