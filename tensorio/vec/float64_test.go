@@ -226,7 +226,7 @@ func TestBitsAreThoseOfEveryOtherProcessor(t *testing.T) {
 		product.F16(rows)
 		product.Add = true
 		product.F32(floats(len(rows)))
-		product.I8([]int8(slices.Repeat([]int8{-128, 7, 127, 0}, len(rows)/4)))
+		product.I8(slices.Repeat([]int8{-128, 7, 127, 0}, len(rows)/4))
 		write(p...)
 		for _, v := range p {
 			f := float64(v)
