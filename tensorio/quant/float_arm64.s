@@ -4,6 +4,11 @@
 
 // Products with weights of 32 or 16 bits: 16 rows in four registers, V16 to V19.
 // Sums of token t are in V(4t) to V(4t+3), four of its activations in V(20+t).
+//
+// A sum is one chain, and four chains leave a processor idle that has more
+// multipliers than that hides. So there are kernels for one token that do two
+// panels at once: stride is then the bytes from one panel to the next, and the
+// sums of the second panel are in V4 to V7.
 
 #define CLEAR(t, x, y) \
 	ZERO(4*(t))   \
@@ -25,56 +30,80 @@
 	STPQ(4*(t), 4*(t)+1, 19+(t), 0)   \
 	STPQ(4*(t)+2, 4*(t)+3, 19+(t), 32)
 
-// Weights of column i from R0.
-#define F32(i) \
-	LDPQ(16, 17, 0, 64*(i))    \
-	LDPQ(18, 19, 0, 64*(i)+32)
-#define F16(i) \
-	LDPQ(24, 25, 0, 32*(i)) \
+// Weights of column i from register r.
+#define F32(r, i) \
+	LDPQ(16, 17, r, 64*(i))    \
+	LDPQ(18, 19, r, 64*(i)+32)
+#define F16(r, i) \
+	LDPQ(24, 25, r, 32*(i)) \
 	FCVTL(16, 24)           \
 	FCVTL2(17, 24)          \
 	FCVTL(18, 25)           \
 	FCVTL2(19, 25)
-#define BF16(i) \
-	LDPQ(24, 25, 0, 32*(i)) \
+#define BF16(r, i) \
+	LDPQ(24, 25, r, 32*(i)) \
 	SHLL16(16, 24)          \
 	SHLL162(17, 24)         \
 	SHLL16(18, 25)          \
 	SHLL162(19, 25)
 
-#define FLOATS(E, TOKENS, COL, BYTES, tokens) \
-	TOKENS              \
-	MOVD w+0(FP), R0    \
-	MOVD n+48(FP), R8   \
-	E(CLEAR, 0, 0)         \
-	SUBS $4, R8, R8     \
-	BLT  rest           \
-four:                       \
-	E(ACTS4, 0, 0)         \
-	COL(0)              \
-	E(ADDCOL, 0, 0)        \
-	COL(1)              \
-	E(ADDCOL, 1, 0)        \
-	COL(2)              \
-	E(ADDCOL, 2, 0)        \
-	COL(3)              \
-	E(ADDCOL, 3, 0)        \
-	ADD  $(4*BYTES), R0 \
-	SUBS $4, R8, R8     \
-	BGE  four           \
-rest:                       \
-	ADDS $4, R8, R8     \
-	BEQ  done           \
-one:                        \
-	E(ACTS1, 0, 0)         \
-	COL(0)              \
-	E(ADDCOL, 0, 0)        \
-	ADD  $BYTES, R0     \
-	SUBS $1, R8, R8     \
-	BNE  one            \
-done:                       \
-	E(STORE, 0, 0)         \
+#define STEP(E, COL, i) \
+	COL(0, i)           \
+	E(ADDCOL, i, 0)
+#define STEP2(E, COL, i) \
+	COL(0, i)           \
+	ADDCOL(0, i, 0)     \
+	COL(6, i)           \
+	FMLAE(4, 16, 20, i) \
+	FMLAE(5, 17, 20, i) \
+	FMLAE(6, 18, 20, i) \
+	FMLAE(7, 19, 20, i)
+
+#define COLUMNS(E, STEP, COL, bytes) \
+	SUBS $4, R8, R8      \
+	BLT  rest            \
+four:                        \
+	E(ACTS4, 0, 0)       \
+	STEP(E, COL, 0)      \
+	STEP(E, COL, 1)      \
+	STEP(E, COL, 2)      \
+	STEP(E, COL, 3)      \
+	ADD  $(4*bytes), R0  \
+	ADD  $(4*bytes), R6  \
+	SUBS $4, R8, R8      \
+	BGE  four            \
+rest:                        \
+	ADDS $4, R8, R8      \
+	BEQ  done            \
+one:                         \
+	E(ACTS1, 0, 0)       \
+	STEP(E, COL, 0)      \
+	ADD  $bytes, R0      \
+	ADD  $bytes, R6      \
+	SUBS $1, R8, R8      \
+	BNE  one             \
+done:
+
+#define FLOATS(E, TOKENS, COL, bytes, tokens) \
+	TOKENS               \
+	MOVD w+0(FP), R0     \
+	MOVD n+48(FP), R8    \
+	E(CLEAR, 0, 0)       \
+	COLUMNS(E, STEP, COL, bytes) \
+	E(STORE, 0, 0)       \
 	FINISH(tokens)
+
+#define PANELS2(COL, bytes) \
+	TOKENS1              \
+	MOVD w+0(FP), R0     \
+	MOVD stride+16(FP), R6 \
+	ADD  R0, R6, R6      \
+	ADD  $64, R19, R20   \
+	MOVD n+48(FP), R8    \
+	E2(CLEAR, 0, 0)      \
+	COLUMNS(E1, STEP2, COL, bytes) \
+	E2(STORE, 0, 0)      \
+	FINISH(2)
 
 TEXT ·mulNeonF32x1(SB), NOSPLIT, $256-64
 	FLOATS(E1, TOKENS1, F32, 64, 1)
@@ -102,3 +131,12 @@ TEXT ·mulNeonBF16x2(SB), NOSPLIT, $256-64
 
 TEXT ·mulNeonBF16x4(SB), NOSPLIT, $256-64
 	FLOATS(E4, TOKENS4, BF16, 32, 4)
+
+TEXT ·mulNeonF32x1p2(SB), NOSPLIT, $256-64
+	PANELS2(F32, 64)
+
+TEXT ·mulNeonF16x1p2(SB), NOSPLIT, $256-64
+	PANELS2(F16, 32)
+
+TEXT ·mulNeonBF16x1p2(SB), NOSPLIT, $256-64
+	PANELS2(BF16, 32)

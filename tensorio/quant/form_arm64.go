@@ -25,7 +25,8 @@ func machineForms() []choice {
 type neonFunc func(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 // neonFuncs are the kernels of a type by number of tokens: 1, 2 and, if there is
-// one, 4.
+// one, 4. The one at 0 does two panels for one token: stride is from panel to
+// panel then, ldy from the results of one panel to those of the next.
 type neonFuncs [5]neonFunc
 
 // valuesQ3K are the codes of Q3_K less 4.
@@ -34,9 +35,9 @@ var valuesQ3K = [16]int8{-4, -3, -2, -1, 0, 1, 2, 3}
 // neonKernels returns the kernels of a form.
 func neonKernels() kernels {
 	k := kernels{quantizeBlocks: quantizeBlocks, quantizeBytes: quantizeBytes, quantizeSupers: quantizeSupers}
-	k.mul[tensorio.F32] = neonTiled(&neonFuncs{1: mulNeonF32x1, 2: mulNeonF32x2, 4: mulNeonF32x4}, nil)
-	k.mul[tensorio.F16] = neonTiled(&neonFuncs{1: mulNeonF16x1, 2: mulNeonF16x2, 4: mulNeonF16x4}, nil)
-	k.mul[tensorio.BF16] = neonTiled(&neonFuncs{1: mulNeonBF16x1, 2: mulNeonBF16x2, 4: mulNeonBF16x4}, nil)
+	k.mul[tensorio.F32] = neonTiled(&neonFuncs{0: mulNeonF32x1p2, 1: mulNeonF32x1, 2: mulNeonF32x2, 4: mulNeonF32x4}, nil)
+	k.mul[tensorio.F16] = neonTiled(&neonFuncs{0: mulNeonF16x1p2, 1: mulNeonF16x1, 2: mulNeonF16x2, 4: mulNeonF16x4}, nil)
+	k.mul[tensorio.BF16] = neonTiled(&neonFuncs{0: mulNeonBF16x1p2, 1: mulNeonBF16x1, 2: mulNeonBF16x2, 4: mulNeonBF16x4}, nil)
 	k.mul[tensorio.Q4_0] = neonTiled(&neonFuncs{1: mulNeonQ4_0x1, 2: mulNeonQ4_0x2}, nil)
 	k.mul[tensorio.Q4_1] = neonTiled(&neonFuncs{1: mulNeonQ4_1x1, 2: mulNeonQ4_1x2}, nil)
 	k.mul[tensorio.Q5_0] = neonTiled(&neonFuncs{1: mulNeonQ5_0x1, 2: mulNeonQ5_0x2}, nil)
@@ -67,9 +68,9 @@ func neonKernels() kernels {
 // neondotKernels returns the kernels of a form.
 func neondotKernels() kernels {
 	k := kernels{quantizeBlocks: quantizeBlocks, quantizeBytes: quantizeBytes, quantizeSupers: quantizeSupers}
-	k.mul[tensorio.F32] = neonTiled(&neonFuncs{1: mulNeonF32x1, 2: mulNeonF32x2, 4: mulNeonF32x4}, nil)
-	k.mul[tensorio.F16] = neonTiled(&neonFuncs{1: mulNeonF16x1, 2: mulNeonF16x2, 4: mulNeonF16x4}, nil)
-	k.mul[tensorio.BF16] = neonTiled(&neonFuncs{1: mulNeonBF16x1, 2: mulNeonBF16x2, 4: mulNeonBF16x4}, nil)
+	k.mul[tensorio.F32] = neonTiled(&neonFuncs{0: mulNeonF32x1p2, 1: mulNeonF32x1, 2: mulNeonF32x2, 4: mulNeonF32x4}, nil)
+	k.mul[tensorio.F16] = neonTiled(&neonFuncs{0: mulNeonF16x1p2, 1: mulNeonF16x1, 2: mulNeonF16x2, 4: mulNeonF16x4}, nil)
+	k.mul[tensorio.BF16] = neonTiled(&neonFuncs{0: mulNeonBF16x1p2, 1: mulNeonBF16x1, 2: mulNeonBF16x2, 4: mulNeonBF16x4}, nil)
 	k.mul[tensorio.Q4_0] = neonTiled(&neonFuncs{1: mulDotQ4_0x1, 2: mulDotQ4_0x2, 4: mulDotQ4_0x4}, nil)
 	k.mul[tensorio.Q4_1] = neonTiled(&neonFuncs{1: mulDotQ4_1x1, 2: mulDotQ4_1x2, 4: mulDotQ4_1x4}, nil)
 	k.mul[tensorio.Q5_0] = neonTiled(&neonFuncs{1: mulDotQ5_0x1, 2: mulDotQ5_0x2, 4: mulDotQ5_0x4}, nil)
@@ -107,11 +108,19 @@ func neonTiled(fs *neonFuncs, table *[16]int8) mulFunc {
 		base, stride := a.form(m)
 		units := uint64(m.layout.units(m.cols))
 		group := max(1, groupBytes/m.panelBytes)
+		if a.tokens == 1 { // nothing passes twice
+			group = hi - lo
+		}
 		for g := lo; g < hi; g += group {
 			for t, n := 0, 0; t < a.tokens; t += n {
 				n = fs.tokens(a.tokens - t)
 				at := (*byte)(unsafe.Add(base, t*stride))
 				for p := g; p < min(g+group, hi); p++ {
+					if n == 1 && fs[0] != nil && p+1 < min(g+group, hi) && m.rows >= (p+2)*PanelRows {
+						fs[0](&m.buf[p*m.panelBytes], at, uint64(m.panelBytes), &y[t*ldy+p*PanelRows], 4*PanelRows, values, units, PanelRows)
+						p++
+						continue
+					}
 					rows := uint64(min(m.rows-p*PanelRows, PanelRows))
 					fs[n](&m.buf[p*m.panelBytes], at, uint64(stride), &y[t*ldy+p*PanelRows], uint64(4*ldy), values, units, rows)
 				}

@@ -267,6 +267,15 @@ func mulNeonBF16x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *in
 //go:noescape
 func mulNeonBF16x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
+//go:noescape
+func mulNeonF32x1p2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulNeonF16x1p2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulNeonBF16x1p2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
 // quantizeBlocksNEON is refQuantizeBlocks for n whole blocks, n > 0.
 //
 //go:noescape
