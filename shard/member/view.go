@@ -12,10 +12,11 @@ import (
 )
 
 // PlanModel returns what placement needs to know of a model: its name, what
-// its parts weigh (x), its shape (cfg), and how keys and values are kept.
+// its parts weigh in memory (x), its shape (cfg), and how keys and values are
+// kept.
 func PlanModel(name string, x *weights.Index, cfg model.Config, kv kvcache.Precision) scheduler.Model {
 	m := scheduler.Model{
-		Name: name, Layers: cfg.Layers, EmbedBytes: x.EmbedBytes(), HeadBytes: x.HeadBytes(),
+		Name: name, Layers: cfg.Layers, EmbedBytes: x.EmbedBytes(), HeadBytes: x.PackedHeadBytes(),
 		KVBytesPerTokenLayer: kvTokenLayerBytes(cfg, kv),
 		HiddenBytes:          2 * int64(cfg.Dim),
 	}
@@ -23,7 +24,7 @@ func PlanModel(name string, x *weights.Index, cfg model.Config, kv kvcache.Preci
 		m.TiedBytes = x.EmbedBytes()
 	}
 	for l := range cfg.Layers {
-		m.LayerBytes = append(m.LayerBytes, x.LayerBytes(shard.Layer(l)))
+		m.LayerBytes = append(m.LayerBytes, x.PackedLayerBytes(shard.Layer(l)))
 	}
 	return m
 }

@@ -98,7 +98,7 @@ func MemoryBytes(cfg Config, src Source, span shard.Span) (int64, error) {
 	if span.Start < 0 || span.Len() < 1 || int(span.End) > cfg.Layers {
 		return 0, fmt.Errorf("load layers %v: the model has [0,%d)", span, cfg.Layers)
 	}
-	if err := computable(src); err != nil {
+	if err := computable(cfg, src); err != nil {
 		return 0, err
 	}
 	l := loader{cfg: cfg, src: src}
@@ -114,15 +114,20 @@ func MemoryBytes(cfg Config, src Source, span shard.Span) (int64, error) {
 }
 
 // What tensors say that cannot be computed yet, by gguf-py's names of them.
-const longRope = "longrope, whose frequencies change with the length of a session, is not supported: use a model without it (of Phi 3 the 4k variants)"
+const (
+	longRope = "longrope, whose frequencies change with the length of a session, is not supported: use a model without it (of Phi 3 the 4k variants)"
+	noCount  = "the model has experts, but its metadata do not say how many (expert_count): convert it anew"
+)
 
 // computable reports tensors that Forward would not heed.
-func computable(src Source) error {
+func computable(cfg Config, src Source) error {
 	for _, t := range []struct{ name, why string }{
 		{"rope_factors_long.weight", longRope},
 		{"rope_factors_short.weight", longRope},
+		{"blk.0.ffn_gate_exps.weight", noCount},
+		{"blk.0.ffn_gate.0.weight", noCount},
 	} {
-		if src.Has(t.name) {
+		if src.Has(t.name) && (t.why != noCount || cfg.Experts == 0) {
 			return fmt.Errorf("tensor %q: %s", t.name, t.why)
 		}
 	}
