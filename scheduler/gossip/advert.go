@@ -44,6 +44,8 @@ const (
 	Serving State = 2
 	// Draining: it finishes its sessions and takes no new ones.
 	Draining State = 3
+	// Client: it holds no layers and uses those of others.
+	Client State = 4
 )
 
 // String returns the state as `ps` shows it.
@@ -55,6 +57,8 @@ func (s State) String() string {
 		return "serving"
 	case Draining:
 		return "draining"
+	case Client:
+		return "client"
 	}
 	return fmt.Sprintf("state %d", uint8(s))
 }
@@ -96,7 +100,7 @@ func (a Advert) validate() error {
 		return fmt.Errorf("advert: name %.40q is not plain text of at most %d bytes", a.Name, maxNameBytes)
 	case !plain(a.ModelName):
 		return fmt.Errorf("advert: model name %.40q is not plain text of at most %d bytes", a.ModelName, maxNameBytes)
-	case a.State < Joining || a.State > Draining:
+	case a.State < Joining || a.State > Client:
 		return fmt.Errorf("advert: %v is unknown", a.State)
 	case len(a.Addrs) > maxAdvertAddrs:
 		return fmt.Errorf("advert: %d addresses, want at most %d", len(a.Addrs), maxAdvertAddrs)

@@ -19,7 +19,7 @@ const maxSamples = 4096
 // trip; on one machine it is the difference of the times.
 type Meter struct {
 	steps, bytes uint64
-	codec        wire.Codec
+	codec        wire.Codec // the densest seen
 	delays       []time.Duration // clock difference included
 	at           int             // where the next delay goes once delays is full
 }
@@ -29,7 +29,7 @@ type Meter struct {
 func (m *Meter) Add(n int, codec wire.Codec, sentUnixUS int64, now time.Time) {
 	m.steps++
 	m.bytes += uint64(n)
-	m.codec = codec
+	m.codec = max(m.codec, codec) // a prompt may be packed, single tokens are not
 	// Times that a hostile sender makes up may overflow; that changes a
 	// figure and nothing else.
 	delay := time.Duration(now.UnixMicro()-sentUnixUS) * time.Microsecond

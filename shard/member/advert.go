@@ -40,6 +40,9 @@ func (m *Member) advertLocked() gossip.Advert {
 	}
 	if m.cfg.Client {
 		a.MemoryBytes, a.FreeBytes = 0, 0 // it offers none
+		if m.about != nil && m.state == gossip.Joining {
+			a.State = gossip.Client // there is nothing to load that it would be joining for
+		}
 	}
 	if m.node != nil {
 		a.Sessions = m.node.Sessions()

@@ -374,6 +374,9 @@ func TestClientHoldsNothing(t *testing.T) {
 	if got := spanOf(c.Status(), "c"); got.Len() > 0 {
 		t.Errorf("a client holds %v", got)
 	}
+	a.until(t, "c is seen as a client", func(st Status) bool {
+		return slices.ContainsFunc(st.Members, func(m gossip.Member) bool { return m.Advert.Name == "c" && m.Advert.State == gossip.Client })
+	})
 }
 
 // TestAMemberInvitedAsClientHoldsNothing has a member whose membership lacks
