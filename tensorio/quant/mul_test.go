@@ -161,6 +161,17 @@ func TestEveryFormGivesTheBitsOfThePlainOne(t *testing.T) {
 	}
 }
 
+// TestLongRowsAreMultipliedAlike has rows that do not fit where the codes for many
+// tokens are expanded.
+func TestLongRowsAreMultipliedAlike(t *testing.T) {
+	rng := rand.New(rand.NewPCG(43, 44))
+	for _, typ := range []tensorio.Type{tensorio.Q8_0, tensorio.Q4_K} {
+		const cols = 1 << 15
+		m := newMatrix(t, typ, 3, cols, randomBlocks(rng, typ, 3*cols/typ.BlockLen(), false))
+		compare(t, m, randomActs(rng, expandFrom*cols), expandFrom)
+	}
+}
+
 // TestMulIsNearTheExactProduct compares with float64 products of the exact
 // weights: the difference is that of 8-bit activations, none for floats.
 func TestMulIsNearTheExactProduct(t *testing.T) {

@@ -30,6 +30,7 @@ func TestGeneratedCodeStaysWithinItsInstructionSet(t *testing.T) {
 // this package does not.
 func TestEveryFormOfTheMachineHasKernels(t *testing.T) {
 	names := vec.Forms()
+	t.Logf("this machine has %q", names)
 	if got, want := len(machineForms()), len(names)-1; got != want {
 		t.Fatalf("%d forms of %q", got, names)
 	}
