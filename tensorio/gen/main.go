@@ -58,6 +58,34 @@ func generate(t target) []kernel {
 		}
 		ks = append(ks, entry)
 	}
+	ks = append(ks, generateValues(t)...)
+	for _, f := range superFormats {
+		entry := kernel{typ: f.name, tiles: t.superTiles}
+		for _, n := range t.superTiles {
+			genSuper(t, f, n)
+		}
+		if t.expand {
+			genExpandedSuper(t, f)
+			entry.expanded = f.expandedBytes()
+		}
+		ks = append(ks, entry)
+	}
+	if t.floatTiles == nil {
+		return ks
+	}
+	for _, f := range floatFormats {
+		ks = append(ks, kernel{typ: f, tiles: t.floatTiles})
+		for _, n := range t.floatTiles {
+			genFloat(t, f, n)
+		}
+	}
+	return ks
+}
+
+// generateValues writes the kernels of the types whose codes stand for numbers,
+// and of those with two or three bits.
+func generateValues(t target) []kernel {
+	var ks []kernel
 	for _, f := range valueFormats {
 		entry := kernel{typ: f.name, tiles: t.blockTiles}
 		for _, n := range t.blockTiles {
@@ -79,26 +107,6 @@ func generate(t target) []kernel {
 			entry.expanded = f.expandedBytes()
 		}
 		ks = append(ks, entry)
-	}
-	for _, f := range superFormats {
-		entry := kernel{typ: f.name, tiles: t.superTiles}
-		for _, n := range t.superTiles {
-			genSuper(t, f, n)
-		}
-		if t.expand {
-			genExpandedSuper(t, f)
-			entry.expanded = f.expandedBytes()
-		}
-		ks = append(ks, entry)
-	}
-	if t.floatTiles == nil {
-		return ks
-	}
-	for _, f := range floatFormats {
-		ks = append(ks, kernel{typ: f, tiles: t.floatTiles})
-		for _, n := range t.floatTiles {
-			genFloat(t, f, n)
-		}
 	}
 	return ks
 }
