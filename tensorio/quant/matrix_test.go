@@ -75,6 +75,32 @@ func TestMatrixRefusesWhatItCannotHold(t *testing.T) {
 	}
 }
 
+// TestPackedWeightsAreNotMuchLargerThanTheFile holds what DESIGN.md says.
+func TestPackedWeightsAreNotMuchLargerThanTheFile(t *testing.T) {
+	unpacked := map[tensorio.Type]float64{ // those that are kept out of their grids
+		tensorio.IQ1_S: 2.16, tensorio.IQ1_M: 2.08, tensorio.IQ2_XXS: 1.64, tensorio.IQ2_XS: 1.57, tensorio.IQ2_S: 1.42,
+		tensorio.IQ3_XXS: 1.43, tensorio.IQ3_S: 1.28, tensorio.TQ1_0: 1.26,
+	}
+	for _, typ := range computed() {
+		const rows, cols = 64, 2048
+		n, err := PackedBytes(typ, rows, cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := typ.RowBytes(cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		limit := 1.06
+		if l, ok := unpacked[typ]; ok {
+			limit = l
+		}
+		if ratio := float64(n) / float64(rows*file); ratio > limit {
+			t.Errorf("%v: the packed form has %.3f times the bytes of the file, want %v at most", typ, ratio, limit)
+		}
+	}
+}
+
 func TestMatrixRefusesWrongBuffers(t *testing.T) {
 	n, err := PackedBytes(tensorio.Q4_0, 20, 64)
 	if err != nil {
