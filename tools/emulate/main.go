@@ -76,7 +76,7 @@ func emulate(o options, packages []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	initrd, err := files(o, work, packages)
 	if err != nil {
 		return 0, err
