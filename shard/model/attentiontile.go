@@ -108,7 +108,38 @@ type stretch struct {
 	kvHead int
 	base   int // first position of the segment
 	lo, hi int
+	dim    int // of the keys
 	cols   int // of the values, up to 16
+}
+
+// run returns how many positions from at on lie together.
+func (x *stretch) run(at int) int {
+	step := x.kv.PageTokens()
+	return min(step-at%step, x.hi-at, run)
+}
+
+// A reader returns the keys and values of a page, as [kvcache.Session.Page].
+type reader[T any] func(kv *kvcache.Session, layer, head, page int) (keys, vals []T)
+
+// keysAt returns the keys from position at on, which begins a panel, and the
+// values where the keys end.
+func keysAt[T any](x *stretch, read reader[T], at int) []T {
+	if at >= x.hi {
+		return valsAt(x, read, x.lo)
+	}
+	step := x.kv.PageTokens()
+	keys, _ := read(x.kv, x.layer, x.kvHead, at/step)
+	return keys[at%step*x.dim:]
+}
+
+// valsAt returns the values from position at on, and nothing where they end.
+func valsAt[T any](x *stretch, read reader[T], at int) []T {
+	if at >= x.hi {
+		return nil
+	}
+	step := x.kv.PageTokens()
+	_, vals := read(x.kv, x.layer, x.kvHead, at/step)
+	return vals[at%step*vec.PanelWidth:]
 }
 
 // segmentOf computes the softmax over segment s for each head of each row of
@@ -127,7 +158,7 @@ func (o *attendOp) segmentOf(w *attendWorker, dst *softmaxes, p *attendPlan, t *
 	_, hi := b.seen(b.rows-1, p.window)
 	x := stretch{
 		kv: b.kv, layer: o.layer, kvHead: t.head * c.KVHeads / c.Heads, base: s * segment,
-		lo: max(lo, s*segment), hi: min(hi, (s+1)*segment), cols: panels(c.ValDim),
+		lo: max(lo, s*segment), hi: min(hi, (s+1)*segment), dim: c.HeadDim, cols: panels(c.ValDim),
 	}
 	w.product = vec.Product{
 		Rows: b.rows * p.heads, A: w.q, AStride: c.HeadDim, CStride: scoreStride, Depth: c.HeadDim,
@@ -153,52 +184,59 @@ func (o *attendOp) segmentOf(w *attendWorker, dst *softmaxes, p *attendPlan, t *
 
 // scores fills w.p with the products of the queries and the keys.
 func (w *attendWorker) scores(x *stretch) {
+	switch x.kv.Precision() {
+	case kvcache.Float32:
+		scoresOf(w, x, (*kvcache.Session).PageFloat32, (*attendWorker).mulFloat32)
+	case kvcache.Int8:
+		scoresOf(w, x, (*kvcache.Session).PageInt8, (*attendWorker).mulInt8)
+	default:
+		scoresOf(w, x, (*kvcache.Session).Page, (*attendWorker).mulHalf)
+	}
+}
+
+func scoresOf[T any](w *attendWorker, x *stretch, read reader[T], mul func(w *attendWorker, b, next []T)) {
 	step, p := x.kv.PageTokens(), &w.product
 	// Keys are read in whole panels, which begin where pages do.
-	for at := x.lo - x.lo%min(step, vec.PanelWidth); at < x.hi; {
-		page, row := at/step, at%step
-		n := min(step-row, x.hi-at, run)
-		p.C, p.Panels, p.BStride = w.p[at-x.base:], panels(n)/vec.PanelWidth, p.Depth*vec.PanelWidth
-		switch x.kv.Precision() {
-		case kvcache.Float32:
-			keys, _ := x.kv.PageFloat32(x.layer, x.kvHead, page)
-			p.F32(keys[row*p.Depth:])
-		case kvcache.Int8:
-			keys, _ := x.kv.PageInt8(x.layer, x.kvHead, page)
-			w.multiply(keys[row*p.Depth:])
-			scales, _ := x.kv.Scales(x.layer, x.kvHead, page)
-			w.scaleBy(at-x.base, scales[row:][:n])
-		default:
-			keys, _ := x.kv.Page(x.layer, x.kvHead, page)
-			p.F16(keys[row*p.Depth:])
+	at := x.lo - x.lo%min(step, vec.PanelWidth)
+	for keys := keysAt(x, read, at); at < x.hi; {
+		n := x.run(at)
+		next := keysAt(x, read, at+n)
+		p.C, p.Panels, p.BStride = w.p[at-x.base:], panels(n)/vec.PanelWidth, x.dim*vec.PanelWidth
+		mul(w, keys, next)
+		if x.kv.Precision() == kvcache.Int8 {
+			scales, _ := x.kv.Scales(x.layer, x.kvHead, at/step)
+			w.scaleBy(at-x.base, scales[at%step:][:n])
 		}
-		at += n
+		at, keys = at+n, next
 	}
 }
 
 // values computes the sums of the values weighted by w.p.
 func (w *attendWorker) values(x *stretch) {
-	step, p := x.kv.PageTokens(), &w.product
+	switch x.kv.Precision() {
+	case kvcache.Float32:
+		valuesOf(w, x, (*kvcache.Session).PageFloat32, (*attendWorker).mulFloat32)
+	case kvcache.Int8:
+		valuesOf(w, x, (*kvcache.Session).PageInt8, (*attendWorker).mulInt8)
+	default:
+		valuesOf(w, x, (*kvcache.Session).Page, (*attendWorker).mulHalf)
+	}
+}
+
+func valuesOf[T any](w *attendWorker, x *stretch, read reader[T], mul func(w *attendWorker, b, next []T)) {
+	step, p, at := x.kv.PageTokens(), &w.product, x.lo
 	p.Add = false
-	for at := x.lo; at < x.hi; {
-		page, row := at/step, at%step
-		n := min(step-row, x.hi-at, run)
+	for vals := valsAt(x, read, at); at < x.hi; {
+		n := x.run(at)
+		next := valsAt(x, read, at+n)
 		p.A, p.Depth, p.Panels, p.BStride = w.p[at-x.base:], n, x.cols/vec.PanelWidth, step*vec.PanelWidth
-		switch x.kv.Precision() {
-		case kvcache.Float32:
-			_, vals := x.kv.PageFloat32(x.layer, x.kvHead, page)
-			p.F32(vals[row*vec.PanelWidth:])
-		case kvcache.Int8:
-			_, scales := x.kv.Scales(x.layer, x.kvHead, page)
-			w.scaleBy(at-x.base, scales[row:][:n])
-			_, vals := x.kv.PageInt8(x.layer, x.kvHead, page)
-			w.multiply(vals[row*vec.PanelWidth:])
-		default:
-			_, vals := x.kv.Page(x.layer, x.kvHead, page)
-			p.F16(vals[row*vec.PanelWidth:])
+		if x.kv.Precision() == kvcache.Int8 {
+			_, scales := x.kv.Scales(x.layer, x.kvHead, at/step)
+			w.scaleBy(at-x.base, scales[at%step:][:n])
 		}
+		mul(w, vals, next)
 		p.Add = true
-		at += n
+		at, vals = at+n, next
 	}
 }
 
@@ -209,16 +247,19 @@ func (w *attendWorker) scaleBy(at int, scales []float32) {
 	}
 }
 
+func (w *attendWorker) mulFloat32(b, next []float32) { w.product.F32(b, next) }
+
+func (w *attendWorker) mulHalf(b, next []uint16) { w.product.F16(b, next) }
+
 // widenRows is how many rows make it worth to widen whole numbers once for all
 // of them, rather than in each product. Half precision widens on the way, for
 // nothing.
 const widenRows = 12
 
-// multiply computes w.product with b.
-func (w *attendWorker) multiply(b []int8) {
+func (w *attendWorker) mulInt8(b, next []int8) {
 	p := &w.product
 	if p.Rows < widenRows {
-		p.I8(b)
+		p.I8(b, next)
 		return
 	}
 	n := p.Depth * vec.PanelWidth
@@ -226,7 +267,7 @@ func (w *attendWorker) multiply(b []int8) {
 		vec.FromI8(w.panel[i*n:], b[i*p.BStride:][:n])
 	}
 	p.BStride = n
-	p.F32(w.panel)
+	p.F32(w.panel, nil)
 }
 
 // merge adds segment s of the tile to sum, for the rows that see it:

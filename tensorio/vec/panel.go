@@ -47,24 +47,26 @@ func (p *Product) check(b int) bool {
 	return true
 }
 
-// F32 computes p with b.
-func (p *Product) F32(b []float32) {
+// F32 computes p with b. next is what the next product will read, if that is
+// known and may not be in the cache yet: forms load as much of it as b has while
+// they work on b. It changes no result.
+func (p *Product) F32(b, next []float32) {
 	if p.check(len(b)) {
-		panelsF32(p, b)
+		panelsF32(p, b, next)
 	}
 }
 
 // F16 is [Product.F32] with half precision, which widens exactly.
-func (p *Product) F16(b []uint16) {
+func (p *Product) F16(b, next []uint16) {
 	if p.check(len(b)) {
-		panelsF16(p, b)
+		panelsF16(p, b, next)
 	}
 }
 
 // I8 is [Product.F32] with whole numbers.
-func (p *Product) I8(b []int8) {
+func (p *Product) I8(b, next []int8) {
 	if p.check(len(b)) {
-		panelsI8(p, b)
+		panelsI8(p, b, next)
 	}
 }
 

@@ -1,8 +1,10 @@
 package vec
 
+import "unsafe"
+
 // panelKernel is panelsRef for so many rows and a multiple of so many panels
 // as its name says.
-type panelKernel[T any] func(c *float32, cStride int, a *float32, aStride int, b *T, bStride, depth, panels, add int)
+type panelKernel[T any] func(c *float32, cStride int, a *float32, aStride int, b *T, bStride, depth, panels, add, gap int)
 
 // panelKernels are the shapes that there are for one type of elements, by the
 // number of rows; nil where there is none.
@@ -44,41 +46,45 @@ var (
 	}
 )
 
-func panelsF32(p *Product, b []float32) {
+func panelsF32(p *Product, b, next []float32) {
 	switch {
 	case chosen == ref || p.Depth == 0:
 		panelsF32Ref(p, b)
 	case chosen == avx512:
-		sendPanels(p, b, &panelsF32AVX512)
+		sendPanels(p, b, next, &panelsF32AVX512)
 	default:
-		sendPanels(p, b, &panelsF32AVX2)
+		sendPanels(p, b, next, &panelsF32AVX2)
 	}
 }
 
-func panelsF16(p *Product, b []uint16) {
+func panelsF16(p *Product, b, next []uint16) {
 	switch {
 	case chosen == ref || p.Depth == 0:
 		panelsF16Ref(p, b)
 	case chosen == avx512:
-		sendPanels(p, b, &panelsF16AVX512)
+		sendPanels(p, b, next, &panelsF16AVX512)
 	default:
-		sendPanels(p, b, &panelsF16AVX2)
+		sendPanels(p, b, next, &panelsF16AVX2)
 	}
 }
 
-func panelsI8(p *Product, b []int8) {
+func panelsI8(p *Product, b, next []int8) {
 	switch {
 	case chosen == ref || p.Depth == 0:
 		panelsI8Ref(p, b)
 	case chosen == avx512:
-		sendPanels(p, b, &panelsI8AVX512)
+		sendPanels(p, b, next, &panelsI8AVX512)
 	default:
-		sendPanels(p, b, &panelsI8AVX2)
+		sendPanels(p, b, next, &panelsI8AVX2)
 	}
 }
 
 // sendPanels gives each kernel as many rows as it takes.
-func sendPanels[T any](p *Product, b []T, k *panelKernels[T]) {
+func sendPanels[T any](p *Product, b, next []T, k *panelKernels[T]) {
+	gap := 0
+	if len(next) > 0 {
+		gap = int(uintptr(unsafe.Pointer(&next[0])) - uintptr(unsafe.Pointer(&b[0])))
+	}
 	add := 0
 	if p.Add {
 		add = 1
@@ -98,7 +104,7 @@ func sendPanels[T any](p *Product, b []T, k *panelKernels[T]) {
 			pairs = p.Panels &^ 1
 		}
 		if pairs > 0 {
-			k.pair[n](&c[0], p.CStride, &a[0], p.AStride, &b[0], p.BStride, p.Depth, pairs, add)
+			k.pair[n](&c[0], p.CStride, &a[0], p.AStride, &b[0], p.BStride, p.Depth, pairs, add, gap)
 		}
 		if pairs == p.Panels {
 			continue
@@ -109,7 +115,7 @@ func sendPanels[T any](p *Product, b []T, k *panelKernels[T]) {
 		}
 		for i := 0; i < n; i += rows {
 			rest(&c[i*p.CStride+pairs*PanelWidth], p.CStride, &a[i*p.AStride], p.AStride,
-				&b[pairs*p.BStride], p.BStride, p.Depth, p.Panels-pairs, add)
+				&b[pairs*p.BStride], p.BStride, p.Depth, p.Panels-pairs, add, gap)
 		}
 	}
 }

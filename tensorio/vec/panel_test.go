@@ -37,9 +37,9 @@ func comparePanels(t *testing.T, s source, rows, depth, panels int) {
 		name      string
 		fast, def func(p *Product)
 	}{
-		{"F32", func(p *Product) { p.F32(full) }, func(p *Product) { panelsF32Ref(p, full) }},
-		{"F16", func(p *Product) { p.F16(half) }, func(p *Product) { panelsF16Ref(p, half) }},
-		{"I8", func(p *Product) { p.I8(whole) }, func(p *Product) { panelsI8Ref(p, whole) }},
+		{"F32", func(p *Product) { p.F32(full, s.floats(9)) }, func(p *Product) { panelsF32Ref(p, full) }},
+		{"F16", func(p *Product) { p.F16(half, nil) }, func(p *Product) { panelsF16Ref(p, half) }},
+		{"I8", func(p *Product) { p.I8(whole, whole[len(whole)/2:]) }, func(p *Product) { panelsI8Ref(p, whole) }},
 	} {
 		got, want := p, p
 		got.C, want.C = clone(c), clone(c)
@@ -85,13 +85,13 @@ func TestSumsCanBeTakenInParts(t *testing.T) {
 	p, n := s.product(rows, depth, panels)
 	b := s.floats(n)
 	p.Add = false
-	p.F32(b)
+	p.F32(b, nil)
 	want := clone(p.C)
 	for at := 0; at < depth; {
 		part := p
 		part.Depth, part.Add = min(1+s.rng.IntN(9), depth-at), at > 0
 		part.A = p.A[at:]
-		part.F32(b[at*PanelWidth:])
+		part.F32(b[at*PanelWidth:], b)
 		at += part.Depth
 	}
 	same(t, "product in parts", p.C, want)
@@ -110,7 +110,7 @@ func TestAProductOfShortSlicesPanics(t *testing.T) {
 					t.Errorf("%+v was computed", p)
 				}
 			}()
-			p.F16(make([]uint16, 128))
+			p.F16(make([]uint16, 128), nil)
 		}()
 	}
 }
@@ -128,7 +128,7 @@ func BenchmarkProduct(b *testing.B) {
 			name string
 			run  func()
 		}{
-			{"F32", func() { p.F32(full) }}, {"F16", func() { p.F16(half) }}, {"I8", func() { p.I8(whole) }},
+			{"F32", func() { p.F32(full, nil) }}, {"F16", func() { p.F16(half, nil) }}, {"I8", func() { p.I8(whole, nil) }},
 		} {
 			b.Run(fmt.Sprintf("%s/rows=%d", k.name, rows), func(b *testing.B) {
 				best := time.Hour // of short runs: what else the machine does only adds to it

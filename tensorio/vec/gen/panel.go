@@ -91,10 +91,10 @@ func (t target) panelShapes(e element) [][2]int {
 // time. All sums stay in registers while the depth passes.
 func (t target) genPanels(e element, rows, pans int) {
 	name := fmt.Sprintf("panels%sx%dx%d%s", e.name, rows, pans, t.name)
-	begin(name, "c *float32, cStride int, a *float32, aStride int, b *"+e.goType+", bStride, depth, panels, add int)",
-		fmt.Sprintf("%s is panels%sRef for %d rows and a multiple of %d panels, above 0; add is 0 or 1.", name, e.name, rows, pans))
+	begin(name, "c *float32, cStride int, a *float32, aStride int, b *"+e.goType+", bStride, depth, panels, add, gap int)",
+		fmt.Sprintf("%s is panels%sRef for %d rows and a multiple of %d panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.", name, e.name, rows, pans))
 	c, a := newStrided("c", "cStride", rows), newStrided("a", "aStride", rows)
-	b, bStride, panels := ptr("b"), ptr("bStride"), ptr("panels")
+	b, bStride, panels, gap := ptr("b"), ptr("bStride"), ptr("panels"), ptr("gap")
 	if e.bytes > 1 {
 		SHLQ(Imm(uint64(e.bytes/2)), bStride) // times 2 or 4
 	}
@@ -134,6 +134,11 @@ func (t target) genPanels(e element, rows, pans int) {
 	SUBQ(Imm(panelUnroll), left)
 	JL(LabelRef(rest))
 	Label(loop)
+	for _, p := range at {
+		for line := 0; line < panelUnroll*lanes*e.bytes; line += 64 {
+			PREFETCHT0(Mem{Base: p, Index: gap, Scale: 1, Disp: line})
+		}
+	}
 	for u := range panelUnroll {
 		t.panelStep(e, acc, a, at, u)
 	}
