@@ -162,7 +162,7 @@ func TestEveryFormOfTheKernelsGivesTheSameBits(t *testing.T) {
 		return
 	}
 	want := bits()
-	for _, form := range []string{"ref", "avx2", "avxvnni", "avx512"} {
+	for _, form := range []string{"ref", "avx2", "avxvnni", "avx512", "neon", "neondot"} {
 		out := t.TempDir() + "/bits"
 		cmd := exec.Command(os.Args[0], "-test.run=^TestEveryFormOfTheKernelsGivesTheSameBits$")
 		cmd.Env = append(os.Environ(), "SHARDNODE_SIMD="+form, formEnv+"="+out)
