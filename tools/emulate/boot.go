@@ -26,7 +26,7 @@ const (
 )
 
 // The command line: say nothing, look for no hardware, trust the clock.
-const cmdLine = "console=ttyS0 quiet nopku rdinit=/init mitigations=off acpi=off pci=off nosmp nokaslr " +
+const cmdLine = "console=ttyS0 loglevel=1 nopku rdinit=/init mitigations=off acpi=off pci=off nosmp nokaslr " +
 	"tsc=reliable random.trust_cpu=on no_timer_check panic=-1 transparent_hugepage=never"
 
 // writeBoot writes the two images that the emulator loads before the first

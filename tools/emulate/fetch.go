@@ -114,7 +114,7 @@ func fetchKernel(dir string) error {
 // its own, and builds it with nothing but a processor, memory and a serial port.
 func buildBochs(dir string) error {
 	say("downloading Bochs")
-	for _, d := range []string{"apt/lists/partial", "apt/cache", "build"} {
+	for _, d := range []string{"apt/lists/partial", "apt/cache"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}
@@ -138,7 +138,10 @@ func buildBochs(dir string) error {
 	if err != nil {
 		return err
 	}
-	build := filepath.Join(dir, "build")
+	build, err := os.MkdirTemp(dir, "build-") // two may do this at once
+	if err != nil {
+		return err
+	}
 	if err := runIn(dir, "tar", "xf", tarball, "-C", build, "--strip-components=1"); err != nil {
 		return err
 	}
@@ -153,7 +156,14 @@ make -j"$(nproc)" bochs`
 	if err := runIn(build, "sh", "-ec", script, "sh", tellAll); err != nil {
 		return fmt.Errorf("%w: see its build.log", err)
 	}
-	return os.Rename(build, filepath.Join(dir, "bochs"))
+	done := filepath.Join(dir, "bochs")
+	if err := os.Rename(build, done); err != nil {
+		if _, exists := os.Stat(done); exists != nil {
+			return err
+		}
+		return os.RemoveAll(build) // another was faster
+	}
+	return nil
 }
 
 func say(what string) { fmt.Fprintln(os.Stderr, "emulate:", what) }
