@@ -69,6 +69,7 @@ type Engine struct {
 	mu       sync.Mutex // guards what follows
 	sessions map[shard.SessionID]*session
 	queue    []*job // in order of arrival
+	spare    []*job // at most keptJobs that are over
 	stats    Stats
 	closed   bool
 }

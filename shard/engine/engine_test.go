@@ -384,7 +384,8 @@ func TestALongPromptOfOneSpanDoesNotHoldUpAnother(t *testing.T) {
 	all.Go(func() { _ = e.call(t.Context(), func() error { close(in); <-gate; return nil }) })
 	<-in
 	queue := func(id shard.SessionID, rows int) {
-		j := &job{step: Step{Session: id, Tokens: tokens(rows, 1)}, rows: rows}
+		j := e.job()
+		j.step, j.rows = Step{Session: id, Tokens: tokens(rows, 1)}, rows
 		if err := e.enqueue(j); err != nil {
 			t.Fatal(err)
 		}

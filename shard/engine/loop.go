@@ -7,7 +7,6 @@ import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/model"
-	"github.com/shardnode/shardnode/shard/sample"
 )
 
 // A batch is what runs at once, and the buffers to choose it. It belongs to
@@ -177,18 +176,29 @@ func (e *Engine) admit(j *job, rows int) {
 	e.batch.rows = append(e.batch.rows, rows)
 }
 
-// prepare takes the memory for the result of j.
+// prepare takes the memory for the result of j, that of an earlier result if
+// there is enough.
 func (e *Engine) prepare(j *job) {
+	old := j.res
+	j.res = Result{Queue: old.Queue}
 	if !e.hasHead(j.session.span) {
-		j.res.Hidden = make([]uint16, j.rows*e.model.Config().Dim)
+		j.res.Hidden = sized(old.Hidden, j.rows*e.model.Config().Dim)
 	}
 	n := wanted(j.step.Want, j.rows)
 	if n > 0 {
-		j.res.Dists = make([]sample.Dist, n)
+		j.res.Dists = sized(old.Dists, n)
 	}
 	if j.step.Full {
-		j.res.Logits = make([]float32, n*e.model.Config().Vocab)
+		j.res.Logits = sized(old.Logits, n*e.model.Config().Vocab)
 	}
+}
+
+// sized returns a slice of n elements, s if it has room for them.
+func sized[T any](s []T, n int) []T {
+	if cap(s) >= n {
+		return s[:n]
+	}
+	return make([]T, n)
 }
 
 // drop ends j, which is not running, with err. e.mu is held.
@@ -260,7 +270,7 @@ func (b *batch) Logits(part, index int, logits []float32) {
 	if j.step.Want == LogitsAll {
 		index += j.ran
 	}
-	j.res.Dists[index] = sample.Summarize(logits, j.step.Summary)
+	j.res.Dists[index].Summarize(logits, j.step.Summary)
 	if j.step.Full {
 		copy(j.res.Logits[index*len(logits):], logits)
 	}

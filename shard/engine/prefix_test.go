@@ -121,7 +121,8 @@ func TestALongPromptNeverHoldsUpAToken(t *testing.T) {
 	all.Go(func() { _ = e.call(t.Context(), func() error { close(in); <-gate; return nil }) })
 	<-in
 	queue := func(s Step, rows int) {
-		j := &job{step: s, rows: rows}
+		j := e.job()
+		j.step, j.rows = s, rows
 		if err := e.enqueue(j); err != nil {
 			t.Error(err)
 			return

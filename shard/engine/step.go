@@ -42,6 +42,10 @@ type Step struct {
 	Summary sample.Request
 	// Full asks for Result.Logits besides.
 	Full bool
+
+	// Reuse, if not nil, is a result that nobody reads any more: the new one may
+	// lie in its memory. After an error that memory is the engine's for good.
+	Reuse *Result
 }
 
 // A Result is what a step gave. The caller owns its slices.
@@ -60,7 +64,7 @@ type job struct {
 	call    func() error // what to run in the loop, instead of a step
 	queued  time.Time
 	since   int64         // number of batches that had run when it was queued
-	done    chan struct{} // closed by finish
+	done    chan struct{} // capacity 1; finish sends
 
 	// The rest is guarded by Engine.mu, and while running belongs to the loop.
 	running   bool
@@ -80,7 +84,7 @@ func (j *job) finish(err error) {
 	if j.session != nil {
 		j.session.waiting--
 	}
-	close(j.done)
+	j.done <- struct{}{}
 }
 
 // Step runs new positions of an open session and returns what came out of the
@@ -101,14 +105,46 @@ func (e *Engine) Step(ctx context.Context, step Step) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	j := &job{step: step, rows: rows}
+	j := e.job()
+	j.step, j.rows = step, rows
+	if step.Reuse != nil {
+		j.res = Result{Hidden: step.Reuse.Hidden, Dists: step.Reuse.Dists, Logits: step.Reuse.Logits}
+	}
 	if err := e.enqueue(j); err != nil {
 		return Result{}, err
 	}
 	if err := e.await(ctx, j); err != nil {
 		return Result{}, err
 	}
-	return j.res, nil
+	res := j.res
+	e.release(j)
+	return res, nil
+}
+
+// keptJobs is how many jobs that are over are kept for later steps.
+const keptJobs = 64
+
+// job returns an empty job.
+func (e *Engine) job() *job {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n := len(e.spare); n > 0 {
+		j := e.spare[n-1]
+		e.spare = e.spare[:n-1]
+		return j
+	}
+	return &job{done: make(chan struct{}, 1)}
+}
+
+// release keeps a job whose end its caller has seen, so that nobody else knows
+// of it.
+func (e *Engine) release(j *job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.spare) < keptJobs {
+		*j = job{done: j.done}
+		e.spare = append(e.spare, j)
+	}
 }
 
 // spanOf returns the layers that an open session runs through.
@@ -200,7 +236,7 @@ func (e *Engine) summaryLen(s *Step) int {
 
 // enqueue puts j at the end of the queue.
 func (e *Engine) enqueue(j *job) error {
-	j.queued, j.done = time.Now(), make(chan struct{})
+	j.queued = time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -234,6 +270,7 @@ func (e *Engine) await(ctx context.Context, j *job) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if j.finished { // it was done in the same moment
+		<-j.done
 		return j.err
 	}
 	j.abandoned = true
@@ -243,7 +280,8 @@ func (e *Engine) await(ctx context.Context, j *job) error {
 
 // call runs f in the loop, between batches.
 func (e *Engine) call(ctx context.Context, f func() error) error {
-	j := &job{call: f}
+	j := e.job()
+	j.call = f
 	if err := e.enqueue(j); err != nil {
 		return err
 	}

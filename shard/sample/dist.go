@@ -64,22 +64,33 @@ func ranked(a, b Named) int {
 // Summarize returns what req asks of logits, [vocab]. It does not keep logits.
 // A logit that is not a number counts as minus infinity: never drawn.
 func Summarize(logits []float32, req Request) Dist {
+	var d Dist
+	d.Summarize(logits, req)
+	return d
+}
+
+// stackTop is the most logits for which Summarize needs no memory of the heap.
+const stackTop = 64
+
+// Summarize is [Summarize] into d, whose slices are used again.
+func (d *Dist) Summarize(logits []float32, req Request) {
 	k := min(max(req.K, 0), len(logits))
 	if req.Full {
 		k = len(logits)
 	}
-	top := topK(logits, k)
-	d := Dist{
-		IDs:    make([]shard.Token, len(top)),
-		Logits: make([]float32, len(top)),
-		Vocab:  len(logits),
-		Full:   k == len(logits),
+	var stack [stackTop]Named
+	top := stack[:0]
+	if k > stackTop {
+		top = make([]Named, 0, k)
 	}
-	for i, n := range top {
-		d.IDs[i], d.Logits[i] = n.ID, n.Logit
+	top = topK(top, logits, k)
+	*d = Dist{IDs: d.IDs[:0], Logits: d.Logits[:0], Named: d.Named[:0], Vocab: len(logits), Full: k == len(logits)}
+	d.IDs, d.Logits = slices.Grow(d.IDs, k), slices.Grow(d.Logits, k)
+	for _, n := range top {
+		d.IDs, d.Logits = append(d.IDs, n.ID), append(d.Logits, n.Logit)
 	}
 	if !req.Full && len(req.Named) > 0 {
-		d.Named = make([]Named, 0, len(req.Named))
+		d.Named = slices.Grow(d.Named, len(req.Named))
 		for _, id := range req.Named {
 			if id >= 0 && int(id) < len(logits) {
 				d.Named = append(d.Named, Named{ID: id, Logit: number(logits[id])})
@@ -96,7 +107,6 @@ func Summarize(logits []float32, req Request) Dist {
 			d.LSETemp = logSumExp(logits, req.Temperature)
 		}
 	}
-	return d
 }
 
 // number returns l, or minus infinity if l is not a number.
@@ -107,9 +117,9 @@ func number(l float32) float32 {
 	return l
 }
 
-// topK returns the k highest logits in rank order.
-func topK(logits []float32, k int) []Named {
-	top := make([]Named, 0, k)
+// topK appends the k highest logits in rank order to top, which is empty and has
+// room for them.
+func topK(top []Named, logits []float32, k int) []Named {
 	if k == len(logits) {
 		for i, l := range logits {
 			top = append(top, Named{ID: shard.Token(i), Logit: number(l)})
