@@ -20,6 +20,7 @@ type attendWorker struct {
 	p       []float32 // [n, scoreStride], scores, then weights, of a segment
 	panel   []float32 // keys or values of a run
 	factors []float32 // [2, n], of a merge
+	scales  []float32 // [segment], of keys or values that are whole numbers
 	product vec.Product
 	seg     softmaxes // of the current segment
 	sum     softmaxes // merged
@@ -49,6 +50,7 @@ func (o *attendOp) init(m *Model) {
 		w.p = make([]float32, n*scoreStride)
 		w.panel = make([]float32, run*max(c.HeadDim, cols))
 		w.factors = make([]float32, 2*n)
+		w.scales = make([]float32, segment)
 		w.seg = newSoftmaxes(make([]float32, n*(cols+2)), n)
 		w.sum = newSoftmaxes(make([]float32, n*(cols+2)), n)
 	}
@@ -189,24 +191,25 @@ func (w *attendWorker) scores(x *stretch) {
 		scoresOf(w, x, (*kvcache.Session).PageFloat32, (*attendWorker).mulFloat32)
 	case kvcache.Int8:
 		scoresOf(w, x, (*kvcache.Session).PageInt8, (*attendWorker).mulInt8)
+		for at := x.lo; at < x.hi; at += x.run(at) {
+			keys, _ := x.kv.Scales(x.layer, x.kvHead, at/x.kv.PageTokens())
+			copy(w.scales[at-x.base:], keys[at%x.kv.PageTokens():])
+		}
+		w.scale(x)
 	default:
 		scoresOf(w, x, (*kvcache.Session).Page, (*attendWorker).mulHalf)
 	}
 }
 
 func scoresOf[T any](w *attendWorker, x *stretch, read reader[T], mul func(w *attendWorker, b, next []T)) {
-	step, p := x.kv.PageTokens(), &w.product
+	p := &w.product
 	// Keys are read in whole panels, which begin where pages do.
-	at := x.lo - x.lo%min(step, vec.PanelWidth)
+	at := x.lo - x.lo%min(x.kv.PageTokens(), vec.PanelWidth)
 	for keys := keysAt(x, read, at); at < x.hi; {
 		n := x.run(at)
 		next := keysAt(x, read, at+n)
 		p.C, p.Panels, p.BStride = w.p[at-x.base:], panels(n)/vec.PanelWidth, x.dim*vec.PanelWidth
 		mul(w, keys, next)
-		if x.kv.Precision() == kvcache.Int8 {
-			scales, _ := x.kv.Scales(x.layer, x.kvHead, at/step)
-			w.scaleBy(at-x.base, scales[at%step:][:n])
-		}
 		at, keys = at+n, next
 	}
 }
@@ -217,6 +220,11 @@ func (w *attendWorker) values(x *stretch) {
 	case kvcache.Float32:
 		valuesOf(w, x, (*kvcache.Session).PageFloat32, (*attendWorker).mulFloat32)
 	case kvcache.Int8:
+		for at := x.lo; at < x.hi; at += x.run(at) {
+			_, vals := x.kv.Scales(x.layer, x.kvHead, at/x.kv.PageTokens())
+			copy(w.scales[at-x.base:], vals[at%x.kv.PageTokens():])
+		}
+		w.scale(x)
 		valuesOf(w, x, (*kvcache.Session).PageInt8, (*attendWorker).mulInt8)
 	default:
 		valuesOf(w, x, (*kvcache.Session).Page, (*attendWorker).mulHalf)
@@ -230,20 +238,17 @@ func valuesOf[T any](w *attendWorker, x *stretch, read reader[T], mul func(w *at
 		n := x.run(at)
 		next := valsAt(x, read, at+n)
 		p.A, p.Depth, p.Panels, p.BStride = w.p[at-x.base:], n, x.cols/vec.PanelWidth, step*vec.PanelWidth
-		if x.kv.Precision() == kvcache.Int8 {
-			_, scales := x.kv.Scales(x.layer, x.kvHead, at/step)
-			w.scaleBy(at-x.base, scales[at%step:][:n])
-		}
 		mul(w, vals, next)
 		p.Add = true
 		at, vals = at+n, next
 	}
 }
 
-// scaleBy multiplies what w.p holds from column at on by the positions' scales.
-func (w *attendWorker) scaleBy(at int, scales []float32) {
+// scale multiplies w.p with w.scales, the scales of the positions.
+func (w *attendWorker) scale(x *stretch) {
+	lo, hi := x.lo-x.base, x.hi-x.base
 	for i := range w.product.Rows {
-		vec.Mul(w.p[i*scoreStride+at:], scales)
+		vec.Mul(w.p[i*scoreStride+lo:], w.scales[lo:hi])
 	}
 }
 
