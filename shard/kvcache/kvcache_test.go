@@ -250,3 +250,70 @@ func half(x float32) uint16 {
 	vec.ToF16(h[:], []float32{x})
 	return h[0]
 }
+
+func TestInt8KeepsWithinHalfAScale(t *testing.T) {
+	cfg := Config{Layers: 2, KVHeads: 2, KeyDim: 37, ValDim: 200, Precision: Int8}
+	half := cfg
+	half.Precision = Float16
+	if a, b := cfg.TokenBytes(), half.TokenBytes(); float64(a) > 0.56*float64(b) {
+		t.Errorf("a position takes %d bytes, as float16 %d, want little more than half", a, b)
+	}
+	cfg.BudgetBytes = 64 * cfg.TokenBytes()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c, err := s.Reserve(40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Extend(0, 40); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(3, 3))
+	k, v := make([]float32, 2*37), make([]float32, 2*200)
+	for i := range k {
+		k[i] = float32(rng.NormFloat64()) * 1e6 // far beyond float16
+	}
+	for i := range v[:200] {
+		v[i] = float32(rng.NormFloat64()) * 1e-9
+	}
+	if err := c.Put(1, 35, k, v); err != nil { // the second head's value is 0
+		t.Fatal(err)
+	}
+	for h := range 2 {
+		keys, vals := c.PageInt8(1, h, 1)
+		ks, vs := c.Scales(1, h, 1)
+		for i, want := range k[h*37:][:37] {
+			if got := ks[3] * float32(keys[i*16+3]); math.Abs(float64(got-want)) > float64(ks[3])*0.5001 {
+				t.Fatalf("head %d key %d is %g, want %g within half of %g", h, i, got, want, ks[3])
+			}
+		}
+		for i, want := range v[h*200:][:200] {
+			if got := vs[3] * float32(vals[(i/16*32+3)*16+i%16]); math.Abs(float64(got-want)) > float64(vs[3])*0.5001 {
+				t.Fatalf("head %d value %d is %g, want %g within half of %g", h, i, got, want, vs[3])
+			}
+		}
+	}
+	k[5] = float32(math.Inf(-1))
+	if err := c.Put(1, 35, k, v); !errors.Is(err, ErrOverflow) {
+		t.Errorf("Put of an infinity = %v, want ErrOverflow", err)
+	}
+	k[5] = float32(math.NaN())
+	if err := c.Put(1, 35, k, v); !errors.Is(err, ErrOverflow) {
+		t.Errorf("Put of what is not a number = %v, want ErrOverflow", err)
+	}
+}
+
+func TestPrecisionsAreParsedByTheirNames(t *testing.T) {
+	for _, p := range []Precision{Float16, Float32, Int8} {
+		if got, err := ParsePrecision(p.String()); got != p || err != nil {
+			t.Errorf("ParsePrecision(%q) = %v, %v", p, got, err)
+		}
+	}
+	if _, err := ParsePrecision("q4_0"); err == nil {
+		t.Error("q4_0 was parsed")
+	}
+}
