@@ -91,22 +91,23 @@ func (l *loader) layoutOf(t tensorio.Type) string {
 	return id
 }
 
-// mapped gives the matrices of a plan the memory that was kept of them. ok is
-// false if there is none.
-func (l *loader) mapped(p *plan, packs *weights.Packs) (mem memory, ok bool) {
-	if packs == nil || p.key == "" {
-		return memory{}, false
+// mapped gives the matrices of a plan the memory that was kept of them, and
+// reports whether there is any.
+func (l *loader) mapped(p *plan, packs *weights.Packs) bool {
+	if p.key == "" {
+		return false
 	}
 	pack := packs.Map(p.key, p.bytes)
 	if pack == nil {
-		return memory{}, false
+		return false
 	}
 	if !intact(l.pool, pack) || p.matrices(pack.Data()) != nil {
 		pack.Remove()
 		_ = pack.Close() // it was only read
-		return memory{}, false
+		return false
 	}
-	return memory{data: pack.Data(), pack: pack}, true
+	p.mem = memory{data: pack.Data(), pack: pack}
+	return true
 }
 
 // intact reads a pack, which brings it to memory, and reports whether it is

@@ -65,10 +65,10 @@ func (l *loader) layerPlan(i shard.Layer) *plan {
 }
 
 // layer returns layer i with the packed matrices of its plan.
-func (l *loader) layer(i shard.Layer, p *plan, mem memory) *layer {
+func (l *loader) layer(i shard.Layer, p *plan) *layer {
 	c := &l.cfg
 	w := &layer{
-		mem: mem,
+		mem: p.mem,
 		wq:  p.mats[0].packed, wk: p.mats[1].packed, wv: p.mats[2].packed, wo: p.mats[3].packed,
 		rotates: c.arch.noRopeEvery == 0 || (int(i)+1)%c.arch.noRopeEvery != 0,
 	}

@@ -179,25 +179,17 @@ func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 	}
 	done, fresh := int64(0), []*plan(nil)
 	for i, p := range plans {
-		if opts.Packs != nil && l.err == nil {
-			p.key = l.packKey(p)
+		packed, err := l.obtain(ctx, plans[i:], opts.Packs)
+		if err != nil {
+			return err
 		}
-		mem, ok := l.mapped(p, opts.Packs)
-		if !ok {
-			if i+1 < len(plans) {
-				l.willNeed(plans[i+1])
-			}
-			var err error
-			if mem, err = l.fill(ctx, p); err != nil {
-				return err
-			}
+		if packed {
 			fresh = append(fresh, p)
 		}
-		p.mem = mem
 		if at := m.span.Start + shard.Layer(i); at < m.span.End {
-			m.layers = append(m.layers, l.layer(at, p, mem))
+			m.layers = append(m.layers, l.layer(at, p))
 		} else {
-			m.head = head{mem: mem, norm: l.vector(headNormName, m.cfg.Dim), out: p.mats[0].packed}
+			m.head = head{mem: p.mem, norm: l.vector(headNormName, m.cfg.Dim), out: p.mats[0].packed}
 		}
 		if done += p.bytes; opts.Progress != nil && l.err == nil {
 			opts.Progress(done, m.bytes)
@@ -208,6 +200,22 @@ func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 		m.keeping = keep(opts.Packs, fresh)
 	}
 	return l.err
+}
+
+// obtain brings the matrices of the first of plans to memory: from packs, or
+// else by packing them.
+func (l *loader) obtain(ctx context.Context, plans []*plan, packs *weights.Packs) (packed bool, err error) {
+	p := plans[0]
+	if l.err == nil && packs != nil {
+		if p.key = l.packKey(p); l.mapped(p, packs) {
+			return false, nil
+		}
+	}
+	if len(plans) > 1 {
+		l.willNeed(plans[1])
+	}
+	p.mem, err = l.fill(ctx, p)
+	return true, err
 }
 
 // willNeed says that the tensors of a plan will be read soon: the disk works
