@@ -1,5 +1,5 @@
-// Package kvcache keeps the keys and values of sessions, as float16, in pages
-// off the Go heap, within a budget.
+// Package kvcache keeps the keys and values of sessions, as float16 or as
+// [Precision] says, in pages off the Go heap, within a budget.
 //
 // Start with [New] for a [Store] of one span, and [Store.Reserve] for a
 // [Session] on it. A session's pages are counted against the budget when it is
@@ -7,8 +7,8 @@
 // themselves are taken as it grows.
 //
 // A page holds [Config.PageTokens] positions of every layer of the span. Within
-// a page each key/value head of each layer is contiguous, which is what
-// attention reads. Page boundaries lie at absolute positions.
+// a page each key/value head of each layer is contiguous, in the panels that
+// attention multiplies with (layout.go). Page boundaries lie at absolute positions.
 //
 // Whole pages can be shared (prefix.go): [Session.Publish] names what a session
 // holds, and [Store.ReserveShared] begins a session with what has the names

@@ -1,6 +1,6 @@
 // Package vec holds the float32 kernels of the engine: sums, norms,
-// activations, rotary positions, 16-bit conversions and the two inner loops
-// of attention.
+// activations, rotary positions, 16-bit conversions and the product
+// that both halves of attention are ([Product]).
 //
 // Every function has one meaning down to the bit, written in plain Go in
 // ref.go. Faster forms give the same bits on every processor, so that peers
