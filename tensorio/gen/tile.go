@@ -36,9 +36,10 @@ type tile struct {
 	held    held
 	tokens  int
 	name    string
-	w, a, n Register         // weights, activations of token 0, units left
-	x       Register         // expanded codes, if they are not taken from the weights
-	strides map[int]Register // bytes between tokens, times an odd number
+	w, a, n Register              // weights, activations of token 0, units left
+	x       Register              // expanded codes, if they are not taken from the weights
+	lines   map[[3]int]VecVirtual // lines of codes in registers: offset, line, part
+	strides map[int]Register      // bytes between tokens, times an odd number
 
 	scratch    Register // aligned memory of the stack, unless all fits registers
 	used, room int      // bytes of scratch

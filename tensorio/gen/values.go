@@ -101,25 +101,41 @@ func (k *tile) smallCodes(s source, g, h int) VecVirtual {
 	if s.bits >= 4 || s.plain {
 		return k.codes(s, g, h)
 	}
-	w := k.vec()
-	k.load(Mem{Base: s.w, Disp: s.codes + g/4*64 + h*k.bytes()}, w)
+	w, from := k.vec(), k.line(s, g/4*64, h)
 	if n := g % 4; n > 0 {
-		VPSRLW(Imm(uint64(2*n)), w, w)
+		VPSRLW(Imm(uint64(2*n)), from, w)
+		from = w
 	}
-	k.and(k.constant(bits01), w, w)
+	k.and(k.constant(bits01), from, w)
 	if s.bits == 2 {
 		return w
 	}
-	v := k.vec()
-	k.load(Mem{Base: s.w, Disp: s.codes + 128 + h*k.bytes()}, v)
+	v, from := k.vec(), k.line(s, 128, h)
 	switch {
 	case g < 2:
-		VPSLLW(Imm(uint64(2-g)), v, v)
+		VPSLLW(Imm(uint64(2-g)), from, v)
 	case g > 2:
-		VPSRLW(Imm(uint64(g-2)), v, v)
+		VPSRLW(Imm(uint64(g-2)), from, v)
+	default:
+		k.move(from, v)
 	}
 	k.merge(k.constant(bit2), v, w)
 	return w
+}
+
+// line returns bytes of the codes of 32 columns, which must not be changed. With
+// one token there are registers to keep them for all groups.
+func (k *tile) line(s source, disp, h int) VecVirtual {
+	at := [3]int{s.codes, disp, h}
+	if v, ok := k.lines[at]; ok {
+		return v
+	}
+	v := k.vec()
+	k.load(Mem{Base: s.w, Disp: s.codes + disp + h*k.bytes()}, v)
+	if k.tokens == 1 && k.lines != nil {
+		k.lines[at] = v
+	}
+	return v
 }
 
 var (

@@ -91,6 +91,7 @@ func (k *tile) smalls(f smallFormat, table *table) {
 		if k.x != nil {
 			from.w, from.codes, from.plain = k.x, p*8*64, true
 		}
+		k.lines = map[[3]int]VecVirtual{}
 		if limit <= 1 {
 			k.shallow(f, total, from, table, scales, p, limit == 0)
 		} else {

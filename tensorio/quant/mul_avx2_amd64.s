@@ -29650,39 +29650,33 @@ mulAVX2Q2_Kx1_part:
 	PREFETCHT0   2112(BX)
 	PREFETCHT0   2176(BX)
 	PREFETCHT0   2240(BX)
-	VMOVUPS      (BX), Y4
-	VPAND        bits01<>+0(SB), Y4, Y4
-	VMOVUPS      32(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VPBROADCASTD (DI), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPMADDUBSW   Y6, Y5, Y5
 	VMOVUPS      (BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VPAND        bits01<>+0(SB), Y6, Y4
 	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 4(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      (BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 8(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      (BX), Y6
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VPBROADCASTD (DI), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPMADDUBSW   Y8, Y5, Y5
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      32(BX), Y7
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 12(DI), Y8
@@ -29700,39 +29694,33 @@ mulAVX2Q2_Kx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y4, Y4
 	VPMADDWD     Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      64(BX), Y4
-	VPAND        bits01<>+0(SB), Y4, Y4
-	VMOVUPS      96(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VPBROADCASTD 16(DI), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPMADDUBSW   Y6, Y5, Y5
 	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VPAND        bits01<>+0(SB), Y6, Y4
 	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 20(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 24(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      64(BX), Y6
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VPBROADCASTD 16(DI), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPMADDUBSW   Y8, Y5, Y5
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 20(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 24(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 28(DI), Y8
@@ -29750,39 +29738,33 @@ mulAVX2Q2_Kx1_part:
 	VPSHUFB      pairSecond<>+0(SB), Y4, Y4
 	VPMADDWD     Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      128(BX), Y4
-	VPAND        bits01<>+0(SB), Y4, Y4
-	VMOVUPS      160(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VPBROADCASTD 32(DI), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPMADDUBSW   Y6, Y5, Y5
 	VMOVUPS      128(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VPAND        bits01<>+0(SB), Y6, Y4
 	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 36(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      128(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 40(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      128(BX), Y6
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VPBROADCASTD 32(DI), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPMADDUBSW   Y8, Y5, Y5
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 36(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 40(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 44(DI), Y8
@@ -29800,39 +29782,33 @@ mulAVX2Q2_Kx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y4, Y4
 	VPMADDWD     Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      192(BX), Y4
-	VPAND        bits01<>+0(SB), Y4, Y4
-	VMOVUPS      224(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VPBROADCASTD 48(DI), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPMADDUBSW   Y6, Y5, Y5
 	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VPAND        bits01<>+0(SB), Y6, Y4
 	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 52(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 56(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(BX), Y6
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VPBROADCASTD 48(DI), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPMADDUBSW   Y8, Y5, Y5
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 52(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 56(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 60(DI), Y8
@@ -30029,10 +30005,10 @@ mulAVX2Q2_Kx2_unit:
 	MOVQ  $0x00000004, R9
 
 mulAVX2Q2_Kx2_part:
-	VMOVUPS      (SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
-	VMOVUPS      32(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VPBROADCASTD (R8), Y10
 	VPMADDUBSW   Y10, Y9, Y8
 	VPMADDUBSW   Y10, Y11, Y10
@@ -30101,10 +30077,10 @@ mulAVX2Q2_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      64(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
-	VMOVUPS      96(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      64(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
+	VMOVUPS      96(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VPBROADCASTD 16(R8), Y10
 	VPMADDUBSW   Y10, Y9, Y8
 	VPMADDUBSW   Y10, Y11, Y10
@@ -30173,10 +30149,10 @@ mulAVX2Q2_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      128(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
-	VMOVUPS      160(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      128(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
+	VMOVUPS      160(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VPBROADCASTD 32(R8), Y10
 	VPMADDUBSW   Y10, Y9, Y8
 	VPMADDUBSW   Y10, Y11, Y10
@@ -30245,10 +30221,10 @@ mulAVX2Q2_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      192(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
-	VMOVUPS      224(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
+	VMOVUPS      224(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VPBROADCASTD 48(R8), Y10
 	VPMADDUBSW   Y10, Y9, Y8
 	VPMADDUBSW   Y10, Y11, Y10
@@ -30524,10 +30500,10 @@ mulAVX2Q2_Kx3_unit:
 	MOVQ    $0x00000004, R10
 
 mulAVX2Q2_Kx3_part:
-	VMOVUPS      (DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
-	VMOVUPS      32(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VPBROADCASTD (R9), Y1
 	VPMADDUBSW   Y1, Y2, Y0
 	VPMADDUBSW   Y1, Y5, Y3
@@ -30624,10 +30600,10 @@ mulAVX2Q2_Kx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      64(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
-	VMOVUPS      96(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      64(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
+	VMOVUPS      96(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VPBROADCASTD 16(R9), Y1
 	VPMADDUBSW   Y1, Y2, Y0
 	VPMADDUBSW   Y1, Y5, Y3
@@ -30724,10 +30700,10 @@ mulAVX2Q2_Kx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      128(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
-	VMOVUPS      160(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      128(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
+	VMOVUPS      160(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VPBROADCASTD 32(R9), Y1
 	VPMADDUBSW   Y1, Y2, Y0
 	VPMADDUBSW   Y1, Y5, Y3
@@ -30824,10 +30800,10 @@ mulAVX2Q2_Kx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      192(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
-	VMOVUPS      224(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      192(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
+	VMOVUPS      224(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VPBROADCASTD 48(R9), Y1
 	VPMADDUBSW   Y1, Y2, Y0
 	VPMADDUBSW   Y1, Y5, Y3
@@ -31225,10 +31201,10 @@ mulAVX2Q2_Kx4_unit:
 	MOVQ    $0x00000004, R11
 
 mulAVX2Q2_Kx4_part:
-	VMOVUPS      (R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
-	VMOVUPS      32(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VPBROADCASTD (R10), Y1
 	VPMADDUBSW   Y1, Y3, Y0
 	VPMADDUBSW   Y1, Y7, Y4
@@ -31349,10 +31325,10 @@ mulAVX2Q2_Kx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      64(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
-	VMOVUPS      96(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      64(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
+	VMOVUPS      96(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VPBROADCASTD 16(R10), Y1
 	VPMADDUBSW   Y1, Y3, Y0
 	VPMADDUBSW   Y1, Y7, Y4
@@ -31473,10 +31449,10 @@ mulAVX2Q2_Kx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      128(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
-	VMOVUPS      160(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      128(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
+	VMOVUPS      160(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VPBROADCASTD 32(R10), Y1
 	VPMADDUBSW   Y1, Y3, Y0
 	VPMADDUBSW   Y1, Y7, Y4
@@ -31597,10 +31573,10 @@ mulAVX2Q2_Kx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      192(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
-	VMOVUPS      224(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      192(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
+	VMOVUPS      224(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VPBROADCASTD 48(R10), Y1
 	VPMADDUBSW   Y1, Y3, Y0
 	VPMADDUBSW   Y1, Y7, Y4
@@ -32100,10 +32076,10 @@ mulAVX2Q2_Kx6_unit:
 	MOVQ    $0x00000004, R12
 
 mulAVX2Q2_Kx6_part:
-	VMOVUPS      (R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      32(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VPBROADCASTD (R11), Y1
 	VPMADDUBSW   Y1, Y5, Y0
 	VPMADDUBSW   Y1, Y11, Y6
@@ -32272,10 +32248,10 @@ mulAVX2Q2_Kx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      64(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      96(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      64(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      96(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VPBROADCASTD 16(R11), Y1
 	VPMADDUBSW   Y1, Y5, Y0
 	VPMADDUBSW   Y1, Y11, Y6
@@ -32444,10 +32420,10 @@ mulAVX2Q2_Kx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      128(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      160(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      128(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      160(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VPBROADCASTD 32(R11), Y1
 	VPMADDUBSW   Y1, Y5, Y0
 	VPMADDUBSW   Y1, Y11, Y6
@@ -32616,10 +32592,10 @@ mulAVX2Q2_Kx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      192(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      224(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      224(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VPBROADCASTD 48(R11), Y1
 	VPMADDUBSW   Y1, Y5, Y0
 	VPMADDUBSW   Y1, Y11, Y6
@@ -34987,76 +34963,66 @@ mulAVX2Q3_Kx1_part:
 	PREFETCHT0   2240(BX)
 	PREFETCHT0   2304(BX)
 	PREFETCHT0   2368(BX)
-	VMOVUPS      (BX), Y4
-	VPAND        bits01<>+0(SB), Y4, Y4
-	VMOVUPS      128(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      (BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y4
+	VMOVUPS      128(BX), Y7
+	VPSLLW       $0x02, Y7, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y4, Y4
-	VMOVUPS      32(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      160(BX), Y6
-	VPSLLW       $0x02, Y6, Y6
-	VPAND        bit2<>+0(SB), Y6, Y6
-	VPOR         Y6, Y5, Y5
-	VPBROADCASTD (DI), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPMADDUBSW   Y6, Y5, Y5
-	VMOVUPS      (BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPSLLW       $0x01, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 4(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      (BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 8(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      (BX), Y6
+	VMOVUPS      32(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y5
+	VMOVUPS      160(BX), Y9
+	VPSLLW       $0x02, Y9, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y5, Y5
+	VPBROADCASTD (DI), Y10
+	VPMADDUBSW   Y10, Y4, Y4
+	VPMADDUBSW   Y10, Y5, Y5
+	VPSRLW       $0x02, Y6, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSLLW       $0x01, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLW       $0x02, Y8, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSLLW       $0x01, Y9, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 4(DI), Y12
+	VPMADDUBSW   Y12, Y10, Y10
+	VPMADDUBSW   Y12, Y11, Y12
+	VPADDW       Y10, Y4, Y4
+	VPADDW       Y12, Y5, Y5
+	VPSRLW       $0x04, Y6, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VMOVAPS      Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLW       $0x04, Y8, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVAPS      Y9, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 8(DI), Y12
+	VPMADDUBSW   Y12, Y10, Y10
+	VPMADDUBSW   Y12, Y11, Y12
+	VPADDW       Y10, Y4, Y4
+	VPADDW       Y12, Y5, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPSRLW       $0x01, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 12(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
+	VPSRLW       $0x01, Y7, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y6, Y6
+	VPSRLW       $0x06, Y8, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x01, Y9, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD 12(DI), Y10
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y10, Y8, Y10
 	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
+	VPADDW       Y10, Y5, Y5
 	VPMOVSXBW    (SI), Y6
 	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
 	VPMADDWD     Y6, Y4, Y4
@@ -35065,71 +35031,57 @@ mulAVX2Q3_Kx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y4, Y4
 	VPMADDWD     Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      64(BX), Y4
-	VPAND        bits01<>+0(SB), Y4, Y4
-	VMOVUPS      128(BX), Y5
-	VPSRLW       $0x02, Y5, Y5
+	VMOVUPS      64(BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y4
+	VPSRLW       $0x02, Y7, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y4, Y4
-	VMOVUPS      96(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      160(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bit2<>+0(SB), Y6, Y6
-	VPOR         Y6, Y5, Y5
-	VPBROADCASTD 16(DI), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPMADDUBSW   Y6, Y5, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPSRLW       $0x03, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 20(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 24(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      64(BX), Y6
+	VMOVUPS      96(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y5
+	VPSRLW       $0x02, Y9, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y5, Y5
+	VPBROADCASTD 16(DI), Y10
+	VPMADDUBSW   Y10, Y4, Y4
+	VPMADDUBSW   Y10, Y5, Y5
+	VPSRLW       $0x02, Y6, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x03, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLW       $0x02, Y8, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x03, Y9, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 20(DI), Y12
+	VPMADDUBSW   Y12, Y10, Y10
+	VPMADDUBSW   Y12, Y11, Y12
+	VPADDW       Y10, Y4, Y4
+	VPADDW       Y12, Y5, Y5
+	VPSRLW       $0x04, Y6, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLW       $0x04, Y8, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x04, Y9, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 24(DI), Y12
+	VPMADDUBSW   Y12, Y10, Y10
+	VPMADDUBSW   Y12, Y11, Y12
+	VPADDW       Y10, Y4, Y4
+	VPADDW       Y12, Y5, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
 	VPSRLW       $0x05, Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSRLW       $0x05, Y8, Y8
+	VPSRLW       $0x05, Y9, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPBROADCASTD 28(DI), Y8
@@ -35145,76 +35097,66 @@ mulAVX2Q3_Kx1_part:
 	VPSHUFB      pairSecond<>+0(SB), Y4, Y4
 	VPMADDWD     Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      192(BX), Y4
-	VPAND        bits01<>+0(SB), Y4, Y4
-	VMOVUPS      320(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      192(BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y4
+	VMOVUPS      320(BX), Y7
+	VPSLLW       $0x02, Y7, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y4, Y4
-	VMOVUPS      224(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      352(BX), Y6
-	VPSLLW       $0x02, Y6, Y6
-	VPAND        bit2<>+0(SB), Y6, Y6
-	VPOR         Y6, Y5, Y5
-	VPBROADCASTD 32(DI), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPMADDUBSW   Y6, Y5, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPSLLW       $0x01, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 36(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 40(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(BX), Y6
+	VMOVUPS      224(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y5
+	VMOVUPS      352(BX), Y9
+	VPSLLW       $0x02, Y9, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y5, Y5
+	VPBROADCASTD 32(DI), Y10
+	VPMADDUBSW   Y10, Y4, Y4
+	VPMADDUBSW   Y10, Y5, Y5
+	VPSRLW       $0x02, Y6, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSLLW       $0x01, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLW       $0x02, Y8, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSLLW       $0x01, Y9, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 36(DI), Y12
+	VPMADDUBSW   Y12, Y10, Y10
+	VPMADDUBSW   Y12, Y11, Y12
+	VPADDW       Y10, Y4, Y4
+	VPADDW       Y12, Y5, Y5
+	VPSRLW       $0x04, Y6, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VMOVAPS      Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLW       $0x04, Y8, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVAPS      Y9, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 40(DI), Y12
+	VPMADDUBSW   Y12, Y10, Y10
+	VPMADDUBSW   Y12, Y11, Y12
+	VPADDW       Y10, Y4, Y4
+	VPADDW       Y12, Y5, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPSRLW       $0x01, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 44(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
+	VPSRLW       $0x01, Y7, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y6, Y6
+	VPSRLW       $0x06, Y8, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x01, Y9, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPBROADCASTD 44(DI), Y10
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y10, Y8, Y10
 	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
+	VPADDW       Y10, Y5, Y5
 	VPMOVSXBW    32(SI), Y6
 	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
 	VPMADDWD     Y6, Y4, Y4
@@ -35223,71 +35165,57 @@ mulAVX2Q3_Kx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y4, Y4
 	VPMADDWD     Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      256(BX), Y4
-	VPAND        bits01<>+0(SB), Y4, Y4
-	VMOVUPS      320(BX), Y5
-	VPSRLW       $0x02, Y5, Y5
+	VMOVUPS      256(BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y4
+	VPSRLW       $0x02, Y7, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y4, Y4
-	VMOVUPS      288(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      352(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bit2<>+0(SB), Y6, Y6
-	VPOR         Y6, Y5, Y5
-	VPBROADCASTD 48(DI), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPMADDUBSW   Y6, Y5, Y5
-	VMOVUPS      256(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPSRLW       $0x03, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      288(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 52(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      256(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      288(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 56(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      256(BX), Y6
+	VMOVUPS      288(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y5
+	VPSRLW       $0x02, Y9, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y5, Y5
+	VPBROADCASTD 48(DI), Y10
+	VPMADDUBSW   Y10, Y4, Y4
+	VPMADDUBSW   Y10, Y5, Y5
+	VPSRLW       $0x02, Y6, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x03, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLW       $0x02, Y8, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x03, Y9, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 52(DI), Y12
+	VPMADDUBSW   Y12, Y10, Y10
+	VPMADDUBSW   Y12, Y11, Y12
+	VPADDW       Y10, Y4, Y4
+	VPADDW       Y12, Y5, Y5
+	VPSRLW       $0x04, Y6, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLW       $0x04, Y8, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x04, Y9, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 56(DI), Y12
+	VPMADDUBSW   Y12, Y10, Y10
+	VPMADDUBSW   Y12, Y11, Y12
+	VPADDW       Y10, Y4, Y4
+	VPADDW       Y12, Y5, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
 	VPSRLW       $0x05, Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
-	VMOVUPS      288(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSRLW       $0x05, Y8, Y8
+	VPSRLW       $0x05, Y9, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPBROADCASTD 60(DI), Y8
@@ -35476,14 +35404,14 @@ mulAVX2Q3_Kx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2Q3_Kx2_part:
-	VMOVUPS      (SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      128(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
-	VMOVUPS      32(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      160(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -35522,12 +35450,14 @@ mulAVX2Q3_Kx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      32(SI), Y13
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VPBROADCASTD 8(R8), Y14
@@ -35576,14 +35506,14 @@ mulAVX2Q3_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      64(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      64(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      128(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
-	VMOVUPS      96(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      96(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      160(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -35678,14 +35608,14 @@ mulAVX2Q3_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      192(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      192(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      320(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
-	VMOVUPS      224(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      224(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      352(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -35724,12 +35654,14 @@ mulAVX2Q3_Kx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      224(SI), Y13
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VPBROADCASTD 40(R8), Y14
@@ -35778,14 +35710,14 @@ mulAVX2Q3_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      256(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      256(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      320(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
-	VMOVUPS      288(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      288(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      352(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -36108,14 +36040,14 @@ mulAVX2Q3_Kx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2Q3_Kx3_part:
-	VMOVUPS      (DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      128(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
-	VMOVUPS      32(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      160(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -36162,12 +36094,14 @@ mulAVX2Q3_Kx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      128(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      32(DI), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      160(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPBROADCASTD 8(R9), Y8
@@ -36236,14 +36170,14 @@ mulAVX2Q3_Kx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      64(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      64(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      128(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
-	VMOVUPS      96(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      96(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      160(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -36366,14 +36300,14 @@ mulAVX2Q3_Kx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      192(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      192(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      320(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
-	VMOVUPS      224(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      224(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      352(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -36420,12 +36354,14 @@ mulAVX2Q3_Kx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      320(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      224(DI), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      352(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPBROADCASTD 40(R9), Y8
@@ -36494,14 +36430,14 @@ mulAVX2Q3_Kx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      256(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      256(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      320(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
-	VMOVUPS      288(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      288(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      352(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -36932,14 +36868,14 @@ mulAVX2Q3_Kx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2Q3_Kx4_part:
-	VMOVUPS      (R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      128(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      32(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      160(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -36994,12 +36930,14 @@ mulAVX2Q3_Kx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      128(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      32(R8), Y9
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      160(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VPBROADCASTD 8(R10), Y10
@@ -37084,14 +37022,14 @@ mulAVX2Q3_Kx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      64(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      64(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      128(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      96(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      96(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      160(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -37238,14 +37176,14 @@ mulAVX2Q3_Kx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      192(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      192(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      320(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      224(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      224(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      352(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -37300,12 +37238,14 @@ mulAVX2Q3_Kx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      320(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      224(R8), Y9
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      352(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VPBROADCASTD 40(R10), Y10
@@ -37390,14 +37330,14 @@ mulAVX2Q3_Kx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      256(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      256(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      320(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      288(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      288(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      352(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -37968,14 +37908,14 @@ mulAVX2Q3_Kx6_unit:
 	MOVQ         $0x00000004, R12
 
 mulAVX2Q3_Kx6_part:
-	VMOVUPS      (R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
-	VMOVUPS      32(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      160(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -38046,12 +37986,14 @@ mulAVX2Q3_Kx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      32(R9), Y13
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VPBROADCASTD 8(R11), Y14
@@ -38168,14 +38110,14 @@ mulAVX2Q3_Kx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      64(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      64(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
-	VMOVUPS      96(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      96(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      160(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -38370,14 +38312,14 @@ mulAVX2Q3_Kx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      192(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      192(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
-	VMOVUPS      224(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      224(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      352(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -38448,12 +38390,14 @@ mulAVX2Q3_Kx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      224(R9), Y13
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VPBROADCASTD 40(R11), Y14
@@ -38570,14 +38514,14 @@ mulAVX2Q3_Kx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      256(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      256(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
-	VMOVUPS      288(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      288(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      352(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -38951,6 +38895,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 448(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 128(CX)
@@ -38958,6 +38903,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 480(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 160(CX)
@@ -39073,6 +39019,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 640(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 640(CX)
@@ -39080,6 +39027,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 672(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 672(CX)
@@ -39195,6 +39143,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 832(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 1152(CX)
@@ -39202,6 +39151,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 864(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 1184(CX)
@@ -39317,6 +39267,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 1024(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 1664(CX)
@@ -39324,6 +39275,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 1056(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 1696(CX)
@@ -39439,6 +39391,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 1216(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 2176(CX)
@@ -39446,6 +39399,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 1248(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 2208(CX)
@@ -39561,6 +39515,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 1408(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 2688(CX)
@@ -39568,6 +39523,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 1440(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 2720(CX)
@@ -39683,6 +39639,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 1600(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 3200(CX)
@@ -39690,6 +39647,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 1632(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 3232(CX)
@@ -39805,6 +39763,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 1792(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 3712(CX)
@@ -39812,6 +39771,7 @@ expandAVX2Q3_K_unit:
 	VPSRLW  $0x04, Y0, Y0
 	VPAND   bits01<>+0(SB), Y0, Y0
 	VMOVUPS 1824(AX), Y1
+	VMOVAPS Y1, Y1
 	VPAND   bit2<>+0(SB), Y1, Y1
 	VPOR    Y1, Y0, Y0
 	VMOVAPS Y0, 3744(CX)
@@ -56883,84 +56843,74 @@ mulAVX2IQ2_XXSx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y5, Y5
 	VPMOVSXBW    16(SI), Y6
 	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
-	VMOVUPS      (BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSLLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSLLW       $0x02, Y9, Y9
+	VMOVUPS      (BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VMOVUPS      128(BX), Y10
+	VPSLLW       $0x02, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD (DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VMOVUPS      32(BX), Y11
+	VPAND        bits01<>+0(SB), Y11, Y9
+	VMOVUPS      160(BX), Y13
+	VPSLLW       $0x02, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD (DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x02, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
+	VPSLLW       $0x01, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 4(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x02, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 4(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x04, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
+	VMOVAPS      Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 8(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 8(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
+	VPSRLW       $0x01, Y10, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y11, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y13, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -56971,86 +56921,72 @@ mulAVX2IQ2_XXSx1_part:
 	VPMADDUBSW   Y9, Y8, Y9
 	VPMADDWD     Y6, Y9, Y9
 	VPADDD       Y9, Y4, Y4
-	VMOVUPS      64(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x02, Y9, Y9
+	VMOVUPS      64(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VPSRLW       $0x02, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 16(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VMOVUPS      96(BX), Y11
+	VPAND        bits01<>+0(SB), Y11, Y9
+	VPSRLW       $0x02, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 16(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x02, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
+	VPSRLW       $0x03, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 20(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x02, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x03, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 20(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x04, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
+	VPSRLW       $0x04, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 24(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x04, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 24(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x05, Y8, Y8
+	VPSRLW       $0x05, Y10, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y11, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y13, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -57065,84 +57001,74 @@ mulAVX2IQ2_XXSx1_part:
 	VPSHUFB      pairSecond<>+0(SB), Y5, Y5
 	VPMOVSXBW    16(SI), Y6
 	VPSHUFB      pairSecond<>+0(SB), Y6, Y6
-	VMOVUPS      192(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSLLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSLLW       $0x02, Y9, Y9
+	VMOVUPS      192(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VMOVUPS      320(BX), Y10
+	VPSLLW       $0x02, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 32(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VMOVUPS      224(BX), Y11
+	VPAND        bits01<>+0(SB), Y11, Y9
+	VMOVUPS      352(BX), Y13
+	VPSLLW       $0x02, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 32(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x02, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
+	VPSLLW       $0x01, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 36(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x02, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 36(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x04, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
+	VMOVAPS      Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 40(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 40(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
+	VPSRLW       $0x01, Y10, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y11, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y13, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -57153,86 +57079,72 @@ mulAVX2IQ2_XXSx1_part:
 	VPMADDUBSW   Y9, Y8, Y9
 	VPMADDWD     Y6, Y9, Y9
 	VPADDD       Y9, Y4, Y4
-	VMOVUPS      256(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x02, Y9, Y9
+	VMOVUPS      256(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VPSRLW       $0x02, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 48(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VMOVUPS      288(BX), Y11
+	VPAND        bits01<>+0(SB), Y11, Y9
+	VPSRLW       $0x02, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 48(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x02, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
+	VPSRLW       $0x03, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 52(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x02, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x03, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 52(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x04, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
+	VPSRLW       $0x04, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 56(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x04, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 56(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x05, Y8, Y8
+	VPSRLW       $0x05, Y10, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y11, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y13, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -57438,6 +57350,7 @@ mulAVX2IQ2_XXSx2_part:
 	VPSRLW       $0x04, Y10, Y10
 	VPAND        bits01<>+0(SB), Y10, Y10
 	VMOVUPS      128(SI), Y11
+	VMOVAPS      Y11, Y11
 	VPAND        bit2<>+0(SB), Y11, Y11
 	VPOR         Y11, Y10, Y10
 	VMOVUPS      valuesIQ2<>+0(SB), Y11
@@ -57446,6 +57359,7 @@ mulAVX2IQ2_XXSx2_part:
 	VPSRLW       $0x04, Y11, Y11
 	VPAND        bits01<>+0(SB), Y11, Y11
 	VMOVUPS      160(SI), Y12
+	VMOVAPS      Y12, Y12
 	VPAND        bit2<>+0(SB), Y12, Y12
 	VPOR         Y12, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y12
@@ -57692,6 +57606,7 @@ mulAVX2IQ2_XXSx2_part:
 	VPSRLW       $0x04, Y10, Y10
 	VPAND        bits01<>+0(SB), Y10, Y10
 	VMOVUPS      320(SI), Y11
+	VMOVAPS      Y11, Y11
 	VPAND        bit2<>+0(SB), Y11, Y11
 	VPOR         Y11, Y10, Y10
 	VMOVUPS      valuesIQ2<>+0(SB), Y11
@@ -57700,6 +57615,7 @@ mulAVX2IQ2_XXSx2_part:
 	VPSRLW       $0x04, Y11, Y11
 	VPAND        bits01<>+0(SB), Y11, Y11
 	VMOVUPS      352(SI), Y12
+	VMOVAPS      Y12, Y12
 	VPAND        bit2<>+0(SB), Y12, Y12
 	VPOR         Y12, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y12
@@ -58122,6 +58038,7 @@ mulAVX2IQ2_XXSx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      128(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ2<>+0(SB), Y7
@@ -58130,6 +58047,7 @@ mulAVX2IQ2_XXSx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      160(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
@@ -58434,6 +58352,7 @@ mulAVX2IQ2_XXSx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      320(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ2<>+0(SB), Y7
@@ -58442,6 +58361,7 @@ mulAVX2IQ2_XXSx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      352(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
@@ -58980,6 +58900,7 @@ mulAVX2IQ2_XXSx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      128(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ2<>+0(SB), Y9
@@ -58988,6 +58909,7 @@ mulAVX2IQ2_XXSx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      160(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ2<>+0(SB), Y10
@@ -59348,6 +59270,7 @@ mulAVX2IQ2_XXSx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      320(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ2<>+0(SB), Y9
@@ -59356,6 +59279,7 @@ mulAVX2IQ2_XXSx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      352(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ2<>+0(SB), Y10
@@ -60040,6 +59964,7 @@ mulAVX2IQ2_XXSx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -60048,6 +59973,7 @@ mulAVX2IQ2_XXSx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -60520,6 +60446,7 @@ mulAVX2IQ2_XXSx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -60528,6 +60455,7 @@ mulAVX2IQ2_XXSx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -61056,6 +60984,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 320(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61064,6 +60993,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 352(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61195,6 +61125,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 512(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61203,6 +61134,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 544(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61334,6 +61266,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 704(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61342,6 +61275,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 736(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61473,6 +61407,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 896(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61481,6 +61416,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 928(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61612,6 +61548,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1088(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61620,6 +61557,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1120(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61751,6 +61689,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1280(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61759,6 +61698,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1312(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61890,6 +61830,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1472(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -61898,6 +61839,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1504(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -62029,6 +61971,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1664(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -62037,6 +61980,7 @@ expandAVX2IQ2_XXS_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1696(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -63275,84 +63219,74 @@ mulAVX2IQ2_Sx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y5, Y5
 	VPMOVSXBW    16(SI), Y6
 	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
-	VMOVUPS      (BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSLLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSLLW       $0x02, Y9, Y9
+	VMOVUPS      (BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VMOVUPS      128(BX), Y10
+	VPSLLW       $0x02, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD (DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VMOVUPS      32(BX), Y11
+	VPAND        bits01<>+0(SB), Y11, Y9
+	VMOVUPS      160(BX), Y13
+	VPSLLW       $0x02, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD (DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x02, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
+	VPSLLW       $0x01, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 4(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x02, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 4(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x04, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
+	VMOVAPS      Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 8(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 8(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
+	VPSRLW       $0x01, Y10, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y11, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y13, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -63367,86 +63301,72 @@ mulAVX2IQ2_Sx1_part:
 	VPSHUFB      pairSecond<>+0(SB), Y5, Y5
 	VPMOVSXBW    16(SI), Y6
 	VPSHUFB      pairSecond<>+0(SB), Y6, Y6
-	VMOVUPS      64(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x02, Y9, Y9
+	VMOVUPS      64(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VPSRLW       $0x02, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 16(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VMOVUPS      96(BX), Y11
+	VPAND        bits01<>+0(SB), Y11, Y9
+	VPSRLW       $0x02, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 16(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x02, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
+	VPSRLW       $0x03, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 20(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x02, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x03, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 20(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x04, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
+	VPSRLW       $0x04, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 24(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x04, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 24(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x05, Y8, Y8
+	VPSRLW       $0x05, Y10, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y11, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y13, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -63461,84 +63381,74 @@ mulAVX2IQ2_Sx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y5, Y5
 	VPMOVSXBW    48(SI), Y6
 	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
-	VMOVUPS      192(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSLLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSLLW       $0x02, Y9, Y9
+	VMOVUPS      192(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VMOVUPS      320(BX), Y10
+	VPSLLW       $0x02, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 32(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VMOVUPS      224(BX), Y11
+	VPAND        bits01<>+0(SB), Y11, Y9
+	VMOVUPS      352(BX), Y13
+	VPSLLW       $0x02, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 32(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x02, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
+	VPSLLW       $0x01, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 36(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x02, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 36(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x04, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
+	VMOVAPS      Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 40(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 40(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
+	VPSRLW       $0x01, Y10, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y11, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y13, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -63553,86 +63463,72 @@ mulAVX2IQ2_Sx1_part:
 	VPSHUFB      pairSecond<>+0(SB), Y5, Y5
 	VPMOVSXBW    48(SI), Y6
 	VPSHUFB      pairSecond<>+0(SB), Y6, Y6
-	VMOVUPS      256(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x02, Y9, Y9
+	VMOVUPS      256(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VPSRLW       $0x02, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 48(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VMOVUPS      288(BX), Y11
+	VPAND        bits01<>+0(SB), Y11, Y9
+	VPSRLW       $0x02, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 48(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x02, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
+	VPSRLW       $0x03, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 52(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x02, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x03, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 52(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x04, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
+	VPSRLW       $0x04, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 56(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y11, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x04, Y13, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 56(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y6, Y9, Y9
-	VPADDD       Y9, Y4, Y4
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPMADDUBSW   Y12, Y9, Y12
+	VPMADDWD     Y6, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x05, Y8, Y8
+	VPSRLW       $0x05, Y10, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y11, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y13, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -63876,6 +63772,7 @@ mulAVX2IQ2_Sx2_part:
 	VPSRLW       $0x04, Y10, Y10
 	VPAND        bits01<>+0(SB), Y10, Y10
 	VMOVUPS      128(SI), Y11
+	VMOVAPS      Y11, Y11
 	VPAND        bit2<>+0(SB), Y11, Y11
 	VPOR         Y11, Y10, Y10
 	VMOVUPS      valuesIQ2<>+0(SB), Y11
@@ -63884,6 +63781,7 @@ mulAVX2IQ2_Sx2_part:
 	VPSRLW       $0x04, Y11, Y11
 	VPAND        bits01<>+0(SB), Y11, Y11
 	VMOVUPS      160(SI), Y12
+	VMOVAPS      Y12, Y12
 	VPAND        bit2<>+0(SB), Y12, Y12
 	VPOR         Y12, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y12
@@ -64134,6 +64032,7 @@ mulAVX2IQ2_Sx2_part:
 	VPSRLW       $0x04, Y10, Y10
 	VPAND        bits01<>+0(SB), Y10, Y10
 	VMOVUPS      320(SI), Y11
+	VMOVAPS      Y11, Y11
 	VPAND        bit2<>+0(SB), Y11, Y11
 	VPOR         Y11, Y10, Y10
 	VMOVUPS      valuesIQ2<>+0(SB), Y11
@@ -64142,6 +64041,7 @@ mulAVX2IQ2_Sx2_part:
 	VPSRLW       $0x04, Y11, Y11
 	VPAND        bits01<>+0(SB), Y11, Y11
 	VMOVUPS      352(SI), Y12
+	VMOVAPS      Y12, Y12
 	VPAND        bit2<>+0(SB), Y12, Y12
 	VPOR         Y12, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y12
@@ -64636,6 +64536,7 @@ mulAVX2IQ2_Sx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      128(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ2<>+0(SB), Y7
@@ -64644,6 +64545,7 @@ mulAVX2IQ2_Sx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      160(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
@@ -64954,6 +64856,7 @@ mulAVX2IQ2_Sx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      320(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ2<>+0(SB), Y7
@@ -64962,6 +64865,7 @@ mulAVX2IQ2_Sx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      352(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
@@ -65594,6 +65498,7 @@ mulAVX2IQ2_Sx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      128(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ2<>+0(SB), Y9
@@ -65602,6 +65507,7 @@ mulAVX2IQ2_Sx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      160(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ2<>+0(SB), Y10
@@ -65968,6 +65874,7 @@ mulAVX2IQ2_Sx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      320(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ2<>+0(SB), Y9
@@ -65976,6 +65883,7 @@ mulAVX2IQ2_Sx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      352(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ2<>+0(SB), Y10
@@ -66794,6 +66702,7 @@ mulAVX2IQ2_Sx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -66802,6 +66711,7 @@ mulAVX2IQ2_Sx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -67280,6 +67190,7 @@ mulAVX2IQ2_Sx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -67288,6 +67199,7 @@ mulAVX2IQ2_Sx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -67822,6 +67734,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 448(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -67830,6 +67743,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 480(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -67961,6 +67875,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 640(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -67969,6 +67884,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 672(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68100,6 +68016,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 832(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68108,6 +68025,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 864(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68239,6 +68157,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1024(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68247,6 +68166,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1056(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68378,6 +68298,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1216(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68386,6 +68307,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1248(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68517,6 +68439,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1408(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68525,6 +68448,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1440(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68656,6 +68580,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1600(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68664,6 +68589,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1632(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68795,6 +68721,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1792(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -68803,6 +68730,7 @@ expandAVX2IQ2_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1824(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -70149,84 +70077,74 @@ mulAVX2IQ1_Sx1_part:
 	PREFETCHT0   2240(BX)
 	PREFETCHT0   2304(BX)
 	PREFETCHT0   2368(BX)
-	VMOVUPS      (BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      128(BX), Y6
-	VPSLLW       $0x02, Y6, Y6
+	VMOVUPS      (BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VMOVUPS      128(BX), Y8
+	VPSLLW       $0x02, Y8, Y6
 	VPAND        bit2<>+0(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      32(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSLLW       $0x02, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
+	VMOVUPS      32(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y6
+	VMOVUPS      160(BX), Y10
+	VPSLLW       $0x02, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VPBROADCASTD (DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 4(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 8(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      (BX), Y7
+	VPBROADCASTD (DI), Y11
+	VPMADDUBSW   Y11, Y5, Y5
+	VPMADDUBSW   Y11, Y6, Y6
+	VPSRLW       $0x02, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x02, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 4(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x04, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 8(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x01, Y8, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 12(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 12(DI), Y11
+	VPMADDUBSW   Y11, Y7, Y7
+	VPMADDUBSW   Y11, Y9, Y11
 	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
+	VPADDW       Y11, Y6, Y6
 	VPMOVSXBW    (SI), Y7
 	VPSHUFB      pairFirst<>+0(SB), Y7, Y7
 	VPMADDWD     Y7, Y5, Y5
@@ -70235,78 +70153,64 @@ mulAVX2IQ1_Sx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y5, Y5
 	VPMADDWD     Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      64(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      128(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
+	VMOVUPS      64(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VPSRLW       $0x02, Y8, Y6
 	VPAND        bit2<>+0(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      96(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
+	VMOVUPS      96(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y6
+	VPSRLW       $0x02, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VPBROADCASTD 16(DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 20(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 24(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      64(BX), Y7
+	VPBROADCASTD 16(DI), Y11
+	VPMADDUBSW   Y11, Y5, Y5
+	VPMADDUBSW   Y11, Y6, Y6
+	VPSRLW       $0x02, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x03, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x02, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x03, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 20(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x04, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x04, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 24(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y9, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -70323,84 +70227,74 @@ mulAVX2IQ1_Sx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y5, Y5
 	VPMADDWD     Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      192(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      320(BX), Y6
-	VPSLLW       $0x02, Y6, Y6
+	VMOVUPS      192(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VMOVUPS      320(BX), Y8
+	VPSLLW       $0x02, Y8, Y6
 	VPAND        bit2<>+0(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      224(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      352(BX), Y7
-	VPSLLW       $0x02, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
+	VMOVUPS      224(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y6
+	VMOVUPS      352(BX), Y10
+	VPSLLW       $0x02, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VPBROADCASTD 32(DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 36(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 40(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      192(BX), Y7
+	VPBROADCASTD 32(DI), Y11
+	VPMADDUBSW   Y11, Y5, Y5
+	VPMADDUBSW   Y11, Y6, Y6
+	VPSRLW       $0x02, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x02, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 36(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x04, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 40(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x01, Y8, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 44(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 44(DI), Y11
+	VPMADDUBSW   Y11, Y7, Y7
+	VPMADDUBSW   Y11, Y9, Y11
 	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
+	VPADDW       Y11, Y6, Y6
 	VPMOVSXBW    (SI), Y7
 	VPSHUFB      pairSecond<>+0(SB), Y7, Y7
 	VPMADDWD     Y7, Y5, Y5
@@ -70409,78 +70303,64 @@ mulAVX2IQ1_Sx1_part:
 	VPSHUFB      pairSecond<>+0(SB), Y5, Y5
 	VPMADDWD     Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      256(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      320(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
+	VMOVUPS      256(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VPSRLW       $0x02, Y8, Y6
 	VPAND        bit2<>+0(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      288(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      352(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
+	VMOVUPS      288(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y6
+	VPSRLW       $0x02, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VPBROADCASTD 48(DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 52(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 56(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      256(BX), Y7
+	VPBROADCASTD 48(DI), Y11
+	VPMADDUBSW   Y11, Y5, Y5
+	VPMADDUBSW   Y11, Y6, Y6
+	VPSRLW       $0x02, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x03, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x02, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x03, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 52(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x04, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x04, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 56(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y9, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -70622,16 +70502,16 @@ mulAVX2IQ1_Sx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2IQ1_Sx2_part:
-	VMOVUPS      (SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      128(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y9, Y8, Y9
-	VMOVUPS      32(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      160(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -70676,6 +70556,7 @@ mulAVX2IQ1_Sx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -70684,6 +70565,7 @@ mulAVX2IQ1_Sx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -70738,16 +70620,16 @@ mulAVX2IQ1_Sx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      64(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      64(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      128(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y9, Y8, Y9
-	VMOVUPS      96(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      96(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      160(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -70856,16 +70738,16 @@ mulAVX2IQ1_Sx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      192(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      192(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      320(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y9, Y8, Y9
-	VMOVUPS      224(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      224(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      352(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -70910,6 +70792,7 @@ mulAVX2IQ1_Sx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -70918,6 +70801,7 @@ mulAVX2IQ1_Sx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -70972,16 +70856,16 @@ mulAVX2IQ1_Sx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      256(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      256(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      320(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y9, Y8, Y9
-	VMOVUPS      288(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      288(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      352(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -71250,16 +71134,16 @@ mulAVX2IQ1_Sx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2IQ1_Sx3_part:
-	VMOVUPS      (DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      128(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y2, Y0, Y2
-	VMOVUPS      32(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      160(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -71312,6 +71196,7 @@ mulAVX2IQ1_Sx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      128(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ1<>+0(SB), Y7
@@ -71320,6 +71205,7 @@ mulAVX2IQ1_Sx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      160(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
@@ -71394,16 +71280,16 @@ mulAVX2IQ1_Sx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      64(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      64(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      128(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y2, Y0, Y2
-	VMOVUPS      96(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      96(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      160(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -71540,16 +71426,16 @@ mulAVX2IQ1_Sx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      192(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      192(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      320(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y2, Y0, Y2
-	VMOVUPS      224(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      224(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      352(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -71602,6 +71488,7 @@ mulAVX2IQ1_Sx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      320(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ1<>+0(SB), Y7
@@ -71610,6 +71497,7 @@ mulAVX2IQ1_Sx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      352(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
@@ -71684,16 +71572,16 @@ mulAVX2IQ1_Sx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      256(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      256(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      320(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y2, Y0, Y2
-	VMOVUPS      288(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      288(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      352(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -72050,16 +71938,16 @@ mulAVX2IQ1_Sx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2IQ1_Sx4_part:
-	VMOVUPS      (R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      128(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y3, Y0, Y3
-	VMOVUPS      32(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      160(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -72120,6 +72008,7 @@ mulAVX2IQ1_Sx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      128(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ1<>+0(SB), Y9
@@ -72128,6 +72017,7 @@ mulAVX2IQ1_Sx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      160(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y10
@@ -72218,16 +72108,16 @@ mulAVX2IQ1_Sx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      64(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      64(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      128(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y3, Y0, Y3
-	VMOVUPS      96(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      96(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      160(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -72388,16 +72278,16 @@ mulAVX2IQ1_Sx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      192(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      192(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      320(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y3, Y0, Y3
-	VMOVUPS      224(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      224(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      352(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -72458,6 +72348,7 @@ mulAVX2IQ1_Sx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      320(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ1<>+0(SB), Y9
@@ -72466,6 +72357,7 @@ mulAVX2IQ1_Sx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      352(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y10
@@ -72556,16 +72448,16 @@ mulAVX2IQ1_Sx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      256(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      256(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      320(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y3, Y0, Y3
-	VMOVUPS      288(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      288(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      352(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -73022,16 +72914,16 @@ mulAVX2IQ1_Sx6_unit:
 	MOVQ         $0x00000004, R12
 
 mulAVX2IQ1_Sx6_part:
-	VMOVUPS      (R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      32(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      160(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -73108,6 +73000,7 @@ mulAVX2IQ1_Sx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -73116,6 +73009,7 @@ mulAVX2IQ1_Sx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -73238,16 +73132,16 @@ mulAVX2IQ1_Sx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      64(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      64(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      96(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      96(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      160(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -73456,16 +73350,16 @@ mulAVX2IQ1_Sx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      192(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      192(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      224(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      224(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      352(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -73542,6 +73436,7 @@ mulAVX2IQ1_Sx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -73550,6 +73445,7 @@ mulAVX2IQ1_Sx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -73672,16 +73568,16 @@ mulAVX2IQ1_Sx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      256(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      256(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      288(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      288(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      352(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -74074,6 +73970,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 320(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74082,6 +73979,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 352(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74213,6 +74111,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 512(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74221,6 +74120,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 544(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74352,6 +74252,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 704(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74360,6 +74261,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 736(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74491,6 +74393,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 896(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74499,6 +74402,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 928(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74630,6 +74534,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1088(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74638,6 +74543,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1120(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74769,6 +74675,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1280(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74777,6 +74684,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1312(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74908,6 +74816,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1472(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -74916,6 +74825,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1504(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -75047,6 +74957,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1664(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -75055,6 +74966,7 @@ expandAVX2IQ1_S_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1696(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -76197,84 +76109,74 @@ mulAVX2IQ1_Mx1_part:
 	PREFETCHT0   2240(BX)
 	PREFETCHT0   2304(BX)
 	PREFETCHT0   2368(BX)
-	VMOVUPS      (BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      128(BX), Y6
-	VPSLLW       $0x02, Y6, Y6
+	VMOVUPS      (BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VMOVUPS      128(BX), Y8
+	VPSLLW       $0x02, Y8, Y6
 	VPAND        bit2<>+0(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      32(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSLLW       $0x02, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
+	VMOVUPS      32(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y6
+	VMOVUPS      160(BX), Y10
+	VPSLLW       $0x02, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VPBROADCASTD (DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 4(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 8(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      (BX), Y7
+	VPBROADCASTD (DI), Y11
+	VPMADDUBSW   Y11, Y5, Y5
+	VPMADDUBSW   Y11, Y6, Y6
+	VPSRLW       $0x02, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x02, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 4(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x04, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 8(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x01, Y8, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 12(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 12(DI), Y11
+	VPMADDUBSW   Y11, Y7, Y7
+	VPMADDUBSW   Y11, Y9, Y11
 	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
+	VPADDW       Y11, Y6, Y6
 	VPMOVSXBW    (SI), Y7
 	VPSHUFB      pairFirst<>+0(SB), Y7, Y7
 	VPMADDWD     Y7, Y5, Y5
@@ -76283,78 +76185,64 @@ mulAVX2IQ1_Mx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y5, Y5
 	VPMADDWD     Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      64(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      128(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
+	VMOVUPS      64(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VPSRLW       $0x02, Y8, Y6
 	VPAND        bit2<>+0(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      96(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
+	VMOVUPS      96(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y6
+	VPSRLW       $0x02, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VPBROADCASTD 16(DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 20(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 24(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      64(BX), Y7
+	VPBROADCASTD 16(DI), Y11
+	VPMADDUBSW   Y11, Y5, Y5
+	VPMADDUBSW   Y11, Y6, Y6
+	VPSRLW       $0x02, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x03, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x02, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x03, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 20(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x04, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x04, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 24(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y9, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -76371,84 +76259,74 @@ mulAVX2IQ1_Mx1_part:
 	VPSHUFB      pairSecond<>+0(SB), Y5, Y5
 	VPMADDWD     Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      192(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      320(BX), Y6
-	VPSLLW       $0x02, Y6, Y6
+	VMOVUPS      192(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VMOVUPS      320(BX), Y8
+	VPSLLW       $0x02, Y8, Y6
 	VPAND        bit2<>+0(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      224(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      352(BX), Y7
-	VPSLLW       $0x02, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
+	VMOVUPS      224(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y6
+	VMOVUPS      352(BX), Y10
+	VPSLLW       $0x02, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VPBROADCASTD 32(DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 36(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 40(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      192(BX), Y7
+	VPBROADCASTD 32(DI), Y11
+	VPMADDUBSW   Y11, Y5, Y5
+	VPMADDUBSW   Y11, Y6, Y6
+	VPSRLW       $0x02, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x02, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 36(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x04, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 40(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x01, Y8, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 44(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
+	VPSRLW       $0x06, Y9, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 44(DI), Y11
+	VPMADDUBSW   Y11, Y7, Y7
+	VPMADDUBSW   Y11, Y9, Y11
 	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
+	VPADDW       Y11, Y6, Y6
 	VPMOVSXBW    32(SI), Y7
 	VPSHUFB      pairFirst<>+0(SB), Y7, Y7
 	VPMADDWD     Y7, Y5, Y5
@@ -76457,78 +76335,64 @@ mulAVX2IQ1_Mx1_part:
 	VPSHUFB      pairFirst<>+0(SB), Y5, Y5
 	VPMADDWD     Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      256(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      320(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
+	VMOVUPS      256(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VPSRLW       $0x02, Y8, Y6
 	VPAND        bit2<>+0(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      288(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      352(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
+	VMOVUPS      288(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y6
+	VPSRLW       $0x02, Y10, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VPBROADCASTD 48(DI), Y7
-	VPMADDUBSW   Y7, Y5, Y5
-	VPMADDUBSW   Y7, Y6, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 52(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 56(DI), Y9
-	VPMADDUBSW   Y9, Y7, Y7
-	VPMADDUBSW   Y9, Y8, Y9
-	VPADDW       Y7, Y5, Y5
-	VPADDW       Y9, Y6, Y6
-	VMOVUPS      256(BX), Y7
+	VPBROADCASTD 48(DI), Y11
+	VPMADDUBSW   Y11, Y5, Y5
+	VPMADDUBSW   Y11, Y6, Y6
+	VPSRLW       $0x02, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x03, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x02, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x03, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 52(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x04, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPSHUFB      Y11, Y0, Y11
+	VPSRLW       $0x04, Y9, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y10, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 56(DI), Y13
+	VPMADDUBSW   Y13, Y11, Y11
+	VPMADDUBSW   Y13, Y12, Y13
+	VPADDW       Y11, Y5, Y5
+	VPADDW       Y13, Y6, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y9, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y10, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -76708,16 +76572,16 @@ mulAVX2IQ1_Mx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2IQ1_Mx2_part:
-	VMOVUPS      (SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      128(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y9, Y8, Y9
-	VMOVUPS      32(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      160(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -76762,6 +76626,7 @@ mulAVX2IQ1_Mx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -76770,6 +76635,7 @@ mulAVX2IQ1_Mx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -76824,16 +76690,16 @@ mulAVX2IQ1_Mx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      64(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      64(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      128(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y9, Y8, Y9
-	VMOVUPS      96(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      96(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      160(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -76942,16 +76808,16 @@ mulAVX2IQ1_Mx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      192(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      192(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      320(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y9, Y8, Y9
-	VMOVUPS      224(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      224(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      352(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -76996,6 +76862,7 @@ mulAVX2IQ1_Mx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -77004,6 +76871,7 @@ mulAVX2IQ1_Mx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -77058,16 +76926,16 @@ mulAVX2IQ1_Mx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      256(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVUPS      256(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      320(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y9, Y8, Y9
-	VMOVUPS      288(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      288(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      352(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -77404,16 +77272,16 @@ mulAVX2IQ1_Mx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2IQ1_Mx3_part:
-	VMOVUPS      (DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      128(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y2, Y0, Y2
-	VMOVUPS      32(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      160(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -77466,6 +77334,7 @@ mulAVX2IQ1_Mx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      128(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ1<>+0(SB), Y7
@@ -77474,6 +77343,7 @@ mulAVX2IQ1_Mx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      160(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
@@ -77548,16 +77418,16 @@ mulAVX2IQ1_Mx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      64(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      64(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      128(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y2, Y0, Y2
-	VMOVUPS      96(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      96(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      160(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -77694,16 +77564,16 @@ mulAVX2IQ1_Mx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      192(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      192(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      320(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y2, Y0, Y2
-	VMOVUPS      224(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      224(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      352(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -77756,6 +77626,7 @@ mulAVX2IQ1_Mx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      320(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ1<>+0(SB), Y7
@@ -77764,6 +77635,7 @@ mulAVX2IQ1_Mx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      352(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
@@ -77838,16 +77710,16 @@ mulAVX2IQ1_Mx3_part:
 	VPMADDWD     Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      256(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
+	VMOVUPS      256(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      320(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y2, Y2
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y2, Y0, Y2
-	VMOVUPS      288(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      288(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      352(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -78292,16 +78164,16 @@ mulAVX2IQ1_Mx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2IQ1_Mx4_part:
-	VMOVUPS      (R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      128(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y3, Y0, Y3
-	VMOVUPS      32(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      160(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -78362,6 +78234,7 @@ mulAVX2IQ1_Mx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      128(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ1<>+0(SB), Y9
@@ -78370,6 +78243,7 @@ mulAVX2IQ1_Mx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      160(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y10
@@ -78460,16 +78334,16 @@ mulAVX2IQ1_Mx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      64(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      64(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      128(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y3, Y0, Y3
-	VMOVUPS      96(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      96(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      160(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -78630,16 +78504,16 @@ mulAVX2IQ1_Mx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      192(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      192(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      320(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y3, Y0, Y3
-	VMOVUPS      224(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      224(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      352(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -78700,6 +78574,7 @@ mulAVX2IQ1_Mx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      320(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ1<>+0(SB), Y9
@@ -78708,6 +78583,7 @@ mulAVX2IQ1_Mx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      352(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y10
@@ -78798,16 +78674,16 @@ mulAVX2IQ1_Mx4_part:
 	VPMADDWD     Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      256(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
+	VMOVUPS      256(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      320(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y3, Y3
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y3, Y0, Y3
-	VMOVUPS      288(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      288(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      352(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -79392,16 +79268,16 @@ mulAVX2IQ1_Mx6_unit:
 	MOVQ         $0x00000004, R12
 
 mulAVX2IQ1_Mx6_part:
-	VMOVUPS      (R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      32(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      160(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -79478,6 +79354,7 @@ mulAVX2IQ1_Mx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -79486,6 +79363,7 @@ mulAVX2IQ1_Mx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -79608,16 +79486,16 @@ mulAVX2IQ1_Mx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      64(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      64(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      96(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      96(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      160(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -79826,16 +79704,16 @@ mulAVX2IQ1_Mx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      192(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      192(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      224(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      224(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      352(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -79912,6 +79790,7 @@ mulAVX2IQ1_Mx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -79920,6 +79799,7 @@ mulAVX2IQ1_Mx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -80042,16 +79922,16 @@ mulAVX2IQ1_Mx6_part:
 	VPMADDWD     Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      256(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      256(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      288(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      288(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      352(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -80444,6 +80324,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 448(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -80452,6 +80333,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 480(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -80583,6 +80465,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 640(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -80591,6 +80474,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 672(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -80722,6 +80606,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 832(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -80730,6 +80615,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 864(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -80861,6 +80747,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1024(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -80869,6 +80756,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1056(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -81000,6 +80888,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1216(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -81008,6 +80897,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1248(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -81139,6 +81029,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1408(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -81147,6 +81038,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1440(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -81278,6 +81170,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1600(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -81286,6 +81179,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1632(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -81417,6 +81311,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1792(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -81425,6 +81320,7 @@ expandAVX2IQ1_M_unit:
 	VPSRLW  $0x04, Y1, Y1
 	VPAND   bits01<>+0(SB), Y1, Y1
 	VMOVUPS 1824(AX), Y2
+	VMOVAPS Y2, Y2
 	VPAND   bit2<>+0(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSHUFB Y1, Y0, Y1
@@ -82656,39 +82552,33 @@ mulAVX2TQ2_0x1_part:
 	PREFETCHT0   2112(BX)
 	PREFETCHT0   2176(BX)
 	PREFETCHT0   2240(BX)
-	VMOVUPS      (BX), Y4
-	VPAND        bits01<>+0(SB), Y4, Y4
-	VMOVUPS      32(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VPBROADCASTD (DI), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPMADDUBSW   Y6, Y5, Y5
 	VMOVUPS      (BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VPAND        bits01<>+0(SB), Y6, Y4
 	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 4(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      (BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 8(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      (BX), Y6
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VPBROADCASTD (DI), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPMADDUBSW   Y8, Y5, Y5
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      32(BX), Y7
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 12(DI), Y8
@@ -82696,42 +82586,36 @@ mulAVX2TQ2_0x1_part:
 	VPMADDUBSW   Y8, Y7, Y8
 	VPADDW       Y6, Y4, Y4
 	VPADDW       Y8, Y5, Y5
-	VMOVUPS      64(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 16(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
+	VMOVUPS      64(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      96(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y8
+	VPBROADCASTD 16(DI), Y10
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y10, Y8, Y10
 	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x02, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 20(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
+	VPSRLW       $0x02, Y9, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPBROADCASTD 20(DI), Y10
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y10, Y8, Y10
 	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x04, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 24(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
+	VPSRLW       $0x04, Y9, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPBROADCASTD 24(DI), Y10
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y10, Y8, Y10
 	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x06, Y6, Y6
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x06, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 28(DI), Y8
 	VPMADDUBSW   Y8, Y6, Y6
@@ -82742,39 +82626,33 @@ mulAVX2TQ2_0x1_part:
 	VPADDD       Y4, Y2, Y2
 	VPMADDWD     ones16<>+0(SB), Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      128(BX), Y4
-	VPAND        bits01<>+0(SB), Y4, Y4
-	VMOVUPS      160(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VPBROADCASTD 32(DI), Y6
-	VPMADDUBSW   Y6, Y4, Y4
-	VPMADDUBSW   Y6, Y5, Y5
 	VMOVUPS      128(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VPAND        bits01<>+0(SB), Y6, Y4
 	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 36(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      128(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 40(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
-	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      128(BX), Y6
+	VPAND        bits01<>+0(SB), Y7, Y5
+	VPBROADCASTD 32(DI), Y8
+	VPMADDUBSW   Y8, Y4, Y4
+	VPMADDUBSW   Y8, Y5, Y5
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 36(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 40(DI), Y10
+	VPMADDUBSW   Y10, Y8, Y8
+	VPMADDUBSW   Y10, Y9, Y10
+	VPADDW       Y8, Y4, Y4
+	VPADDW       Y10, Y5, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 44(DI), Y8
@@ -82782,42 +82660,36 @@ mulAVX2TQ2_0x1_part:
 	VPMADDUBSW   Y8, Y7, Y8
 	VPADDW       Y6, Y4, Y4
 	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 48(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
+	VMOVUPS      192(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      224(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y8
+	VPBROADCASTD 48(DI), Y10
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y10, Y8, Y10
 	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x02, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 52(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
+	VPSRLW       $0x02, Y9, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPBROADCASTD 52(DI), Y10
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y10, Y8, Y10
 	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x04, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 56(DI), Y8
-	VPMADDUBSW   Y8, Y6, Y6
-	VPMADDUBSW   Y8, Y7, Y8
+	VPSRLW       $0x04, Y9, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPBROADCASTD 56(DI), Y10
+	VPMADDUBSW   Y10, Y6, Y6
+	VPMADDUBSW   Y10, Y8, Y10
 	VPADDW       Y6, Y4, Y4
-	VPADDW       Y8, Y5, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x06, Y6, Y6
+	VPADDW       Y10, Y5, Y5
+	VPSRLW       $0x06, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 60(DI), Y8
 	VPMADDUBSW   Y8, Y6, Y6
@@ -82933,10 +82805,10 @@ mulAVX2TQ2_0x2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2TQ2_0x2_part:
-	VMOVUPS      (SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
-	VMOVUPS      32(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VPBROADCASTD (R8), Y10
 	VPMADDUBSW   Y10, Y9, Y8
 	VPMADDUBSW   Y10, Y11, Y10
@@ -83061,10 +82933,10 @@ mulAVX2TQ2_0x2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMADDWD     ones16<>+0(SB), Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      128(SI), Y9
-	VPAND        bits01<>+0(SB), Y9, Y9
-	VMOVUPS      160(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      128(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y9
+	VMOVUPS      160(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VPBROADCASTD 32(R8), Y10
 	VPMADDUBSW   Y10, Y9, Y8
 	VPMADDUBSW   Y10, Y11, Y10
@@ -83337,10 +83209,10 @@ mulAVX2TQ2_0x3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2TQ2_0x3_part:
-	VMOVUPS      (DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
-	VMOVUPS      32(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VPBROADCASTD (R9), Y1
 	VPMADDUBSW   Y1, Y2, Y0
 	VPMADDUBSW   Y1, Y5, Y3
@@ -83513,10 +83385,10 @@ mulAVX2TQ2_0x3_part:
 	VPMADDWD     ones16<>+0(SB), Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      128(DI), Y2
-	VPAND        bits01<>+0(SB), Y2, Y2
-	VMOVUPS      160(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      128(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y2
+	VMOVUPS      160(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VPBROADCASTD 32(R9), Y1
 	VPMADDUBSW   Y1, Y2, Y0
 	VPMADDUBSW   Y1, Y5, Y3
@@ -83895,10 +83767,10 @@ mulAVX2TQ2_0x4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2TQ2_0x4_part:
-	VMOVUPS      (R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
-	VMOVUPS      32(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VPBROADCASTD (R10), Y1
 	VPMADDUBSW   Y1, Y3, Y0
 	VPMADDUBSW   Y1, Y7, Y4
@@ -84115,10 +83987,10 @@ mulAVX2TQ2_0x4_part:
 	VPMADDWD     ones16<>+0(SB), Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      128(R8), Y3
-	VPAND        bits01<>+0(SB), Y3, Y3
-	VMOVUPS      160(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      128(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y3
+	VMOVUPS      160(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VPBROADCASTD 32(R10), Y1
 	VPMADDUBSW   Y1, Y3, Y0
 	VPMADDUBSW   Y1, Y7, Y4
@@ -84613,10 +84485,10 @@ mulAVX2TQ2_0x6_unit:
 	MOVQ         $0x00000004, R12
 
 mulAVX2TQ2_0x6_part:
-	VMOVUPS      (R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      32(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VPBROADCASTD (R11), Y1
 	VPMADDUBSW   Y1, Y5, Y0
 	VPMADDUBSW   Y1, Y11, Y6
@@ -84921,10 +84793,10 @@ mulAVX2TQ2_0x6_part:
 	VPMADDWD     ones16<>+0(SB), Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      128(R9), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      160(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      128(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      160(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VPBROADCASTD 32(R11), Y1
 	VPMADDUBSW   Y1, Y5, Y0
 	VPMADDUBSW   Y1, Y11, Y6

@@ -12001,40 +12001,34 @@ mulAVX512Q2_Kx1_part:
 	PREFETCHT0    2112(BX)
 	PREFETCHT0    2176(BX)
 	PREFETCHT0    2240(BX)
-	VMOVUPS       (BX), Z4
-	VPANDD        Z0, Z4, Z4
+	VMOVUPS       (BX), Z5
+	VPANDD        Z0, Z5, Z4
 	VPXORD        Z3, Z3, Z3
 	VPDPBUSD.BCST (DI), Z4, Z3
-	VMOVUPS       (BX), Z4
-	VPSRLW        $0x02, Z4, Z4
+	VPSRLW        $0x02, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 4(DI), Z4, Z3
-	VMOVUPS       (BX), Z4
-	VPSRLW        $0x04, Z4, Z4
+	VPSRLW        $0x04, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 8(DI), Z4, Z3
-	VMOVUPS       (BX), Z4
-	VPSRLW        $0x06, Z4, Z4
+	VPSRLW        $0x06, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 12(DI), Z4, Z3
 	VPMOVZXWD     (SI), Z4
 	VPANDD        nibble32<>+0(SB), Z4, Z4
 	VPMULLD       Z4, Z3, Z3
 	VPADDD        Z3, Z2, Z2
-	VMOVUPS       64(BX), Z4
-	VPANDD        Z0, Z4, Z4
+	VMOVUPS       64(BX), Z5
+	VPANDD        Z0, Z5, Z4
 	VPXORD        Z3, Z3, Z3
 	VPDPBUSD.BCST 16(DI), Z4, Z3
-	VMOVUPS       64(BX), Z4
-	VPSRLW        $0x02, Z4, Z4
+	VPSRLW        $0x02, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 20(DI), Z4, Z3
-	VMOVUPS       64(BX), Z4
-	VPSRLW        $0x04, Z4, Z4
+	VPSRLW        $0x04, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 24(DI), Z4, Z3
-	VMOVUPS       64(BX), Z4
-	VPSRLW        $0x06, Z4, Z4
+	VPSRLW        $0x06, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 28(DI), Z4, Z3
 	VPMOVZXWD     (SI), Z4
@@ -12042,40 +12036,34 @@ mulAVX512Q2_Kx1_part:
 	VPANDD        nibble32<>+0(SB), Z4, Z4
 	VPMULLD       Z4, Z3, Z3
 	VPADDD        Z3, Z2, Z2
-	VMOVUPS       128(BX), Z4
-	VPANDD        Z0, Z4, Z4
+	VMOVUPS       128(BX), Z5
+	VPANDD        Z0, Z5, Z4
 	VPXORD        Z3, Z3, Z3
 	VPDPBUSD.BCST 32(DI), Z4, Z3
-	VMOVUPS       128(BX), Z4
-	VPSRLW        $0x02, Z4, Z4
+	VPSRLW        $0x02, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 36(DI), Z4, Z3
-	VMOVUPS       128(BX), Z4
-	VPSRLW        $0x04, Z4, Z4
+	VPSRLW        $0x04, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 40(DI), Z4, Z3
-	VMOVUPS       128(BX), Z4
-	VPSRLW        $0x06, Z4, Z4
+	VPSRLW        $0x06, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 44(DI), Z4, Z3
 	VPMOVZXWD     32(SI), Z4
 	VPANDD        nibble32<>+0(SB), Z4, Z4
 	VPMULLD       Z4, Z3, Z3
 	VPADDD        Z3, Z2, Z2
-	VMOVUPS       192(BX), Z4
-	VPANDD        Z0, Z4, Z4
+	VMOVUPS       192(BX), Z5
+	VPANDD        Z0, Z5, Z4
 	VPXORD        Z3, Z3, Z3
 	VPDPBUSD.BCST 48(DI), Z4, Z3
-	VMOVUPS       192(BX), Z4
-	VPSRLW        $0x02, Z4, Z4
+	VPSRLW        $0x02, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 52(DI), Z4, Z3
-	VMOVUPS       192(BX), Z4
-	VPSRLW        $0x04, Z4, Z4
+	VPSRLW        $0x04, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 56(DI), Z4, Z3
-	VMOVUPS       192(BX), Z4
-	VPSRLW        $0x06, Z4, Z4
+	VPSRLW        $0x06, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 60(DI), Z4, Z3
 	VPMOVZXWD     32(SI), Z4
@@ -12181,8 +12169,8 @@ mulAVX512Q2_Kx2_unit:
 	MOVQ   $0x00000004, R9
 
 mulAVX512Q2_Kx2_part:
-	VMOVUPS       (SI), Z7
-	VPANDD        Z0, Z7, Z7
+	VMOVUPS       (SI), Z5
+	VPANDD        Z0, Z5, Z7
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST (R8), Z7, Z5
 	VPXORD        Z6, Z6, Z6
@@ -12208,8 +12196,8 @@ mulAVX512Q2_Kx2_part:
 	VPADDD        Z5, Z3, Z3
 	VPMULLD       Z7, Z6, Z6
 	VPADDD        Z6, Z4, Z4
-	VMOVUPS       64(SI), Z7
-	VPANDD        Z0, Z7, Z7
+	VMOVUPS       64(SI), Z5
+	VPANDD        Z0, Z5, Z7
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 16(R8), Z7, Z5
 	VPXORD        Z6, Z6, Z6
@@ -12236,8 +12224,8 @@ mulAVX512Q2_Kx2_part:
 	VPADDD        Z5, Z3, Z3
 	VPMULLD       Z7, Z6, Z6
 	VPADDD        Z6, Z4, Z4
-	VMOVUPS       128(SI), Z7
-	VPANDD        Z0, Z7, Z7
+	VMOVUPS       128(SI), Z5
+	VPANDD        Z0, Z5, Z7
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 32(R8), Z7, Z5
 	VPXORD        Z6, Z6, Z6
@@ -12263,8 +12251,8 @@ mulAVX512Q2_Kx2_part:
 	VPADDD        Z5, Z3, Z3
 	VPMULLD       Z7, Z6, Z6
 	VPADDD        Z6, Z4, Z4
-	VMOVUPS       192(SI), Z7
-	VPANDD        Z0, Z7, Z7
+	VMOVUPS       192(SI), Z5
+	VPANDD        Z0, Z5, Z7
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 48(R8), Z7, Z5
 	VPXORD        Z6, Z6, Z6
@@ -12390,8 +12378,8 @@ mulAVX512Q2_Kx3_unit:
 	MOVQ   $0x00000004, R9
 
 mulAVX512Q2_Kx3_part:
-	VMOVUPS       (SI), Z10
-	VPANDD        Z0, Z10, Z10
+	VMOVUPS       (SI), Z7
+	VPANDD        Z0, Z7, Z10
 	VPXORD        Z7, Z7, Z7
 	VPDPBUSD.BCST (R8), Z10, Z7
 	VPXORD        Z8, Z8, Z8
@@ -12424,8 +12412,8 @@ mulAVX512Q2_Kx3_part:
 	VPADDD        Z8, Z5, Z5
 	VPMULLD       Z10, Z9, Z9
 	VPADDD        Z9, Z6, Z6
-	VMOVUPS       64(SI), Z10
-	VPANDD        Z0, Z10, Z10
+	VMOVUPS       64(SI), Z7
+	VPANDD        Z0, Z7, Z10
 	VPXORD        Z7, Z7, Z7
 	VPDPBUSD.BCST 16(R8), Z10, Z7
 	VPXORD        Z8, Z8, Z8
@@ -12459,8 +12447,8 @@ mulAVX512Q2_Kx3_part:
 	VPADDD        Z8, Z5, Z5
 	VPMULLD       Z10, Z9, Z9
 	VPADDD        Z9, Z6, Z6
-	VMOVUPS       128(SI), Z10
-	VPANDD        Z0, Z10, Z10
+	VMOVUPS       128(SI), Z7
+	VPANDD        Z0, Z7, Z10
 	VPXORD        Z7, Z7, Z7
 	VPDPBUSD.BCST 32(R8), Z10, Z7
 	VPXORD        Z8, Z8, Z8
@@ -12493,8 +12481,8 @@ mulAVX512Q2_Kx3_part:
 	VPADDD        Z8, Z5, Z5
 	VPMULLD       Z10, Z9, Z9
 	VPADDD        Z9, Z6, Z6
-	VMOVUPS       192(SI), Z10
-	VPANDD        Z0, Z10, Z10
+	VMOVUPS       192(SI), Z7
+	VPANDD        Z0, Z7, Z10
 	VPXORD        Z7, Z7, Z7
 	VPDPBUSD.BCST 48(R8), Z10, Z7
 	VPXORD        Z8, Z8, Z8
@@ -12649,8 +12637,8 @@ mulAVX512Q2_Kx4_unit:
 	MOVQ   $0x00000004, R10
 
 mulAVX512Q2_Kx4_part:
-	VMOVUPS       (DI), Z13
-	VPANDD        Z0, Z13, Z13
+	VMOVUPS       (DI), Z9
+	VPANDD        Z0, Z9, Z13
 	VPXORD        Z9, Z9, Z9
 	VPDPBUSD.BCST (R9), Z13, Z9
 	VPXORD        Z10, Z10, Z10
@@ -12690,8 +12678,8 @@ mulAVX512Q2_Kx4_part:
 	VPADDD        Z11, Z7, Z7
 	VPMULLD       Z13, Z12, Z12
 	VPADDD        Z12, Z8, Z8
-	VMOVUPS       64(DI), Z13
-	VPANDD        Z0, Z13, Z13
+	VMOVUPS       64(DI), Z9
+	VPANDD        Z0, Z9, Z13
 	VPXORD        Z9, Z9, Z9
 	VPDPBUSD.BCST 16(R9), Z13, Z9
 	VPXORD        Z10, Z10, Z10
@@ -12732,8 +12720,8 @@ mulAVX512Q2_Kx4_part:
 	VPADDD        Z11, Z7, Z7
 	VPMULLD       Z13, Z12, Z12
 	VPADDD        Z12, Z8, Z8
-	VMOVUPS       128(DI), Z13
-	VPANDD        Z0, Z13, Z13
+	VMOVUPS       128(DI), Z9
+	VPANDD        Z0, Z9, Z13
 	VPXORD        Z9, Z9, Z9
 	VPDPBUSD.BCST 32(R9), Z13, Z9
 	VPXORD        Z10, Z10, Z10
@@ -12773,8 +12761,8 @@ mulAVX512Q2_Kx4_part:
 	VPADDD        Z11, Z7, Z7
 	VPMULLD       Z13, Z12, Z12
 	VPADDD        Z12, Z8, Z8
-	VMOVUPS       192(DI), Z13
-	VPANDD        Z0, Z13, Z13
+	VMOVUPS       192(DI), Z9
+	VPANDD        Z0, Z9, Z13
 	VPXORD        Z9, Z9, Z9
 	VPDPBUSD.BCST 48(R9), Z13, Z9
 	VPXORD        Z10, Z10, Z10
@@ -12960,8 +12948,8 @@ mulAVX512Q2_Kx6_unit:
 	MOVQ   $0x00000004, R11
 
 mulAVX512Q2_Kx6_part:
-	VMOVUPS       (R8), Z19
-	VPANDD        Z0, Z19, Z19
+	VMOVUPS       (R8), Z13
+	VPANDD        Z0, Z13, Z19
 	VPXORD        Z13, Z13, Z13
 	VPDPBUSD.BCST (R10), Z19, Z13
 	VPXORD        Z14, Z14, Z14
@@ -13015,8 +13003,8 @@ mulAVX512Q2_Kx6_part:
 	VPADDD        Z17, Z11, Z11
 	VPMULLD       Z19, Z18, Z18
 	VPADDD        Z18, Z12, Z12
-	VMOVUPS       64(R8), Z19
-	VPANDD        Z0, Z19, Z19
+	VMOVUPS       64(R8), Z13
+	VPANDD        Z0, Z13, Z19
 	VPXORD        Z13, Z13, Z13
 	VPDPBUSD.BCST 16(R10), Z19, Z13
 	VPXORD        Z14, Z14, Z14
@@ -13071,8 +13059,8 @@ mulAVX512Q2_Kx6_part:
 	VPADDD        Z17, Z11, Z11
 	VPMULLD       Z19, Z18, Z18
 	VPADDD        Z18, Z12, Z12
-	VMOVUPS       128(R8), Z19
-	VPANDD        Z0, Z19, Z19
+	VMOVUPS       128(R8), Z13
+	VPANDD        Z0, Z13, Z19
 	VPXORD        Z13, Z13, Z13
 	VPDPBUSD.BCST 32(R10), Z19, Z13
 	VPXORD        Z14, Z14, Z14
@@ -13126,8 +13114,8 @@ mulAVX512Q2_Kx6_part:
 	VPADDD        Z17, Z11, Z11
 	VPMULLD       Z19, Z18, Z18
 	VPADDD        Z18, Z12, Z12
-	VMOVUPS       192(R8), Z19
-	VPANDD        Z0, Z19, Z19
+	VMOVUPS       192(R8), Z13
+	VPANDD        Z0, Z13, Z19
 	VPXORD        Z13, Z13, Z13
 	VPDPBUSD.BCST 48(R10), Z19, Z13
 	VPXORD        Z14, Z14, Z14
@@ -13370,8 +13358,8 @@ mulAVX512Q2_Kx8_unit:
 	MOVQ   $0x00000004, R12
 
 mulAVX512Q2_Kx8_part:
-	VMOVUPS       (R9), Z25
-	VPANDD        Z0, Z25, Z25
+	VMOVUPS       (R9), Z17
+	VPANDD        Z0, Z17, Z25
 	VPXORD        Z17, Z17, Z17
 	VPDPBUSD.BCST (R11), Z25, Z17
 	VPXORD        Z18, Z18, Z18
@@ -13439,8 +13427,8 @@ mulAVX512Q2_Kx8_part:
 	VPADDD        Z23, Z15, Z15
 	VPMULLD       Z25, Z24, Z24
 	VPADDD        Z24, Z16, Z16
-	VMOVUPS       64(R9), Z25
-	VPANDD        Z0, Z25, Z25
+	VMOVUPS       64(R9), Z17
+	VPANDD        Z0, Z17, Z25
 	VPXORD        Z17, Z17, Z17
 	VPDPBUSD.BCST 16(R11), Z25, Z17
 	VPXORD        Z18, Z18, Z18
@@ -13509,8 +13497,8 @@ mulAVX512Q2_Kx8_part:
 	VPADDD        Z23, Z15, Z15
 	VPMULLD       Z25, Z24, Z24
 	VPADDD        Z24, Z16, Z16
-	VMOVUPS       128(R9), Z25
-	VPANDD        Z0, Z25, Z25
+	VMOVUPS       128(R9), Z17
+	VPANDD        Z0, Z17, Z25
 	VPXORD        Z17, Z17, Z17
 	VPDPBUSD.BCST 32(R11), Z25, Z17
 	VPXORD        Z18, Z18, Z18
@@ -13578,8 +13566,8 @@ mulAVX512Q2_Kx8_part:
 	VPADDD        Z23, Z15, Z15
 	VPMULLD       Z25, Z24, Z24
 	VPADDD        Z24, Z16, Z16
-	VMOVUPS       192(R9), Z25
-	VPANDD        Z0, Z25, Z25
+	VMOVUPS       192(R9), Z17
+	VPANDD        Z0, Z17, Z25
 	VPXORD        Z17, Z17, Z17
 	VPDPBUSD.BCST 48(R11), Z25, Z17
 	VPXORD        Z18, Z18, Z18
@@ -13883,31 +13871,26 @@ mulAVX512Q3_Kx1_part:
 	PREFETCHT0    2240(BX)
 	PREFETCHT0    2304(BX)
 	PREFETCHT0    2368(BX)
-	VMOVUPS       (BX), Z5
-	VPANDD        Z0, Z5, Z5
-	VMOVUPS       128(BX), Z4
-	VPSLLW        $0x02, Z4, Z4
+	VMOVUPS       (BX), Z6
+	VPANDD        Z0, Z6, Z5
+	VMOVUPS       128(BX), Z7
+	VPSLLW        $0x02, Z7, Z4
 	VPTERNLOGD    $0xf8, Z1, Z4, Z5
 	VPXORD        Z4, Z4, Z4
 	VPDPBUSD.BCST (DI), Z5, Z4
-	VMOVUPS       (BX), Z5
-	VPSRLW        $0x02, Z5, Z5
+	VPSRLW        $0x02, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       128(BX), Z6
-	VPSLLW        $0x01, Z6, Z6
-	VPTERNLOGD    $0xf8, Z1, Z6, Z5
+	VPSLLW        $0x01, Z7, Z8
+	VPTERNLOGD    $0xf8, Z1, Z8, Z5
 	VPDPBUSD.BCST 4(DI), Z5, Z4
-	VMOVUPS       (BX), Z5
-	VPSRLW        $0x04, Z5, Z5
+	VPSRLW        $0x04, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       128(BX), Z6
-	VPTERNLOGD    $0xf8, Z1, Z6, Z5
+	VMOVAPS       Z7, Z8
+	VPTERNLOGD    $0xf8, Z1, Z8, Z5
 	VPDPBUSD.BCST 8(DI), Z5, Z4
-	VMOVUPS       (BX), Z5
-	VPSRLW        $0x06, Z5, Z5
+	VPSRLW        $0x06, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       128(BX), Z6
-	VPSRLW        $0x01, Z6, Z6
+	VPSRLW        $0x01, Z7, Z6
 	VPTERNLOGD    $0xf8, Z1, Z6, Z5
 	VPDPBUSD.BCST 12(DI), Z5, Z4
 	VPMOVSXWD     (SI), Z5
@@ -13915,63 +13898,51 @@ mulAVX512Q3_Kx1_part:
 	VPSRAD        $0x18, Z5, Z5
 	VPMULLD       Z5, Z4, Z4
 	VPADDD        Z4, Z3, Z3
-	VMOVUPS       64(BX), Z5
-	VPANDD        Z0, Z5, Z5
-	VMOVUPS       128(BX), Z4
-	VPSRLW        $0x02, Z4, Z4
+	VMOVUPS       64(BX), Z6
+	VPANDD        Z0, Z6, Z5
+	VPSRLW        $0x02, Z7, Z4
 	VPTERNLOGD    $0xf8, Z1, Z4, Z5
 	VPXORD        Z4, Z4, Z4
 	VPDPBUSD.BCST 16(DI), Z5, Z4
-	VMOVUPS       64(BX), Z5
-	VPSRLW        $0x02, Z5, Z5
+	VPSRLW        $0x02, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       128(BX), Z6
-	VPSRLW        $0x03, Z6, Z6
-	VPTERNLOGD    $0xf8, Z1, Z6, Z5
+	VPSRLW        $0x03, Z7, Z8
+	VPTERNLOGD    $0xf8, Z1, Z8, Z5
 	VPDPBUSD.BCST 20(DI), Z5, Z4
-	VMOVUPS       64(BX), Z5
-	VPSRLW        $0x04, Z5, Z5
+	VPSRLW        $0x04, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       128(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
-	VPTERNLOGD    $0xf8, Z1, Z6, Z5
+	VPSRLW        $0x04, Z7, Z8
+	VPTERNLOGD    $0xf8, Z1, Z8, Z5
 	VPDPBUSD.BCST 24(DI), Z5, Z4
-	VMOVUPS       64(BX), Z5
-	VPSRLW        $0x06, Z5, Z5
+	VPSRLW        $0x06, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       128(BX), Z6
-	VPSRLW        $0x05, Z6, Z6
+	VPSRLW        $0x05, Z7, Z6
 	VPTERNLOGD    $0xf8, Z1, Z6, Z5
 	VPDPBUSD.BCST 28(DI), Z5, Z4
 	VPMOVSXWD     (SI), Z5
 	VPSRAD        $0x08, Z5, Z5
 	VPMULLD       Z5, Z4, Z4
 	VPADDD        Z4, Z3, Z3
-	VMOVUPS       192(BX), Z5
-	VPANDD        Z0, Z5, Z5
-	VMOVUPS       320(BX), Z4
-	VPSLLW        $0x02, Z4, Z4
+	VMOVUPS       192(BX), Z6
+	VPANDD        Z0, Z6, Z5
+	VMOVUPS       320(BX), Z7
+	VPSLLW        $0x02, Z7, Z4
 	VPTERNLOGD    $0xf8, Z1, Z4, Z5
 	VPXORD        Z4, Z4, Z4
 	VPDPBUSD.BCST 32(DI), Z5, Z4
-	VMOVUPS       192(BX), Z5
-	VPSRLW        $0x02, Z5, Z5
+	VPSRLW        $0x02, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       320(BX), Z6
-	VPSLLW        $0x01, Z6, Z6
-	VPTERNLOGD    $0xf8, Z1, Z6, Z5
+	VPSLLW        $0x01, Z7, Z8
+	VPTERNLOGD    $0xf8, Z1, Z8, Z5
 	VPDPBUSD.BCST 36(DI), Z5, Z4
-	VMOVUPS       192(BX), Z5
-	VPSRLW        $0x04, Z5, Z5
+	VPSRLW        $0x04, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       320(BX), Z6
-	VPTERNLOGD    $0xf8, Z1, Z6, Z5
+	VMOVAPS       Z7, Z8
+	VPTERNLOGD    $0xf8, Z1, Z8, Z5
 	VPDPBUSD.BCST 40(DI), Z5, Z4
-	VMOVUPS       192(BX), Z5
-	VPSRLW        $0x06, Z5, Z5
+	VPSRLW        $0x06, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       320(BX), Z6
-	VPSRLW        $0x01, Z6, Z6
+	VPSRLW        $0x01, Z7, Z6
 	VPTERNLOGD    $0xf8, Z1, Z6, Z5
 	VPDPBUSD.BCST 44(DI), Z5, Z4
 	VPMOVSXWD     32(SI), Z5
@@ -13979,32 +13950,25 @@ mulAVX512Q3_Kx1_part:
 	VPSRAD        $0x18, Z5, Z5
 	VPMULLD       Z5, Z4, Z4
 	VPADDD        Z4, Z3, Z3
-	VMOVUPS       256(BX), Z5
-	VPANDD        Z0, Z5, Z5
-	VMOVUPS       320(BX), Z4
-	VPSRLW        $0x02, Z4, Z4
+	VMOVUPS       256(BX), Z6
+	VPANDD        Z0, Z6, Z5
+	VPSRLW        $0x02, Z7, Z4
 	VPTERNLOGD    $0xf8, Z1, Z4, Z5
 	VPXORD        Z4, Z4, Z4
 	VPDPBUSD.BCST 48(DI), Z5, Z4
-	VMOVUPS       256(BX), Z5
-	VPSRLW        $0x02, Z5, Z5
+	VPSRLW        $0x02, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       320(BX), Z6
-	VPSRLW        $0x03, Z6, Z6
-	VPTERNLOGD    $0xf8, Z1, Z6, Z5
+	VPSRLW        $0x03, Z7, Z8
+	VPTERNLOGD    $0xf8, Z1, Z8, Z5
 	VPDPBUSD.BCST 52(DI), Z5, Z4
-	VMOVUPS       256(BX), Z5
-	VPSRLW        $0x04, Z5, Z5
+	VPSRLW        $0x04, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       320(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
-	VPTERNLOGD    $0xf8, Z1, Z6, Z5
+	VPSRLW        $0x04, Z7, Z8
+	VPTERNLOGD    $0xf8, Z1, Z8, Z5
 	VPDPBUSD.BCST 56(DI), Z5, Z4
-	VMOVUPS       256(BX), Z5
-	VPSRLW        $0x06, Z5, Z5
+	VPSRLW        $0x06, Z6, Z5
 	VPANDD        Z0, Z5, Z5
-	VMOVUPS       320(BX), Z6
-	VPSRLW        $0x05, Z6, Z6
+	VPSRLW        $0x05, Z7, Z6
 	VPTERNLOGD    $0xf8, Z1, Z6, Z5
 	VPDPBUSD.BCST 60(DI), Z5, Z4
 	VPMOVSXWD     32(SI), Z5
@@ -14103,8 +14067,8 @@ mulAVX512Q3_Kx2_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512Q3_Kx2_part:
-	VMOVUPS       (SI), Z8
-	VPANDD        Z0, Z8, Z8
+	VMOVUPS       (SI), Z6
+	VPANDD        Z0, Z6, Z8
 	VMOVUPS       128(SI), Z6
 	VPSLLW        $0x02, Z6, Z6
 	VPTERNLOGD    $0xf8, Z1, Z6, Z8
@@ -14124,6 +14088,7 @@ mulAVX512Q3_Kx2_part:
 	VPSRLW        $0x04, Z8, Z8
 	VPANDD        Z0, Z8, Z8
 	VMOVUPS       128(SI), Z9
+	VMOVAPS       Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z8
 	VPDPBUSD.BCST 8(R8), Z8, Z6
 	VPDPBUSD.BCST 8(R8)(BX*1), Z8, Z7
@@ -14142,8 +14107,8 @@ mulAVX512Q3_Kx2_part:
 	VPADDD        Z6, Z4, Z4
 	VPMULLD       Z8, Z7, Z7
 	VPADDD        Z7, Z5, Z5
-	VMOVUPS       64(SI), Z8
-	VPANDD        Z0, Z8, Z8
+	VMOVUPS       64(SI), Z6
+	VPANDD        Z0, Z6, Z8
 	VMOVUPS       128(SI), Z6
 	VPSRLW        $0x02, Z6, Z6
 	VPTERNLOGD    $0xf8, Z1, Z6, Z8
@@ -14181,8 +14146,8 @@ mulAVX512Q3_Kx2_part:
 	VPADDD        Z6, Z4, Z4
 	VPMULLD       Z8, Z7, Z7
 	VPADDD        Z7, Z5, Z5
-	VMOVUPS       192(SI), Z8
-	VPANDD        Z0, Z8, Z8
+	VMOVUPS       192(SI), Z6
+	VPANDD        Z0, Z6, Z8
 	VMOVUPS       320(SI), Z6
 	VPSLLW        $0x02, Z6, Z6
 	VPTERNLOGD    $0xf8, Z1, Z6, Z8
@@ -14202,6 +14167,7 @@ mulAVX512Q3_Kx2_part:
 	VPSRLW        $0x04, Z8, Z8
 	VPANDD        Z0, Z8, Z8
 	VMOVUPS       320(SI), Z9
+	VMOVAPS       Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z8
 	VPDPBUSD.BCST 40(R8), Z8, Z6
 	VPDPBUSD.BCST 40(R8)(BX*1), Z8, Z7
@@ -14220,8 +14186,8 @@ mulAVX512Q3_Kx2_part:
 	VPADDD        Z6, Z4, Z4
 	VPMULLD       Z8, Z7, Z7
 	VPADDD        Z7, Z5, Z5
-	VMOVUPS       256(SI), Z8
-	VPANDD        Z0, Z8, Z8
+	VMOVUPS       256(SI), Z6
+	VPANDD        Z0, Z6, Z8
 	VMOVUPS       320(SI), Z6
 	VPSRLW        $0x02, Z6, Z6
 	VPTERNLOGD    $0xf8, Z1, Z6, Z8
@@ -14362,8 +14328,8 @@ mulAVX512Q3_Kx3_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512Q3_Kx3_part:
-	VMOVUPS       (SI), Z11
-	VPANDD        Z0, Z11, Z11
+	VMOVUPS       (SI), Z8
+	VPANDD        Z0, Z8, Z11
 	VMOVUPS       128(SI), Z8
 	VPSLLW        $0x02, Z8, Z8
 	VPTERNLOGD    $0xf8, Z1, Z8, Z11
@@ -14386,6 +14352,7 @@ mulAVX512Q3_Kx3_part:
 	VPSRLW        $0x04, Z11, Z11
 	VPANDD        Z0, Z11, Z11
 	VMOVUPS       128(SI), Z12
+	VMOVAPS       Z12, Z12
 	VPTERNLOGD    $0xf8, Z1, Z12, Z11
 	VPDPBUSD.BCST 8(R8), Z11, Z8
 	VPDPBUSD.BCST 8(R8)(BX*1), Z11, Z9
@@ -14408,8 +14375,8 @@ mulAVX512Q3_Kx3_part:
 	VPADDD        Z9, Z6, Z6
 	VPMULLD       Z11, Z10, Z10
 	VPADDD        Z10, Z7, Z7
-	VMOVUPS       64(SI), Z11
-	VPANDD        Z0, Z11, Z11
+	VMOVUPS       64(SI), Z8
+	VPANDD        Z0, Z8, Z11
 	VMOVUPS       128(SI), Z8
 	VPSRLW        $0x02, Z8, Z8
 	VPTERNLOGD    $0xf8, Z1, Z8, Z11
@@ -14454,8 +14421,8 @@ mulAVX512Q3_Kx3_part:
 	VPADDD        Z9, Z6, Z6
 	VPMULLD       Z11, Z10, Z10
 	VPADDD        Z10, Z7, Z7
-	VMOVUPS       192(SI), Z11
-	VPANDD        Z0, Z11, Z11
+	VMOVUPS       192(SI), Z8
+	VPANDD        Z0, Z8, Z11
 	VMOVUPS       320(SI), Z8
 	VPSLLW        $0x02, Z8, Z8
 	VPTERNLOGD    $0xf8, Z1, Z8, Z11
@@ -14478,6 +14445,7 @@ mulAVX512Q3_Kx3_part:
 	VPSRLW        $0x04, Z11, Z11
 	VPANDD        Z0, Z11, Z11
 	VMOVUPS       320(SI), Z12
+	VMOVAPS       Z12, Z12
 	VPTERNLOGD    $0xf8, Z1, Z12, Z11
 	VPDPBUSD.BCST 40(R8), Z11, Z8
 	VPDPBUSD.BCST 40(R8)(BX*1), Z11, Z9
@@ -14500,8 +14468,8 @@ mulAVX512Q3_Kx3_part:
 	VPADDD        Z9, Z6, Z6
 	VPMULLD       Z11, Z10, Z10
 	VPADDD        Z10, Z7, Z7
-	VMOVUPS       256(SI), Z11
-	VPANDD        Z0, Z11, Z11
+	VMOVUPS       256(SI), Z8
+	VPANDD        Z0, Z8, Z11
 	VMOVUPS       320(SI), Z8
 	VPSRLW        $0x02, Z8, Z8
 	VPTERNLOGD    $0xf8, Z1, Z8, Z11
@@ -14671,8 +14639,8 @@ mulAVX512Q3_Kx4_unit:
 	MOVQ          $0x00000004, R10
 
 mulAVX512Q3_Kx4_part:
-	VMOVUPS       (DI), Z14
-	VPANDD        Z0, Z14, Z14
+	VMOVUPS       (DI), Z10
+	VPANDD        Z0, Z10, Z14
 	VMOVUPS       128(DI), Z10
 	VPSLLW        $0x02, Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z14
@@ -14698,6 +14666,7 @@ mulAVX512Q3_Kx4_part:
 	VPSRLW        $0x04, Z14, Z14
 	VPANDD        Z0, Z14, Z14
 	VMOVUPS       128(DI), Z15
+	VMOVAPS       Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z14
 	VPDPBUSD.BCST 8(R9), Z14, Z10
 	VPDPBUSD.BCST 8(R9)(BX*1), Z14, Z11
@@ -14724,8 +14693,8 @@ mulAVX512Q3_Kx4_part:
 	VPADDD        Z12, Z8, Z8
 	VPMULLD       Z14, Z13, Z13
 	VPADDD        Z13, Z9, Z9
-	VMOVUPS       64(DI), Z14
-	VPANDD        Z0, Z14, Z14
+	VMOVUPS       64(DI), Z10
+	VPANDD        Z0, Z10, Z14
 	VMOVUPS       128(DI), Z10
 	VPSRLW        $0x02, Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z14
@@ -14777,8 +14746,8 @@ mulAVX512Q3_Kx4_part:
 	VPADDD        Z12, Z8, Z8
 	VPMULLD       Z14, Z13, Z13
 	VPADDD        Z13, Z9, Z9
-	VMOVUPS       192(DI), Z14
-	VPANDD        Z0, Z14, Z14
+	VMOVUPS       192(DI), Z10
+	VPANDD        Z0, Z10, Z14
 	VMOVUPS       320(DI), Z10
 	VPSLLW        $0x02, Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z14
@@ -14804,6 +14773,7 @@ mulAVX512Q3_Kx4_part:
 	VPSRLW        $0x04, Z14, Z14
 	VPANDD        Z0, Z14, Z14
 	VMOVUPS       320(DI), Z15
+	VMOVAPS       Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z14
 	VPDPBUSD.BCST 40(R9), Z14, Z10
 	VPDPBUSD.BCST 40(R9)(BX*1), Z14, Z11
@@ -14830,8 +14800,8 @@ mulAVX512Q3_Kx4_part:
 	VPADDD        Z12, Z8, Z8
 	VPMULLD       Z14, Z13, Z13
 	VPADDD        Z13, Z9, Z9
-	VMOVUPS       256(DI), Z14
-	VPANDD        Z0, Z14, Z14
+	VMOVUPS       256(DI), Z10
+	VPANDD        Z0, Z10, Z14
 	VMOVUPS       320(DI), Z10
 	VPSRLW        $0x02, Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z14
@@ -15044,8 +15014,8 @@ mulAVX512Q3_Kx6_unit:
 	MOVQ          $0x00000004, R11
 
 mulAVX512Q3_Kx6_part:
-	VMOVUPS       (R8), Z20
-	VPANDD        Z0, Z20, Z20
+	VMOVUPS       (R8), Z14
+	VPANDD        Z0, Z14, Z20
 	VMOVUPS       128(R8), Z14
 	VPSLLW        $0x02, Z14, Z14
 	VPTERNLOGD    $0xf8, Z1, Z14, Z20
@@ -15077,6 +15047,7 @@ mulAVX512Q3_Kx6_part:
 	VPSRLW        $0x04, Z20, Z20
 	VPANDD        Z0, Z20, Z20
 	VMOVUPS       128(R8), Z21
+	VMOVAPS       Z21, Z21
 	VPTERNLOGD    $0xf8, Z1, Z21, Z20
 	VPDPBUSD.BCST 8(R10), Z20, Z14
 	VPDPBUSD.BCST 8(R10)(BX*1), Z20, Z15
@@ -15111,8 +15082,8 @@ mulAVX512Q3_Kx6_part:
 	VPADDD        Z18, Z12, Z12
 	VPMULLD       Z20, Z19, Z19
 	VPADDD        Z19, Z13, Z13
-	VMOVUPS       64(R8), Z20
-	VPANDD        Z0, Z20, Z20
+	VMOVUPS       64(R8), Z14
+	VPANDD        Z0, Z14, Z20
 	VMOVUPS       128(R8), Z14
 	VPSRLW        $0x02, Z14, Z14
 	VPTERNLOGD    $0xf8, Z1, Z14, Z20
@@ -15178,8 +15149,8 @@ mulAVX512Q3_Kx6_part:
 	VPADDD        Z18, Z12, Z12
 	VPMULLD       Z20, Z19, Z19
 	VPADDD        Z19, Z13, Z13
-	VMOVUPS       192(R8), Z20
-	VPANDD        Z0, Z20, Z20
+	VMOVUPS       192(R8), Z14
+	VPANDD        Z0, Z14, Z20
 	VMOVUPS       320(R8), Z14
 	VPSLLW        $0x02, Z14, Z14
 	VPTERNLOGD    $0xf8, Z1, Z14, Z20
@@ -15211,6 +15182,7 @@ mulAVX512Q3_Kx6_part:
 	VPSRLW        $0x04, Z20, Z20
 	VPANDD        Z0, Z20, Z20
 	VMOVUPS       320(R8), Z21
+	VMOVAPS       Z21, Z21
 	VPTERNLOGD    $0xf8, Z1, Z21, Z20
 	VPDPBUSD.BCST 40(R10), Z20, Z14
 	VPDPBUSD.BCST 40(R10)(BX*1), Z20, Z15
@@ -15245,8 +15217,8 @@ mulAVX512Q3_Kx6_part:
 	VPADDD        Z18, Z12, Z12
 	VPMULLD       Z20, Z19, Z19
 	VPADDD        Z19, Z13, Z13
-	VMOVUPS       256(R8), Z20
-	VPANDD        Z0, Z20, Z20
+	VMOVUPS       256(R8), Z14
+	VPANDD        Z0, Z14, Z20
 	VMOVUPS       320(R8), Z14
 	VPSRLW        $0x02, Z14, Z14
 	VPTERNLOGD    $0xf8, Z1, Z14, Z20
@@ -15516,8 +15488,8 @@ mulAVX512Q3_Kx8_unit:
 	MOVQ          $0x00000004, R12
 
 mulAVX512Q3_Kx8_part:
-	VMOVUPS       (R9), Z26
-	VPANDD        Z0, Z26, Z26
+	VMOVUPS       (R9), Z18
+	VPANDD        Z0, Z18, Z26
 	VMOVUPS       128(R9), Z18
 	VPSLLW        $0x02, Z18, Z18
 	VPTERNLOGD    $0xf8, Z1, Z18, Z26
@@ -15555,6 +15527,7 @@ mulAVX512Q3_Kx8_part:
 	VPSRLW        $0x04, Z26, Z26
 	VPANDD        Z0, Z26, Z26
 	VMOVUPS       128(R9), Z27
+	VMOVAPS       Z27, Z27
 	VPTERNLOGD    $0xf8, Z1, Z27, Z26
 	VPDPBUSD.BCST 8(R11), Z26, Z18
 	VPDPBUSD.BCST 8(R11)(BX*1), Z26, Z19
@@ -15597,8 +15570,8 @@ mulAVX512Q3_Kx8_part:
 	VPADDD        Z24, Z16, Z16
 	VPMULLD       Z26, Z25, Z25
 	VPADDD        Z25, Z17, Z17
-	VMOVUPS       64(R9), Z26
-	VPANDD        Z0, Z26, Z26
+	VMOVUPS       64(R9), Z18
+	VPANDD        Z0, Z18, Z26
 	VMOVUPS       128(R9), Z18
 	VPSRLW        $0x02, Z18, Z18
 	VPTERNLOGD    $0xf8, Z1, Z18, Z26
@@ -15678,8 +15651,8 @@ mulAVX512Q3_Kx8_part:
 	VPADDD        Z24, Z16, Z16
 	VPMULLD       Z26, Z25, Z25
 	VPADDD        Z25, Z17, Z17
-	VMOVUPS       192(R9), Z26
-	VPANDD        Z0, Z26, Z26
+	VMOVUPS       192(R9), Z18
+	VPANDD        Z0, Z18, Z26
 	VMOVUPS       320(R9), Z18
 	VPSLLW        $0x02, Z18, Z18
 	VPTERNLOGD    $0xf8, Z1, Z18, Z26
@@ -15717,6 +15690,7 @@ mulAVX512Q3_Kx8_part:
 	VPSRLW        $0x04, Z26, Z26
 	VPANDD        Z0, Z26, Z26
 	VMOVUPS       320(R9), Z27
+	VMOVAPS       Z27, Z27
 	VPTERNLOGD    $0xf8, Z1, Z27, Z26
 	VPDPBUSD.BCST 40(R11), Z26, Z18
 	VPDPBUSD.BCST 40(R11)(BX*1), Z26, Z19
@@ -15759,8 +15733,8 @@ mulAVX512Q3_Kx8_part:
 	VPADDD        Z24, Z16, Z16
 	VPMULLD       Z26, Z25, Z25
 	VPADDD        Z25, Z17, Z17
-	VMOVUPS       256(R9), Z26
-	VPANDD        Z0, Z26, Z26
+	VMOVUPS       256(R9), Z18
+	VPANDD        Z0, Z18, Z26
 	VMOVUPS       320(R9), Z18
 	VPSRLW        $0x02, Z18, Z18
 	VPTERNLOGD    $0xf8, Z1, Z18, Z26
@@ -20694,65 +20668,53 @@ mulAVX512IQ2_XXSx1_part:
 	PREFETCHT0    2240(BX)
 	PREFETCHT0    2304(BX)
 	PREFETCHT0    2368(BX)
-	VMOVUPS       (BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z5
-	VPSLLW        $0x02, Z5, Z5
+	VMOVUPS       (BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VMOVUPS       128(BX), Z8
+	VPSLLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST (DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSLLW        $0x01, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSLLW        $0x01, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 4(DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVAPS       Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 8(DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x01, Z7, Z7
+	VPSRLW        $0x01, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 12(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x02, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVUPS       64(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VPSRLW        $0x02, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 16(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x03, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x03, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 20(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x04, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x04, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 24(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x05, Z7, Z7
+	VPSRLW        $0x05, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 28(DI), Z6, Z5
@@ -20761,65 +20723,53 @@ mulAVX512IQ2_XXSx1_part:
 	VPSRAD        $0x18, Z6, Z6
 	VPMULLD       Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
-	VMOVUPS       192(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z5
-	VPSLLW        $0x02, Z5, Z5
+	VMOVUPS       192(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VMOVUPS       320(BX), Z8
+	VPSLLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 32(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSLLW        $0x01, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSLLW        $0x01, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 36(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVAPS       Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 40(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x01, Z7, Z7
+	VPSRLW        $0x01, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 44(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x02, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVUPS       256(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VPSRLW        $0x02, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 48(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x03, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x03, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 52(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x04, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x04, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 56(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x05, Z7, Z7
+	VPSRLW        $0x05, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 60(DI), Z6, Z5
@@ -20908,8 +20858,8 @@ mulAVX512IQ2_XXSx2_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512IQ2_XXSx2_part:
-	VMOVUPS       (SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       (SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       128(SI), Z7
 	VPSLLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -20931,6 +20881,7 @@ mulAVX512IQ2_XXSx2_part:
 	VPSRLW        $0x04, Z9, Z9
 	VPANDD        Z0, Z9, Z9
 	VMOVUPS       128(SI), Z10
+	VMOVAPS       Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z9
 	VPSHUFB       Z9, Z2, Z9
 	VPDPBUSD.BCST 8(R8), Z9, Z7
@@ -20986,8 +20937,8 @@ mulAVX512IQ2_XXSx2_part:
 	VPADDD        Z7, Z5, Z5
 	VPMULLD       Z9, Z8, Z8
 	VPADDD        Z8, Z6, Z6
-	VMOVUPS       192(SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       192(SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       320(SI), Z7
 	VPSLLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -21009,6 +20960,7 @@ mulAVX512IQ2_XXSx2_part:
 	VPSRLW        $0x04, Z9, Z9
 	VPANDD        Z0, Z9, Z9
 	VMOVUPS       320(SI), Z10
+	VMOVAPS       Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z9
 	VPSHUFB       Z9, Z2, Z9
 	VPDPBUSD.BCST 40(R8), Z9, Z7
@@ -21151,8 +21103,8 @@ mulAVX512IQ2_XXSx3_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512IQ2_XXSx3_part:
-	VMOVUPS       (SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       (SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       128(SI), Z9
 	VPSLLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -21177,6 +21129,7 @@ mulAVX512IQ2_XXSx3_part:
 	VPSRLW        $0x04, Z12, Z12
 	VPANDD        Z0, Z12, Z12
 	VMOVUPS       128(SI), Z13
+	VMOVAPS       Z13, Z13
 	VPTERNLOGD    $0xf8, Z1, Z13, Z12
 	VPSHUFB       Z12, Z2, Z12
 	VPDPBUSD.BCST 8(R8), Z12, Z9
@@ -21240,8 +21193,8 @@ mulAVX512IQ2_XXSx3_part:
 	VPADDD        Z10, Z7, Z7
 	VPMULLD       Z12, Z11, Z11
 	VPADDD        Z11, Z8, Z8
-	VMOVUPS       192(SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       192(SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       320(SI), Z9
 	VPSLLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -21266,6 +21219,7 @@ mulAVX512IQ2_XXSx3_part:
 	VPSRLW        $0x04, Z12, Z12
 	VPANDD        Z0, Z12, Z12
 	VMOVUPS       320(SI), Z13
+	VMOVAPS       Z13, Z13
 	VPTERNLOGD    $0xf8, Z1, Z13, Z12
 	VPSHUFB       Z12, Z2, Z12
 	VPDPBUSD.BCST 40(R8), Z12, Z9
@@ -21434,8 +21388,8 @@ mulAVX512IQ2_XXSx4_unit:
 	MOVQ          $0x00000004, R10
 
 mulAVX512IQ2_XXSx4_part:
-	VMOVUPS       (DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       (DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       128(DI), Z11
 	VPSLLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -21463,6 +21417,7 @@ mulAVX512IQ2_XXSx4_part:
 	VPSRLW        $0x04, Z15, Z15
 	VPANDD        Z0, Z15, Z15
 	VMOVUPS       128(DI), Z16
+	VMOVAPS       Z16, Z16
 	VPTERNLOGD    $0xf8, Z1, Z16, Z15
 	VPSHUFB       Z15, Z2, Z15
 	VPDPBUSD.BCST 8(R9), Z15, Z11
@@ -21534,8 +21489,8 @@ mulAVX512IQ2_XXSx4_part:
 	VPADDD        Z13, Z9, Z9
 	VPMULLD       Z15, Z14, Z14
 	VPADDD        Z14, Z10, Z10
-	VMOVUPS       192(DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       192(DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       320(DI), Z11
 	VPSLLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -21563,6 +21518,7 @@ mulAVX512IQ2_XXSx4_part:
 	VPSRLW        $0x04, Z15, Z15
 	VPANDD        Z0, Z15, Z15
 	VMOVUPS       320(DI), Z16
+	VMOVAPS       Z16, Z16
 	VPTERNLOGD    $0xf8, Z1, Z16, Z15
 	VPSHUFB       Z15, Z2, Z15
 	VPDPBUSD.BCST 40(R9), Z15, Z11
@@ -21767,8 +21723,8 @@ mulAVX512IQ2_XXSx6_unit:
 	MOVQ          $0x00000004, R11
 
 mulAVX512IQ2_XXSx6_part:
-	VMOVUPS       (R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       (R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       128(R8), Z15
 	VPSLLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -21802,6 +21758,7 @@ mulAVX512IQ2_XXSx6_part:
 	VPSRLW        $0x04, Z21, Z21
 	VPANDD        Z0, Z21, Z21
 	VMOVUPS       128(R8), Z22
+	VMOVAPS       Z22, Z22
 	VPTERNLOGD    $0xf8, Z1, Z22, Z21
 	VPSHUFB       Z21, Z2, Z21
 	VPDPBUSD.BCST 8(R10), Z21, Z15
@@ -21889,8 +21846,8 @@ mulAVX512IQ2_XXSx6_part:
 	VPADDD        Z19, Z13, Z13
 	VPMULLD       Z21, Z20, Z20
 	VPADDD        Z20, Z14, Z14
-	VMOVUPS       192(R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       192(R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       320(R8), Z15
 	VPSLLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -21924,6 +21881,7 @@ mulAVX512IQ2_XXSx6_part:
 	VPSRLW        $0x04, Z21, Z21
 	VPANDD        Z0, Z21, Z21
 	VMOVUPS       320(R8), Z22
+	VMOVAPS       Z22, Z22
 	VPTERNLOGD    $0xf8, Z1, Z22, Z21
 	VPSHUFB       Z21, Z2, Z21
 	VPDPBUSD.BCST 40(R10), Z21, Z15
@@ -22179,8 +22137,8 @@ mulAVX512IQ2_XXSx8_unit:
 	MOVQ          $0x00000004, R12
 
 mulAVX512IQ2_XXSx8_part:
-	VMOVUPS       (R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       (R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       128(R9), Z19
 	VPSLLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -22220,6 +22178,7 @@ mulAVX512IQ2_XXSx8_part:
 	VPSRLW        $0x04, Z27, Z27
 	VPANDD        Z0, Z27, Z27
 	VMOVUPS       128(R9), Z28
+	VMOVAPS       Z28, Z28
 	VPTERNLOGD    $0xf8, Z1, Z28, Z27
 	VPSHUFB       Z27, Z2, Z27
 	VPDPBUSD.BCST 8(R11), Z27, Z19
@@ -22323,8 +22282,8 @@ mulAVX512IQ2_XXSx8_part:
 	VPADDD        Z25, Z17, Z17
 	VPMULLD       Z27, Z26, Z26
 	VPADDD        Z26, Z18, Z18
-	VMOVUPS       192(R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       192(R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       320(R9), Z19
 	VPSLLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -22364,6 +22323,7 @@ mulAVX512IQ2_XXSx8_part:
 	VPSRLW        $0x04, Z27, Z27
 	VPANDD        Z0, Z27, Z27
 	VMOVUPS       320(R9), Z28
+	VMOVAPS       Z28, Z28
 	VPTERNLOGD    $0xf8, Z1, Z28, Z27
 	VPSHUFB       Z27, Z2, Z27
 	VPDPBUSD.BCST 40(R11), Z27, Z19
@@ -22589,34 +22549,29 @@ mulAVX512IQ2_Sx1_part:
 	PREFETCHT0    2240(BX)
 	PREFETCHT0    2304(BX)
 	PREFETCHT0    2368(BX)
-	VMOVUPS       (BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z5
-	VPSLLW        $0x02, Z5, Z5
+	VMOVUPS       (BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VMOVUPS       128(BX), Z8
+	VPSLLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST (DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSLLW        $0x01, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSLLW        $0x01, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 4(DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVAPS       Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 8(DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x01, Z7, Z7
+	VPSRLW        $0x01, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 12(DI), Z6, Z5
@@ -22625,35 +22580,28 @@ mulAVX512IQ2_Sx1_part:
 	VPSRAD        $0x18, Z6, Z6
 	VPMULLD       Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
-	VMOVUPS       64(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z5
-	VPSRLW        $0x02, Z5, Z5
+	VMOVUPS       64(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VPSRLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 16(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x03, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x03, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 20(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x04, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x04, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 24(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x05, Z7, Z7
+	VPSRLW        $0x05, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 28(DI), Z6, Z5
@@ -22661,34 +22609,29 @@ mulAVX512IQ2_Sx1_part:
 	VPSRAD        $0x08, Z6, Z6
 	VPMULLD       Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
-	VMOVUPS       192(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z5
-	VPSLLW        $0x02, Z5, Z5
+	VMOVUPS       192(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VMOVUPS       320(BX), Z8
+	VPSLLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 32(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSLLW        $0x01, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSLLW        $0x01, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 36(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVAPS       Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 40(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x01, Z7, Z7
+	VPSRLW        $0x01, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 44(DI), Z6, Z5
@@ -22697,35 +22640,28 @@ mulAVX512IQ2_Sx1_part:
 	VPSRAD        $0x18, Z6, Z6
 	VPMULLD       Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
-	VMOVUPS       256(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z5
-	VPSRLW        $0x02, Z5, Z5
+	VMOVUPS       256(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VPSRLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 48(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x03, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x03, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 52(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x04, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x04, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 56(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x05, Z7, Z7
+	VPSRLW        $0x05, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 60(DI), Z6, Z5
@@ -22816,8 +22752,8 @@ mulAVX512IQ2_Sx2_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512IQ2_Sx2_part:
-	VMOVUPS       (SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       (SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       128(SI), Z7
 	VPSLLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -22839,6 +22775,7 @@ mulAVX512IQ2_Sx2_part:
 	VPSRLW        $0x04, Z9, Z9
 	VPANDD        Z0, Z9, Z9
 	VMOVUPS       128(SI), Z10
+	VMOVAPS       Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z9
 	VPSHUFB       Z9, Z2, Z9
 	VPDPBUSD.BCST 8(R8), Z9, Z7
@@ -22859,8 +22796,8 @@ mulAVX512IQ2_Sx2_part:
 	VPADDD        Z7, Z5, Z5
 	VPMULLD       Z9, Z8, Z8
 	VPADDD        Z8, Z6, Z6
-	VMOVUPS       64(SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       64(SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       128(SI), Z7
 	VPSRLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -22902,8 +22839,8 @@ mulAVX512IQ2_Sx2_part:
 	VPADDD        Z7, Z5, Z5
 	VPMULLD       Z9, Z8, Z8
 	VPADDD        Z8, Z6, Z6
-	VMOVUPS       192(SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       192(SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       320(SI), Z7
 	VPSLLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -22925,6 +22862,7 @@ mulAVX512IQ2_Sx2_part:
 	VPSRLW        $0x04, Z9, Z9
 	VPANDD        Z0, Z9, Z9
 	VMOVUPS       320(SI), Z10
+	VMOVAPS       Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z9
 	VPSHUFB       Z9, Z2, Z9
 	VPDPBUSD.BCST 40(R8), Z9, Z7
@@ -22945,8 +22883,8 @@ mulAVX512IQ2_Sx2_part:
 	VPADDD        Z7, Z5, Z5
 	VPMULLD       Z9, Z8, Z8
 	VPADDD        Z8, Z6, Z6
-	VMOVUPS       256(SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       256(SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       320(SI), Z7
 	VPSRLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -23092,8 +23030,8 @@ mulAVX512IQ2_Sx3_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512IQ2_Sx3_part:
-	VMOVUPS       (SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       (SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       128(SI), Z9
 	VPSLLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -23118,6 +23056,7 @@ mulAVX512IQ2_Sx3_part:
 	VPSRLW        $0x04, Z12, Z12
 	VPANDD        Z0, Z12, Z12
 	VMOVUPS       128(SI), Z13
+	VMOVAPS       Z13, Z13
 	VPTERNLOGD    $0xf8, Z1, Z13, Z12
 	VPSHUFB       Z12, Z2, Z12
 	VPDPBUSD.BCST 8(R8), Z12, Z9
@@ -23142,8 +23081,8 @@ mulAVX512IQ2_Sx3_part:
 	VPADDD        Z10, Z7, Z7
 	VPMULLD       Z12, Z11, Z11
 	VPADDD        Z11, Z8, Z8
-	VMOVUPS       64(SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       64(SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       128(SI), Z9
 	VPSRLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -23192,8 +23131,8 @@ mulAVX512IQ2_Sx3_part:
 	VPADDD        Z10, Z7, Z7
 	VPMULLD       Z12, Z11, Z11
 	VPADDD        Z11, Z8, Z8
-	VMOVUPS       192(SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       192(SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       320(SI), Z9
 	VPSLLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -23218,6 +23157,7 @@ mulAVX512IQ2_Sx3_part:
 	VPSRLW        $0x04, Z12, Z12
 	VPANDD        Z0, Z12, Z12
 	VMOVUPS       320(SI), Z13
+	VMOVAPS       Z13, Z13
 	VPTERNLOGD    $0xf8, Z1, Z13, Z12
 	VPSHUFB       Z12, Z2, Z12
 	VPDPBUSD.BCST 40(R8), Z12, Z9
@@ -23242,8 +23182,8 @@ mulAVX512IQ2_Sx3_part:
 	VPADDD        Z10, Z7, Z7
 	VPMULLD       Z12, Z11, Z11
 	VPADDD        Z11, Z8, Z8
-	VMOVUPS       256(SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       256(SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       320(SI), Z9
 	VPSRLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -23418,8 +23358,8 @@ mulAVX512IQ2_Sx4_unit:
 	MOVQ          $0x00000004, R10
 
 mulAVX512IQ2_Sx4_part:
-	VMOVUPS       (DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       (DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       128(DI), Z11
 	VPSLLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -23447,6 +23387,7 @@ mulAVX512IQ2_Sx4_part:
 	VPSRLW        $0x04, Z15, Z15
 	VPANDD        Z0, Z15, Z15
 	VMOVUPS       128(DI), Z16
+	VMOVAPS       Z16, Z16
 	VPTERNLOGD    $0xf8, Z1, Z16, Z15
 	VPSHUFB       Z15, Z2, Z15
 	VPDPBUSD.BCST 8(R9), Z15, Z11
@@ -23475,8 +23416,8 @@ mulAVX512IQ2_Sx4_part:
 	VPADDD        Z13, Z9, Z9
 	VPMULLD       Z15, Z14, Z14
 	VPADDD        Z14, Z10, Z10
-	VMOVUPS       64(DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       64(DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       128(DI), Z11
 	VPSRLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -23532,8 +23473,8 @@ mulAVX512IQ2_Sx4_part:
 	VPADDD        Z13, Z9, Z9
 	VPMULLD       Z15, Z14, Z14
 	VPADDD        Z14, Z10, Z10
-	VMOVUPS       192(DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       192(DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       320(DI), Z11
 	VPSLLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -23561,6 +23502,7 @@ mulAVX512IQ2_Sx4_part:
 	VPSRLW        $0x04, Z15, Z15
 	VPANDD        Z0, Z15, Z15
 	VMOVUPS       320(DI), Z16
+	VMOVAPS       Z16, Z16
 	VPTERNLOGD    $0xf8, Z1, Z16, Z15
 	VPSHUFB       Z15, Z2, Z15
 	VPDPBUSD.BCST 40(R9), Z15, Z11
@@ -23589,8 +23531,8 @@ mulAVX512IQ2_Sx4_part:
 	VPADDD        Z13, Z9, Z9
 	VPMULLD       Z15, Z14, Z14
 	VPADDD        Z14, Z10, Z10
-	VMOVUPS       256(DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       256(DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       320(DI), Z11
 	VPSRLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -23808,8 +23750,8 @@ mulAVX512IQ2_Sx6_unit:
 	MOVQ          $0x00000004, R11
 
 mulAVX512IQ2_Sx6_part:
-	VMOVUPS       (R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       (R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       128(R8), Z15
 	VPSLLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -23843,6 +23785,7 @@ mulAVX512IQ2_Sx6_part:
 	VPSRLW        $0x04, Z21, Z21
 	VPANDD        Z0, Z21, Z21
 	VMOVUPS       128(R8), Z22
+	VMOVAPS       Z22, Z22
 	VPTERNLOGD    $0xf8, Z1, Z22, Z21
 	VPSHUFB       Z21, Z2, Z21
 	VPDPBUSD.BCST 8(R10), Z21, Z15
@@ -23879,8 +23822,8 @@ mulAVX512IQ2_Sx6_part:
 	VPADDD        Z19, Z13, Z13
 	VPMULLD       Z21, Z20, Z20
 	VPADDD        Z20, Z14, Z14
-	VMOVUPS       64(R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       64(R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       128(R8), Z15
 	VPSRLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -23950,8 +23893,8 @@ mulAVX512IQ2_Sx6_part:
 	VPADDD        Z19, Z13, Z13
 	VPMULLD       Z21, Z20, Z20
 	VPADDD        Z20, Z14, Z14
-	VMOVUPS       192(R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       192(R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       320(R8), Z15
 	VPSLLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -23985,6 +23928,7 @@ mulAVX512IQ2_Sx6_part:
 	VPSRLW        $0x04, Z21, Z21
 	VPANDD        Z0, Z21, Z21
 	VMOVUPS       320(R8), Z22
+	VMOVAPS       Z22, Z22
 	VPTERNLOGD    $0xf8, Z1, Z22, Z21
 	VPSHUFB       Z21, Z2, Z21
 	VPDPBUSD.BCST 40(R10), Z21, Z15
@@ -24021,8 +23965,8 @@ mulAVX512IQ2_Sx6_part:
 	VPADDD        Z19, Z13, Z13
 	VPMULLD       Z21, Z20, Z20
 	VPADDD        Z20, Z14, Z14
-	VMOVUPS       256(R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       256(R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       320(R8), Z15
 	VPSRLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -24297,8 +24241,8 @@ mulAVX512IQ2_Sx8_unit:
 	MOVQ          $0x00000004, R12
 
 mulAVX512IQ2_Sx8_part:
-	VMOVUPS       (R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       (R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       128(R9), Z19
 	VPSLLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -24338,6 +24282,7 @@ mulAVX512IQ2_Sx8_part:
 	VPSRLW        $0x04, Z27, Z27
 	VPANDD        Z0, Z27, Z27
 	VMOVUPS       128(R9), Z28
+	VMOVAPS       Z28, Z28
 	VPTERNLOGD    $0xf8, Z1, Z28, Z27
 	VPSHUFB       Z27, Z2, Z27
 	VPDPBUSD.BCST 8(R11), Z27, Z19
@@ -24382,8 +24327,8 @@ mulAVX512IQ2_Sx8_part:
 	VPADDD        Z25, Z17, Z17
 	VPMULLD       Z27, Z26, Z26
 	VPADDD        Z26, Z18, Z18
-	VMOVUPS       64(R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       64(R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       128(R9), Z19
 	VPSRLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -24467,8 +24412,8 @@ mulAVX512IQ2_Sx8_part:
 	VPADDD        Z25, Z17, Z17
 	VPMULLD       Z27, Z26, Z26
 	VPADDD        Z26, Z18, Z18
-	VMOVUPS       192(R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       192(R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       320(R9), Z19
 	VPSLLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -24508,6 +24453,7 @@ mulAVX512IQ2_Sx8_part:
 	VPSRLW        $0x04, Z27, Z27
 	VPANDD        Z0, Z27, Z27
 	VMOVUPS       320(R9), Z28
+	VMOVAPS       Z28, Z28
 	VPTERNLOGD    $0xf8, Z1, Z28, Z27
 	VPSHUFB       Z27, Z2, Z27
 	VPDPBUSD.BCST 40(R11), Z27, Z19
@@ -24552,8 +24498,8 @@ mulAVX512IQ2_Sx8_part:
 	VPADDD        Z25, Z17, Z17
 	VPMULLD       Z27, Z26, Z26
 	VPADDD        Z26, Z18, Z18
-	VMOVUPS       256(R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       256(R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       320(R9), Z19
 	VPSRLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -24752,65 +24698,53 @@ mulAVX512IQ1_Sx1_part:
 	PREFETCHT0    2240(BX)
 	PREFETCHT0    2304(BX)
 	PREFETCHT0    2368(BX)
-	VMOVUPS       (BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z5
-	VPSLLW        $0x02, Z5, Z5
+	VMOVUPS       (BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VMOVUPS       128(BX), Z8
+	VPSLLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST (DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSLLW        $0x01, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSLLW        $0x01, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 4(DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVAPS       Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 8(DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x01, Z7, Z7
+	VPSRLW        $0x01, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 12(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x02, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVUPS       64(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VPSRLW        $0x02, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 16(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x03, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x03, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 20(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x04, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x04, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 24(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x05, Z7, Z7
+	VPSRLW        $0x05, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 28(DI), Z6, Z5
@@ -24819,65 +24753,53 @@ mulAVX512IQ1_Sx1_part:
 	VPSRAD        $0x18, Z6, Z6
 	VPMULLD       Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
-	VMOVUPS       192(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z5
-	VPSLLW        $0x02, Z5, Z5
+	VMOVUPS       192(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VMOVUPS       320(BX), Z8
+	VPSLLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 32(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSLLW        $0x01, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSLLW        $0x01, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 36(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVAPS       Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 40(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x01, Z7, Z7
+	VPSRLW        $0x01, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 44(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x02, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVUPS       256(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VPSRLW        $0x02, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 48(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x03, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x03, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 52(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x04, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x04, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 56(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x05, Z7, Z7
+	VPSRLW        $0x05, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 60(DI), Z6, Z5
@@ -24966,8 +24888,8 @@ mulAVX512IQ1_Sx2_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512IQ1_Sx2_part:
-	VMOVUPS       (SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       (SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       128(SI), Z7
 	VPSLLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -24989,6 +24911,7 @@ mulAVX512IQ1_Sx2_part:
 	VPSRLW        $0x04, Z9, Z9
 	VPANDD        Z0, Z9, Z9
 	VMOVUPS       128(SI), Z10
+	VMOVAPS       Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z9
 	VPSHUFB       Z9, Z2, Z9
 	VPDPBUSD.BCST 8(R8), Z9, Z7
@@ -25044,8 +24967,8 @@ mulAVX512IQ1_Sx2_part:
 	VPADDD        Z7, Z5, Z5
 	VPMULLD       Z9, Z8, Z8
 	VPADDD        Z8, Z6, Z6
-	VMOVUPS       192(SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       192(SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       320(SI), Z7
 	VPSLLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -25067,6 +24990,7 @@ mulAVX512IQ1_Sx2_part:
 	VPSRLW        $0x04, Z9, Z9
 	VPANDD        Z0, Z9, Z9
 	VMOVUPS       320(SI), Z10
+	VMOVAPS       Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z9
 	VPSHUFB       Z9, Z2, Z9
 	VPDPBUSD.BCST 40(R8), Z9, Z7
@@ -25209,8 +25133,8 @@ mulAVX512IQ1_Sx3_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512IQ1_Sx3_part:
-	VMOVUPS       (SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       (SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       128(SI), Z9
 	VPSLLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -25235,6 +25159,7 @@ mulAVX512IQ1_Sx3_part:
 	VPSRLW        $0x04, Z12, Z12
 	VPANDD        Z0, Z12, Z12
 	VMOVUPS       128(SI), Z13
+	VMOVAPS       Z13, Z13
 	VPTERNLOGD    $0xf8, Z1, Z13, Z12
 	VPSHUFB       Z12, Z2, Z12
 	VPDPBUSD.BCST 8(R8), Z12, Z9
@@ -25298,8 +25223,8 @@ mulAVX512IQ1_Sx3_part:
 	VPADDD        Z10, Z7, Z7
 	VPMULLD       Z12, Z11, Z11
 	VPADDD        Z11, Z8, Z8
-	VMOVUPS       192(SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       192(SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       320(SI), Z9
 	VPSLLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -25324,6 +25249,7 @@ mulAVX512IQ1_Sx3_part:
 	VPSRLW        $0x04, Z12, Z12
 	VPANDD        Z0, Z12, Z12
 	VMOVUPS       320(SI), Z13
+	VMOVAPS       Z13, Z13
 	VPTERNLOGD    $0xf8, Z1, Z13, Z12
 	VPSHUFB       Z12, Z2, Z12
 	VPDPBUSD.BCST 40(R8), Z12, Z9
@@ -25492,8 +25418,8 @@ mulAVX512IQ1_Sx4_unit:
 	MOVQ          $0x00000004, R10
 
 mulAVX512IQ1_Sx4_part:
-	VMOVUPS       (DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       (DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       128(DI), Z11
 	VPSLLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -25521,6 +25447,7 @@ mulAVX512IQ1_Sx4_part:
 	VPSRLW        $0x04, Z15, Z15
 	VPANDD        Z0, Z15, Z15
 	VMOVUPS       128(DI), Z16
+	VMOVAPS       Z16, Z16
 	VPTERNLOGD    $0xf8, Z1, Z16, Z15
 	VPSHUFB       Z15, Z2, Z15
 	VPDPBUSD.BCST 8(R9), Z15, Z11
@@ -25592,8 +25519,8 @@ mulAVX512IQ1_Sx4_part:
 	VPADDD        Z13, Z9, Z9
 	VPMULLD       Z15, Z14, Z14
 	VPADDD        Z14, Z10, Z10
-	VMOVUPS       192(DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       192(DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       320(DI), Z11
 	VPSLLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -25621,6 +25548,7 @@ mulAVX512IQ1_Sx4_part:
 	VPSRLW        $0x04, Z15, Z15
 	VPANDD        Z0, Z15, Z15
 	VMOVUPS       320(DI), Z16
+	VMOVAPS       Z16, Z16
 	VPTERNLOGD    $0xf8, Z1, Z16, Z15
 	VPSHUFB       Z15, Z2, Z15
 	VPDPBUSD.BCST 40(R9), Z15, Z11
@@ -25825,8 +25753,8 @@ mulAVX512IQ1_Sx6_unit:
 	MOVQ          $0x00000004, R11
 
 mulAVX512IQ1_Sx6_part:
-	VMOVUPS       (R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       (R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       128(R8), Z15
 	VPSLLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -25860,6 +25788,7 @@ mulAVX512IQ1_Sx6_part:
 	VPSRLW        $0x04, Z21, Z21
 	VPANDD        Z0, Z21, Z21
 	VMOVUPS       128(R8), Z22
+	VMOVAPS       Z22, Z22
 	VPTERNLOGD    $0xf8, Z1, Z22, Z21
 	VPSHUFB       Z21, Z2, Z21
 	VPDPBUSD.BCST 8(R10), Z21, Z15
@@ -25947,8 +25876,8 @@ mulAVX512IQ1_Sx6_part:
 	VPADDD        Z19, Z13, Z13
 	VPMULLD       Z21, Z20, Z20
 	VPADDD        Z20, Z14, Z14
-	VMOVUPS       192(R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       192(R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       320(R8), Z15
 	VPSLLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -25982,6 +25911,7 @@ mulAVX512IQ1_Sx6_part:
 	VPSRLW        $0x04, Z21, Z21
 	VPANDD        Z0, Z21, Z21
 	VMOVUPS       320(R8), Z22
+	VMOVAPS       Z22, Z22
 	VPTERNLOGD    $0xf8, Z1, Z22, Z21
 	VPSHUFB       Z21, Z2, Z21
 	VPDPBUSD.BCST 40(R10), Z21, Z15
@@ -26237,8 +26167,8 @@ mulAVX512IQ1_Sx8_unit:
 	MOVQ          $0x00000004, R12
 
 mulAVX512IQ1_Sx8_part:
-	VMOVUPS       (R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       (R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       128(R9), Z19
 	VPSLLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -26278,6 +26208,7 @@ mulAVX512IQ1_Sx8_part:
 	VPSRLW        $0x04, Z27, Z27
 	VPANDD        Z0, Z27, Z27
 	VMOVUPS       128(R9), Z28
+	VMOVAPS       Z28, Z28
 	VPTERNLOGD    $0xf8, Z1, Z28, Z27
 	VPSHUFB       Z27, Z2, Z27
 	VPDPBUSD.BCST 8(R11), Z27, Z19
@@ -26381,8 +26312,8 @@ mulAVX512IQ1_Sx8_part:
 	VPADDD        Z25, Z17, Z17
 	VPMULLD       Z27, Z26, Z26
 	VPADDD        Z26, Z18, Z18
-	VMOVUPS       192(R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       192(R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       320(R9), Z19
 	VPSLLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -26422,6 +26353,7 @@ mulAVX512IQ1_Sx8_part:
 	VPSRLW        $0x04, Z27, Z27
 	VPANDD        Z0, Z27, Z27
 	VMOVUPS       320(R9), Z28
+	VMOVAPS       Z28, Z28
 	VPTERNLOGD    $0xf8, Z1, Z28, Z27
 	VPSHUFB       Z27, Z2, Z27
 	VPDPBUSD.BCST 40(R11), Z27, Z19
@@ -26647,34 +26579,29 @@ mulAVX512IQ1_Mx1_part:
 	PREFETCHT0    2240(BX)
 	PREFETCHT0    2304(BX)
 	PREFETCHT0    2368(BX)
-	VMOVUPS       (BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z5
-	VPSLLW        $0x02, Z5, Z5
+	VMOVUPS       (BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VMOVUPS       128(BX), Z8
+	VPSLLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST (DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSLLW        $0x01, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSLLW        $0x01, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 4(DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVAPS       Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 8(DI), Z6, Z5
-	VMOVUPS       (BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x01, Z7, Z7
+	VPSRLW        $0x01, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 12(DI), Z6, Z5
@@ -26683,35 +26610,28 @@ mulAVX512IQ1_Mx1_part:
 	VPSRAD        $0x18, Z6, Z6
 	VPMULLD       Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
-	VMOVUPS       64(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z5
-	VPSRLW        $0x02, Z5, Z5
+	VMOVUPS       64(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VPSRLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 16(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x03, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x03, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 20(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x04, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x04, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 24(DI), Z6, Z5
-	VMOVUPS       64(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       128(BX), Z7
-	VPSRLW        $0x05, Z7, Z7
+	VPSRLW        $0x05, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 28(DI), Z6, Z5
@@ -26719,34 +26639,29 @@ mulAVX512IQ1_Mx1_part:
 	VPSRAD        $0x08, Z6, Z6
 	VPMULLD       Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
-	VMOVUPS       192(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z5
-	VPSLLW        $0x02, Z5, Z5
+	VMOVUPS       192(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VMOVUPS       320(BX), Z8
+	VPSLLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 32(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSLLW        $0x01, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSLLW        $0x01, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 36(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VMOVAPS       Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 40(DI), Z6, Z5
-	VMOVUPS       192(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x01, Z7, Z7
+	VPSRLW        $0x01, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 44(DI), Z6, Z5
@@ -26755,35 +26670,28 @@ mulAVX512IQ1_Mx1_part:
 	VPSRAD        $0x18, Z6, Z6
 	VPMULLD       Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
-	VMOVUPS       256(BX), Z6
-	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z5
-	VPSRLW        $0x02, Z5, Z5
+	VMOVUPS       256(BX), Z7
+	VPANDD        Z0, Z7, Z6
+	VPSRLW        $0x02, Z8, Z5
 	VPTERNLOGD    $0xf8, Z1, Z5, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 48(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x02, Z6, Z6
+	VPSRLW        $0x02, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x03, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x03, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 52(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x04, Z6, Z6
+	VPSRLW        $0x04, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x04, Z7, Z7
-	VPTERNLOGD    $0xf8, Z1, Z7, Z6
+	VPSRLW        $0x04, Z8, Z9
+	VPTERNLOGD    $0xf8, Z1, Z9, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 56(DI), Z6, Z5
-	VMOVUPS       256(BX), Z6
-	VPSRLW        $0x06, Z6, Z6
+	VPSRLW        $0x06, Z7, Z6
 	VPANDD        Z0, Z6, Z6
-	VMOVUPS       320(BX), Z7
-	VPSRLW        $0x05, Z7, Z7
+	VPSRLW        $0x05, Z8, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z6
 	VPSHUFB       Z6, Z2, Z6
 	VPDPBUSD.BCST 60(DI), Z6, Z5
@@ -26874,8 +26782,8 @@ mulAVX512IQ1_Mx2_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512IQ1_Mx2_part:
-	VMOVUPS       (SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       (SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       128(SI), Z7
 	VPSLLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -26897,6 +26805,7 @@ mulAVX512IQ1_Mx2_part:
 	VPSRLW        $0x04, Z9, Z9
 	VPANDD        Z0, Z9, Z9
 	VMOVUPS       128(SI), Z10
+	VMOVAPS       Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z9
 	VPSHUFB       Z9, Z2, Z9
 	VPDPBUSD.BCST 8(R8), Z9, Z7
@@ -26917,8 +26826,8 @@ mulAVX512IQ1_Mx2_part:
 	VPADDD        Z7, Z5, Z5
 	VPMULLD       Z9, Z8, Z8
 	VPADDD        Z8, Z6, Z6
-	VMOVUPS       64(SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       64(SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       128(SI), Z7
 	VPSRLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -26960,8 +26869,8 @@ mulAVX512IQ1_Mx2_part:
 	VPADDD        Z7, Z5, Z5
 	VPMULLD       Z9, Z8, Z8
 	VPADDD        Z8, Z6, Z6
-	VMOVUPS       192(SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       192(SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       320(SI), Z7
 	VPSLLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -26983,6 +26892,7 @@ mulAVX512IQ1_Mx2_part:
 	VPSRLW        $0x04, Z9, Z9
 	VPANDD        Z0, Z9, Z9
 	VMOVUPS       320(SI), Z10
+	VMOVAPS       Z10, Z10
 	VPTERNLOGD    $0xf8, Z1, Z10, Z9
 	VPSHUFB       Z9, Z2, Z9
 	VPDPBUSD.BCST 40(R8), Z9, Z7
@@ -27003,8 +26913,8 @@ mulAVX512IQ1_Mx2_part:
 	VPADDD        Z7, Z5, Z5
 	VPMULLD       Z9, Z8, Z8
 	VPADDD        Z8, Z6, Z6
-	VMOVUPS       256(SI), Z9
-	VPANDD        Z0, Z9, Z9
+	VMOVUPS       256(SI), Z7
+	VPANDD        Z0, Z7, Z9
 	VMOVUPS       320(SI), Z7
 	VPSRLW        $0x02, Z7, Z7
 	VPTERNLOGD    $0xf8, Z1, Z7, Z9
@@ -27150,8 +27060,8 @@ mulAVX512IQ1_Mx3_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512IQ1_Mx3_part:
-	VMOVUPS       (SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       (SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       128(SI), Z9
 	VPSLLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -27176,6 +27086,7 @@ mulAVX512IQ1_Mx3_part:
 	VPSRLW        $0x04, Z12, Z12
 	VPANDD        Z0, Z12, Z12
 	VMOVUPS       128(SI), Z13
+	VMOVAPS       Z13, Z13
 	VPTERNLOGD    $0xf8, Z1, Z13, Z12
 	VPSHUFB       Z12, Z2, Z12
 	VPDPBUSD.BCST 8(R8), Z12, Z9
@@ -27200,8 +27111,8 @@ mulAVX512IQ1_Mx3_part:
 	VPADDD        Z10, Z7, Z7
 	VPMULLD       Z12, Z11, Z11
 	VPADDD        Z11, Z8, Z8
-	VMOVUPS       64(SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       64(SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       128(SI), Z9
 	VPSRLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -27250,8 +27161,8 @@ mulAVX512IQ1_Mx3_part:
 	VPADDD        Z10, Z7, Z7
 	VPMULLD       Z12, Z11, Z11
 	VPADDD        Z11, Z8, Z8
-	VMOVUPS       192(SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       192(SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       320(SI), Z9
 	VPSLLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -27276,6 +27187,7 @@ mulAVX512IQ1_Mx3_part:
 	VPSRLW        $0x04, Z12, Z12
 	VPANDD        Z0, Z12, Z12
 	VMOVUPS       320(SI), Z13
+	VMOVAPS       Z13, Z13
 	VPTERNLOGD    $0xf8, Z1, Z13, Z12
 	VPSHUFB       Z12, Z2, Z12
 	VPDPBUSD.BCST 40(R8), Z12, Z9
@@ -27300,8 +27212,8 @@ mulAVX512IQ1_Mx3_part:
 	VPADDD        Z10, Z7, Z7
 	VPMULLD       Z12, Z11, Z11
 	VPADDD        Z11, Z8, Z8
-	VMOVUPS       256(SI), Z12
-	VPANDD        Z0, Z12, Z12
+	VMOVUPS       256(SI), Z9
+	VPANDD        Z0, Z9, Z12
 	VMOVUPS       320(SI), Z9
 	VPSRLW        $0x02, Z9, Z9
 	VPTERNLOGD    $0xf8, Z1, Z9, Z12
@@ -27476,8 +27388,8 @@ mulAVX512IQ1_Mx4_unit:
 	MOVQ          $0x00000004, R10
 
 mulAVX512IQ1_Mx4_part:
-	VMOVUPS       (DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       (DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       128(DI), Z11
 	VPSLLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -27505,6 +27417,7 @@ mulAVX512IQ1_Mx4_part:
 	VPSRLW        $0x04, Z15, Z15
 	VPANDD        Z0, Z15, Z15
 	VMOVUPS       128(DI), Z16
+	VMOVAPS       Z16, Z16
 	VPTERNLOGD    $0xf8, Z1, Z16, Z15
 	VPSHUFB       Z15, Z2, Z15
 	VPDPBUSD.BCST 8(R9), Z15, Z11
@@ -27533,8 +27446,8 @@ mulAVX512IQ1_Mx4_part:
 	VPADDD        Z13, Z9, Z9
 	VPMULLD       Z15, Z14, Z14
 	VPADDD        Z14, Z10, Z10
-	VMOVUPS       64(DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       64(DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       128(DI), Z11
 	VPSRLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -27590,8 +27503,8 @@ mulAVX512IQ1_Mx4_part:
 	VPADDD        Z13, Z9, Z9
 	VPMULLD       Z15, Z14, Z14
 	VPADDD        Z14, Z10, Z10
-	VMOVUPS       192(DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       192(DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       320(DI), Z11
 	VPSLLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -27619,6 +27532,7 @@ mulAVX512IQ1_Mx4_part:
 	VPSRLW        $0x04, Z15, Z15
 	VPANDD        Z0, Z15, Z15
 	VMOVUPS       320(DI), Z16
+	VMOVAPS       Z16, Z16
 	VPTERNLOGD    $0xf8, Z1, Z16, Z15
 	VPSHUFB       Z15, Z2, Z15
 	VPDPBUSD.BCST 40(R9), Z15, Z11
@@ -27647,8 +27561,8 @@ mulAVX512IQ1_Mx4_part:
 	VPADDD        Z13, Z9, Z9
 	VPMULLD       Z15, Z14, Z14
 	VPADDD        Z14, Z10, Z10
-	VMOVUPS       256(DI), Z15
-	VPANDD        Z0, Z15, Z15
+	VMOVUPS       256(DI), Z11
+	VPANDD        Z0, Z11, Z15
 	VMOVUPS       320(DI), Z11
 	VPSRLW        $0x02, Z11, Z11
 	VPTERNLOGD    $0xf8, Z1, Z11, Z15
@@ -27866,8 +27780,8 @@ mulAVX512IQ1_Mx6_unit:
 	MOVQ          $0x00000004, R11
 
 mulAVX512IQ1_Mx6_part:
-	VMOVUPS       (R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       (R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       128(R8), Z15
 	VPSLLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -27901,6 +27815,7 @@ mulAVX512IQ1_Mx6_part:
 	VPSRLW        $0x04, Z21, Z21
 	VPANDD        Z0, Z21, Z21
 	VMOVUPS       128(R8), Z22
+	VMOVAPS       Z22, Z22
 	VPTERNLOGD    $0xf8, Z1, Z22, Z21
 	VPSHUFB       Z21, Z2, Z21
 	VPDPBUSD.BCST 8(R10), Z21, Z15
@@ -27937,8 +27852,8 @@ mulAVX512IQ1_Mx6_part:
 	VPADDD        Z19, Z13, Z13
 	VPMULLD       Z21, Z20, Z20
 	VPADDD        Z20, Z14, Z14
-	VMOVUPS       64(R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       64(R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       128(R8), Z15
 	VPSRLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -28008,8 +27923,8 @@ mulAVX512IQ1_Mx6_part:
 	VPADDD        Z19, Z13, Z13
 	VPMULLD       Z21, Z20, Z20
 	VPADDD        Z20, Z14, Z14
-	VMOVUPS       192(R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       192(R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       320(R8), Z15
 	VPSLLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -28043,6 +27958,7 @@ mulAVX512IQ1_Mx6_part:
 	VPSRLW        $0x04, Z21, Z21
 	VPANDD        Z0, Z21, Z21
 	VMOVUPS       320(R8), Z22
+	VMOVAPS       Z22, Z22
 	VPTERNLOGD    $0xf8, Z1, Z22, Z21
 	VPSHUFB       Z21, Z2, Z21
 	VPDPBUSD.BCST 40(R10), Z21, Z15
@@ -28079,8 +27995,8 @@ mulAVX512IQ1_Mx6_part:
 	VPADDD        Z19, Z13, Z13
 	VPMULLD       Z21, Z20, Z20
 	VPADDD        Z20, Z14, Z14
-	VMOVUPS       256(R8), Z21
-	VPANDD        Z0, Z21, Z21
+	VMOVUPS       256(R8), Z15
+	VPANDD        Z0, Z15, Z21
 	VMOVUPS       320(R8), Z15
 	VPSRLW        $0x02, Z15, Z15
 	VPTERNLOGD    $0xf8, Z1, Z15, Z21
@@ -28355,8 +28271,8 @@ mulAVX512IQ1_Mx8_unit:
 	MOVQ          $0x00000004, R12
 
 mulAVX512IQ1_Mx8_part:
-	VMOVUPS       (R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       (R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       128(R9), Z19
 	VPSLLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -28396,6 +28312,7 @@ mulAVX512IQ1_Mx8_part:
 	VPSRLW        $0x04, Z27, Z27
 	VPANDD        Z0, Z27, Z27
 	VMOVUPS       128(R9), Z28
+	VMOVAPS       Z28, Z28
 	VPTERNLOGD    $0xf8, Z1, Z28, Z27
 	VPSHUFB       Z27, Z2, Z27
 	VPDPBUSD.BCST 8(R11), Z27, Z19
@@ -28440,8 +28357,8 @@ mulAVX512IQ1_Mx8_part:
 	VPADDD        Z25, Z17, Z17
 	VPMULLD       Z27, Z26, Z26
 	VPADDD        Z26, Z18, Z18
-	VMOVUPS       64(R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       64(R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       128(R9), Z19
 	VPSRLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -28525,8 +28442,8 @@ mulAVX512IQ1_Mx8_part:
 	VPADDD        Z25, Z17, Z17
 	VPMULLD       Z27, Z26, Z26
 	VPADDD        Z26, Z18, Z18
-	VMOVUPS       192(R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       192(R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       320(R9), Z19
 	VPSLLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -28566,6 +28483,7 @@ mulAVX512IQ1_Mx8_part:
 	VPSRLW        $0x04, Z27, Z27
 	VPANDD        Z0, Z27, Z27
 	VMOVUPS       320(R9), Z28
+	VMOVAPS       Z28, Z28
 	VPTERNLOGD    $0xf8, Z1, Z28, Z27
 	VPSHUFB       Z27, Z2, Z27
 	VPDPBUSD.BCST 40(R11), Z27, Z19
@@ -28610,8 +28528,8 @@ mulAVX512IQ1_Mx8_part:
 	VPADDD        Z25, Z17, Z17
 	VPMULLD       Z27, Z26, Z26
 	VPADDD        Z26, Z18, Z18
-	VMOVUPS       256(R9), Z27
-	VPANDD        Z0, Z27, Z27
+	VMOVUPS       256(R9), Z19
+	VPANDD        Z0, Z19, Z27
 	VMOVUPS       320(R9), Z19
 	VPSRLW        $0x02, Z19, Z19
 	VPTERNLOGD    $0xf8, Z1, Z19, Z27
@@ -28802,67 +28720,55 @@ mulAVX512TQ2_0x1_part:
 	PREFETCHT0    2112(BX)
 	PREFETCHT0    2176(BX)
 	PREFETCHT0    2240(BX)
-	VMOVUPS       (BX), Z4
-	VPANDD        Z0, Z4, Z4
+	VMOVUPS       (BX), Z5
+	VPANDD        Z0, Z5, Z4
 	VPXORD        Z3, Z3, Z3
 	VPDPBUSD.BCST (DI), Z4, Z3
-	VMOVUPS       (BX), Z4
-	VPSRLW        $0x02, Z4, Z4
+	VPSRLW        $0x02, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 4(DI), Z4, Z3
-	VMOVUPS       (BX), Z4
-	VPSRLW        $0x04, Z4, Z4
+	VPSRLW        $0x04, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 8(DI), Z4, Z3
-	VMOVUPS       (BX), Z4
-	VPSRLW        $0x06, Z4, Z4
+	VPSRLW        $0x06, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 12(DI), Z4, Z3
-	VMOVUPS       64(BX), Z4
-	VPANDD        Z0, Z4, Z4
+	VMOVUPS       64(BX), Z5
+	VPANDD        Z0, Z5, Z4
 	VPDPBUSD.BCST 16(DI), Z4, Z3
-	VMOVUPS       64(BX), Z4
-	VPSRLW        $0x02, Z4, Z4
+	VPSRLW        $0x02, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 20(DI), Z4, Z3
-	VMOVUPS       64(BX), Z4
-	VPSRLW        $0x04, Z4, Z4
+	VPSRLW        $0x04, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 24(DI), Z4, Z3
-	VMOVUPS       64(BX), Z4
-	VPSRLW        $0x06, Z4, Z4
+	VPSRLW        $0x06, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 28(DI), Z4, Z3
 	VPADDD        Z3, Z2, Z2
-	VMOVUPS       128(BX), Z4
-	VPANDD        Z0, Z4, Z4
+	VMOVUPS       128(BX), Z5
+	VPANDD        Z0, Z5, Z4
 	VPXORD        Z3, Z3, Z3
 	VPDPBUSD.BCST 32(DI), Z4, Z3
-	VMOVUPS       128(BX), Z4
-	VPSRLW        $0x02, Z4, Z4
+	VPSRLW        $0x02, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 36(DI), Z4, Z3
-	VMOVUPS       128(BX), Z4
-	VPSRLW        $0x04, Z4, Z4
+	VPSRLW        $0x04, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 40(DI), Z4, Z3
-	VMOVUPS       128(BX), Z4
-	VPSRLW        $0x06, Z4, Z4
+	VPSRLW        $0x06, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 44(DI), Z4, Z3
-	VMOVUPS       192(BX), Z4
-	VPANDD        Z0, Z4, Z4
+	VMOVUPS       192(BX), Z5
+	VPANDD        Z0, Z5, Z4
 	VPDPBUSD.BCST 48(DI), Z4, Z3
-	VMOVUPS       192(BX), Z4
-	VPSRLW        $0x02, Z4, Z4
+	VPSRLW        $0x02, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 52(DI), Z4, Z3
-	VMOVUPS       192(BX), Z4
-	VPSRLW        $0x04, Z4, Z4
+	VPSRLW        $0x04, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 56(DI), Z4, Z3
-	VMOVUPS       192(BX), Z4
-	VPSRLW        $0x06, Z4, Z4
+	VPSRLW        $0x06, Z5, Z4
 	VPANDD        Z0, Z4, Z4
 	VPDPBUSD.BCST 60(DI), Z4, Z3
 	VPADDD        Z3, Z2, Z2
@@ -28940,8 +28846,8 @@ mulAVX512TQ2_0x2_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512TQ2_0x2_part:
-	VMOVUPS       (SI), Z7
-	VPANDD        Z0, Z7, Z7
+	VMOVUPS       (SI), Z5
+	VPANDD        Z0, Z5, Z7
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST (R8), Z7, Z5
 	VPXORD        Z6, Z6, Z6
@@ -28982,8 +28888,8 @@ mulAVX512TQ2_0x2_part:
 	VPDPBUSD.BCST 28(R8)(BX*1), Z7, Z6
 	VPADDD        Z5, Z3, Z3
 	VPADDD        Z6, Z4, Z4
-	VMOVUPS       128(SI), Z7
-	VPANDD        Z0, Z7, Z7
+	VMOVUPS       128(SI), Z5
+	VPANDD        Z0, Z5, Z7
 	VPXORD        Z5, Z5, Z5
 	VPDPBUSD.BCST 32(R8), Z7, Z5
 	VPXORD        Z6, Z6, Z6
@@ -29104,8 +29010,8 @@ mulAVX512TQ2_0x3_unit:
 	MOVQ          $0x00000004, R9
 
 mulAVX512TQ2_0x3_part:
-	VMOVUPS       (SI), Z10
-	VPANDD        Z0, Z10, Z10
+	VMOVUPS       (SI), Z7
+	VPANDD        Z0, Z7, Z10
 	VPXORD        Z7, Z7, Z7
 	VPDPBUSD.BCST (R8), Z10, Z7
 	VPXORD        Z8, Z8, Z8
@@ -29156,8 +29062,8 @@ mulAVX512TQ2_0x3_part:
 	VPADDD        Z7, Z4, Z4
 	VPADDD        Z8, Z5, Z5
 	VPADDD        Z9, Z6, Z6
-	VMOVUPS       128(SI), Z10
-	VPANDD        Z0, Z10, Z10
+	VMOVUPS       128(SI), Z7
+	VPANDD        Z0, Z7, Z10
 	VPXORD        Z7, Z7, Z7
 	VPDPBUSD.BCST 32(R8), Z10, Z7
 	VPXORD        Z8, Z8, Z8
@@ -29305,8 +29211,8 @@ mulAVX512TQ2_0x4_unit:
 	MOVQ          $0x00000004, R10
 
 mulAVX512TQ2_0x4_part:
-	VMOVUPS       (DI), Z13
-	VPANDD        Z0, Z13, Z13
+	VMOVUPS       (DI), Z9
+	VPANDD        Z0, Z9, Z13
 	VPXORD        Z9, Z9, Z9
 	VPDPBUSD.BCST (R9), Z13, Z9
 	VPXORD        Z10, Z10, Z10
@@ -29367,8 +29273,8 @@ mulAVX512TQ2_0x4_part:
 	VPADDD        Z10, Z6, Z6
 	VPADDD        Z11, Z7, Z7
 	VPADDD        Z12, Z8, Z8
-	VMOVUPS       128(DI), Z13
-	VPANDD        Z0, Z13, Z13
+	VMOVUPS       128(DI), Z9
+	VPANDD        Z0, Z9, Z13
 	VPXORD        Z9, Z9, Z9
 	VPDPBUSD.BCST 32(R9), Z13, Z9
 	VPXORD        Z10, Z10, Z10
@@ -29552,8 +29458,8 @@ mulAVX512TQ2_0x6_unit:
 	MOVQ          $0x00000004, R11
 
 mulAVX512TQ2_0x6_part:
-	VMOVUPS       (R8), Z19
-	VPANDD        Z0, Z19, Z19
+	VMOVUPS       (R8), Z13
+	VPANDD        Z0, Z13, Z19
 	VPXORD        Z13, Z13, Z13
 	VPDPBUSD.BCST (R10), Z19, Z13
 	VPXORD        Z14, Z14, Z14
@@ -29634,8 +29540,8 @@ mulAVX512TQ2_0x6_part:
 	VPADDD        Z16, Z10, Z10
 	VPADDD        Z17, Z11, Z11
 	VPADDD        Z18, Z12, Z12
-	VMOVUPS       128(R8), Z19
-	VPANDD        Z0, Z19, Z19
+	VMOVUPS       128(R8), Z13
+	VPANDD        Z0, Z13, Z19
 	VPXORD        Z13, Z13, Z13
 	VPDPBUSD.BCST 32(R10), Z19, Z13
 	VPXORD        Z14, Z14, Z14
@@ -29872,8 +29778,8 @@ mulAVX512TQ2_0x8_unit:
 	MOVQ          $0x00000004, R12
 
 mulAVX512TQ2_0x8_part:
-	VMOVUPS       (R9), Z25
-	VPANDD        Z0, Z25, Z25
+	VMOVUPS       (R9), Z17
+	VPANDD        Z0, Z17, Z25
 	VPXORD        Z17, Z17, Z17
 	VPDPBUSD.BCST (R11), Z25, Z17
 	VPXORD        Z18, Z18, Z18
@@ -29974,8 +29880,8 @@ mulAVX512TQ2_0x8_part:
 	VPADDD        Z22, Z14, Z14
 	VPADDD        Z23, Z15, Z15
 	VPADDD        Z24, Z16, Z16
-	VMOVUPS       128(R9), Z25
-	VPANDD        Z0, Z25, Z25
+	VMOVUPS       128(R9), Z17
+	VPANDD        Z0, Z17, Z25
 	VPXORD        Z17, Z17, Z17
 	VPDPBUSD.BCST 32(R11), Z25, Z17
 	VPXORD        Z18, Z18, Z18

@@ -14964,38 +14964,32 @@ mulAVXVNNIQ2_Kx1_part:
 	PREFETCHT0   2112(BX)
 	PREFETCHT0   2176(BX)
 	PREFETCHT0   2240(BX)
-	VMOVUPS      (BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      32(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VPBROADCASTD (DI), Y7
+	VMOVUPS      (BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y5
+	VMOVUPS      32(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VPBROADCASTD (DI), Y9
 	VPXOR        Y4, Y4, Y4
-	LONG         $0x5055e2c4; BYTE $0xe7 // VPDPBUSD Y7, Y5, Y4
+	LONG         $0x5055c2c4; BYTE $0xe1 // VPDPBUSD Y9, Y5, Y4
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504de2c4; BYTE $0xef // VPDPBUSD Y7, Y6, Y5
-	VMOVUPS      (BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
+	VPSRLW       $0x02, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 4(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      (BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPSRLW       $0x02, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
+	VPSRLW       $0x04, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 8(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      (BX), Y6
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 12(DI), Y8
 	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
@@ -15008,38 +15002,32 @@ mulAVXVNNIQ2_Kx1_part:
 	VPAND        nibble32<>+0(SB), Y4, Y4
 	VPMULLD      Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      64(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      96(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VPBROADCASTD 16(DI), Y7
+	VMOVUPS      64(BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y5
+	VMOVUPS      96(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VPBROADCASTD 16(DI), Y9
 	VPXOR        Y4, Y4, Y4
-	LONG         $0x5055e2c4; BYTE $0xe7 // VPDPBUSD Y7, Y5, Y4
+	LONG         $0x5055c2c4; BYTE $0xe1 // VPDPBUSD Y9, Y5, Y4
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504de2c4; BYTE $0xef // VPDPBUSD Y7, Y6, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
+	VPSRLW       $0x02, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 20(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPSRLW       $0x02, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 20(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
+	VPSRLW       $0x04, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 24(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      64(BX), Y6
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 24(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 28(DI), Y8
 	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
@@ -15054,38 +15042,32 @@ mulAVXVNNIQ2_Kx1_part:
 	VPAND        nibble32<>+0(SB), Y4, Y4
 	VPMULLD      Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      128(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      160(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VPBROADCASTD 32(DI), Y7
+	VMOVUPS      128(BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y5
+	VMOVUPS      160(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VPBROADCASTD 32(DI), Y9
 	VPXOR        Y4, Y4, Y4
-	LONG         $0x5055e2c4; BYTE $0xe7 // VPDPBUSD Y7, Y5, Y4
+	LONG         $0x5055c2c4; BYTE $0xe1 // VPDPBUSD Y9, Y5, Y4
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504de2c4; BYTE $0xef // VPDPBUSD Y7, Y6, Y5
-	VMOVUPS      128(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
+	VPSRLW       $0x02, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 36(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      128(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPSRLW       $0x02, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 36(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
+	VPSRLW       $0x04, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 40(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      128(BX), Y6
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 40(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 44(DI), Y8
 	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
@@ -15098,38 +15080,32 @@ mulAVXVNNIQ2_Kx1_part:
 	VPAND        nibble32<>+0(SB), Y4, Y4
 	VPMULLD      Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      192(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      224(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VPBROADCASTD 48(DI), Y7
+	VMOVUPS      192(BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y5
+	VMOVUPS      224(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VPBROADCASTD 48(DI), Y9
 	VPXOR        Y4, Y4, Y4
-	LONG         $0x5055e2c4; BYTE $0xe7 // VPDPBUSD Y7, Y5, Y4
+	LONG         $0x5055c2c4; BYTE $0xe1 // VPDPBUSD Y9, Y5, Y4
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504de2c4; BYTE $0xef // VPDPBUSD Y7, Y6, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
+	VPSRLW       $0x02, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 52(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPSRLW       $0x02, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 52(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
+	VPSRLW       $0x04, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 56(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      192(BX), Y6
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 56(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 60(DI), Y8
 	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
@@ -15291,10 +15267,10 @@ mulAVXVNNIQ2_Kx2_unit:
 	MOVQ  $0x00000004, R9
 
 mulAVXVNNIQ2_Kx2_part:
-	VMOVUPS      (SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      32(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VPBROADCASTD (R8), Y9
 	VPXOR        Y8, Y8, Y8
 	LONG         $0x502542c4; BYTE $0xc1 // VPDPBUSD Y9, Y11, Y8
@@ -15353,10 +15329,10 @@ mulAVXVNNIQ2_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      64(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      96(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      64(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
+	VMOVUPS      96(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VPBROADCASTD 16(R8), Y9
 	VPXOR        Y8, Y8, Y8
 	LONG         $0x502542c4; BYTE $0xc1 // VPDPBUSD Y9, Y11, Y8
@@ -15417,10 +15393,10 @@ mulAVXVNNIQ2_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      128(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      160(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
+	VMOVUPS      160(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VPBROADCASTD 32(R8), Y9
 	VPXOR        Y8, Y8, Y8
 	LONG         $0x502542c4; BYTE $0xc1 // VPDPBUSD Y9, Y11, Y8
@@ -15479,10 +15455,10 @@ mulAVXVNNIQ2_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      192(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      224(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      192(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
+	VMOVUPS      224(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VPBROADCASTD 48(R8), Y9
 	VPXOR        Y8, Y8, Y8
 	LONG         $0x502542c4; BYTE $0xc1 // VPDPBUSD Y9, Y11, Y8
@@ -15726,10 +15702,10 @@ mulAVXVNNIQ2_Kx3_unit:
 	MOVQ    $0x00000004, R10
 
 mulAVXVNNIQ2_Kx3_part:
-	VMOVUPS      (DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      32(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VPBROADCASTD (R9), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5055e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y5, Y0
@@ -15812,10 +15788,10 @@ mulAVXVNNIQ2_Kx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      64(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      96(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      64(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      96(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VPBROADCASTD 16(R9), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5055e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y5, Y0
@@ -15900,10 +15876,10 @@ mulAVXVNNIQ2_Kx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      128(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      160(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      128(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      160(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VPBROADCASTD 32(R9), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5055e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y5, Y0
@@ -15986,10 +15962,10 @@ mulAVXVNNIQ2_Kx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      192(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      224(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      192(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      224(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VPBROADCASTD 48(R9), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5055e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y5, Y0
@@ -16339,10 +16315,10 @@ mulAVXVNNIQ2_Kx4_unit:
 	MOVQ    $0x00000004, R11
 
 mulAVXVNNIQ2_Kx4_part:
-	VMOVUPS      (R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      32(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VPBROADCASTD (R10), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5045e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y7, Y0
@@ -16445,10 +16421,10 @@ mulAVXVNNIQ2_Kx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      64(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      96(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      64(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
+	VMOVUPS      96(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VPBROADCASTD 16(R10), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5045e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y7, Y0
@@ -16553,10 +16529,10 @@ mulAVXVNNIQ2_Kx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      128(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      128(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
+	VMOVUPS      160(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VPBROADCASTD 32(R10), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5045e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y7, Y0
@@ -16659,10 +16635,10 @@ mulAVXVNNIQ2_Kx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      192(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      224(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      192(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
+	VMOVUPS      224(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VPBROADCASTD 48(R10), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5045e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y7, Y0
@@ -17098,10 +17074,10 @@ mulAVXVNNIQ2_Kx6_unit:
 	MOVQ    $0x00000004, R12
 
 mulAVXVNNIQ2_Kx6_part:
-	VMOVUPS      (R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      32(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VPBROADCASTD (R11), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5025e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y11, Y0
@@ -17244,10 +17220,10 @@ mulAVXVNNIQ2_Kx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      64(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      96(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      64(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
+	VMOVUPS      96(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VPBROADCASTD 16(R11), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5025e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y11, Y0
@@ -17392,10 +17368,10 @@ mulAVXVNNIQ2_Kx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      128(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      160(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      128(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
+	VMOVUPS      160(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VPBROADCASTD 32(R11), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5025e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y11, Y0
@@ -17538,10 +17514,10 @@ mulAVXVNNIQ2_Kx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      192(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      224(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      192(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
+	VMOVUPS      224(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VPBROADCASTD 48(R11), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5025e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y11, Y0
@@ -18157,72 +18133,62 @@ mulAVXVNNIQ3_Kx1_part:
 	PREFETCHT0   2240(BX)
 	PREFETCHT0   2304(BX)
 	PREFETCHT0   2368(BX)
-	VMOVUPS      (BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      128(BX), Y4
-	VPSLLW       $0x02, Y4, Y4
+	VMOVUPS      (BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y5
+	VMOVUPS      128(BX), Y7
+	VPSLLW       $0x02, Y7, Y4
 	VPAND        bit2<>+0(SB), Y4, Y4
 	VPOR         Y4, Y5, Y5
-	VMOVUPS      32(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y4
-	VPSLLW       $0x02, Y4, Y4
+	VMOVUPS      32(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y8
+	VMOVUPS      160(BX), Y10
+	VPSLLW       $0x02, Y10, Y4
 	VPAND        bit2<>+0(SB), Y4, Y4
-	VPOR         Y4, Y6, Y6
-	VPBROADCASTD (DI), Y7
+	VPOR         Y4, Y8, Y8
+	VPBROADCASTD (DI), Y11
 	VPXOR        Y4, Y4, Y4
-	LONG         $0x5055e2c4; BYTE $0xe7 // VPDPBUSD Y7, Y5, Y4
+	LONG         $0x5055c2c4; BYTE $0xe3 // VPDPBUSD Y11, Y5, Y4
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504de2c4; BYTE $0xef // VPDPBUSD Y7, Y6, Y5
-	VMOVUPS      (BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPSLLW       $0x01, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 4(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      (BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 8(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      (BX), Y6
+	LONG         $0x503dc2c4; BYTE $0xeb // VPDPBUSD Y11, Y8, Y5
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSLLW       $0x01, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPSRLW       $0x02, Y9, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSLLW       $0x01, Y10, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 4(DI), Y12
+	LONG         $0x503dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y8, Y4
+	LONG         $0x5025c2c4; BYTE $0xec // VPDPBUSD Y12, Y11, Y5
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVAPS      Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPSRLW       $0x04, Y9, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVAPS      Y10, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 8(DI), Y12
+	LONG         $0x503dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y8, Y4
+	LONG         $0x5025c2c4; BYTE $0xec // VPDPBUSD Y12, Y11, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPSRLW       $0x01, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
+	VPSRLW       $0x01, Y7, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 12(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
+	VPOR         Y8, Y6, Y6
+	VPSRLW       $0x06, Y9, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x01, Y10, Y9
+	VPAND        bit2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPBROADCASTD 12(DI), Y9
+	LONG         $0x504dc2c4; BYTE $0xe1 // VPDPBUSD Y9, Y6, Y4
+	LONG         $0x503dc2c4; BYTE $0xe9 // VPDPBUSD Y9, Y8, Y5
 	VPMOVSXWD    (SI), Y6
 	VPSLLD       $0x18, Y6, Y6
 	VPSRAD       $0x18, Y6, Y6
@@ -18233,69 +18199,55 @@ mulAVXVNNIQ3_Kx1_part:
 	VPSRAD       $0x18, Y4, Y4
 	VPMULLD      Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      64(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      128(BX), Y4
-	VPSRLW       $0x02, Y4, Y4
+	VMOVUPS      64(BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y5
+	VPSRLW       $0x02, Y7, Y4
 	VPAND        bit2<>+0(SB), Y4, Y4
 	VPOR         Y4, Y5, Y5
-	VMOVUPS      96(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y4
-	VPSRLW       $0x02, Y4, Y4
+	VMOVUPS      96(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y8
+	VPSRLW       $0x02, Y10, Y4
 	VPAND        bit2<>+0(SB), Y4, Y4
-	VPOR         Y4, Y6, Y6
-	VPBROADCASTD 16(DI), Y7
+	VPOR         Y4, Y8, Y8
+	VPBROADCASTD 16(DI), Y11
 	VPXOR        Y4, Y4, Y4
-	LONG         $0x5055e2c4; BYTE $0xe7 // VPDPBUSD Y7, Y5, Y4
+	LONG         $0x5055c2c4; BYTE $0xe3 // VPDPBUSD Y11, Y5, Y4
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504de2c4; BYTE $0xef // VPDPBUSD Y7, Y6, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPSRLW       $0x03, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 20(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 24(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      64(BX), Y6
+	LONG         $0x503dc2c4; BYTE $0xeb // VPDPBUSD Y11, Y8, Y5
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x03, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPSRLW       $0x02, Y9, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x03, Y10, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 20(DI), Y12
+	LONG         $0x503dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y8, Y4
+	LONG         $0x5025c2c4; BYTE $0xec // VPDPBUSD Y12, Y11, Y5
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPSRLW       $0x04, Y9, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 24(DI), Y12
+	LONG         $0x503dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y8, Y4
+	LONG         $0x5025c2c4; BYTE $0xec // VPDPBUSD Y12, Y11, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y7
 	VPSRLW       $0x05, Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y8
-	VPSRLW       $0x05, Y8, Y8
+	VPSRLW       $0x05, Y10, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPBROADCASTD 28(DI), Y8
@@ -18309,72 +18261,62 @@ mulAVXVNNIQ3_Kx1_part:
 	VPSRAD       $0x08, Y4, Y4
 	VPMULLD      Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      192(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      320(BX), Y4
-	VPSLLW       $0x02, Y4, Y4
+	VMOVUPS      192(BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y5
+	VMOVUPS      320(BX), Y7
+	VPSLLW       $0x02, Y7, Y4
 	VPAND        bit2<>+0(SB), Y4, Y4
 	VPOR         Y4, Y5, Y5
-	VMOVUPS      224(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      352(BX), Y4
-	VPSLLW       $0x02, Y4, Y4
+	VMOVUPS      224(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y8
+	VMOVUPS      352(BX), Y10
+	VPSLLW       $0x02, Y10, Y4
 	VPAND        bit2<>+0(SB), Y4, Y4
-	VPOR         Y4, Y6, Y6
-	VPBROADCASTD 32(DI), Y7
+	VPOR         Y4, Y8, Y8
+	VPBROADCASTD 32(DI), Y11
 	VPXOR        Y4, Y4, Y4
-	LONG         $0x5055e2c4; BYTE $0xe7 // VPDPBUSD Y7, Y5, Y4
+	LONG         $0x5055c2c4; BYTE $0xe3 // VPDPBUSD Y11, Y5, Y4
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504de2c4; BYTE $0xef // VPDPBUSD Y7, Y6, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPSLLW       $0x01, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 36(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 40(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      192(BX), Y6
+	LONG         $0x503dc2c4; BYTE $0xeb // VPDPBUSD Y11, Y8, Y5
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSLLW       $0x01, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPSRLW       $0x02, Y9, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSLLW       $0x01, Y10, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 36(DI), Y12
+	LONG         $0x503dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y8, Y4
+	LONG         $0x5025c2c4; BYTE $0xec // VPDPBUSD Y12, Y11, Y5
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVAPS      Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPSRLW       $0x04, Y9, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVAPS      Y10, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 40(DI), Y12
+	LONG         $0x503dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y8, Y4
+	LONG         $0x5025c2c4; BYTE $0xec // VPDPBUSD Y12, Y11, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPSRLW       $0x01, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
+	VPSRLW       $0x01, Y7, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 44(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
+	VPOR         Y8, Y6, Y6
+	VPSRLW       $0x06, Y9, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x01, Y10, Y9
+	VPAND        bit2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPBROADCASTD 44(DI), Y9
+	LONG         $0x504dc2c4; BYTE $0xe1 // VPDPBUSD Y9, Y6, Y4
+	LONG         $0x503dc2c4; BYTE $0xe9 // VPDPBUSD Y9, Y8, Y5
 	VPMOVSXWD    32(SI), Y6
 	VPSLLD       $0x18, Y6, Y6
 	VPSRAD       $0x18, Y6, Y6
@@ -18385,69 +18327,55 @@ mulAVXVNNIQ3_Kx1_part:
 	VPSRAD       $0x18, Y4, Y4
 	VPMULLD      Y4, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      256(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      320(BX), Y4
-	VPSRLW       $0x02, Y4, Y4
+	VMOVUPS      256(BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y5
+	VPSRLW       $0x02, Y7, Y4
 	VPAND        bit2<>+0(SB), Y4, Y4
 	VPOR         Y4, Y5, Y5
-	VMOVUPS      288(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      352(BX), Y4
-	VPSRLW       $0x02, Y4, Y4
+	VMOVUPS      288(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y8
+	VPSRLW       $0x02, Y10, Y4
 	VPAND        bit2<>+0(SB), Y4, Y4
-	VPOR         Y4, Y6, Y6
-	VPBROADCASTD 48(DI), Y7
+	VPOR         Y4, Y8, Y8
+	VPBROADCASTD 48(DI), Y11
 	VPXOR        Y4, Y4, Y4
-	LONG         $0x5055e2c4; BYTE $0xe7 // VPDPBUSD Y7, Y5, Y4
+	LONG         $0x5055c2c4; BYTE $0xe3 // VPDPBUSD Y11, Y5, Y4
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504de2c4; BYTE $0xef // VPDPBUSD Y7, Y6, Y5
-	VMOVUPS      256(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPSRLW       $0x03, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      288(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 52(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      256(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bit2<>+0(SB), Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VMOVUPS      288(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPBROADCASTD 56(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      256(BX), Y6
+	LONG         $0x503dc2c4; BYTE $0xeb // VPDPBUSD Y11, Y8, Y5
+	VPSRLW       $0x02, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x03, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPSRLW       $0x02, Y9, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x03, Y10, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 52(DI), Y12
+	LONG         $0x503dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y8, Y4
+	LONG         $0x5025c2c4; BYTE $0xec // VPDPBUSD Y12, Y11, Y5
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPSRLW       $0x04, Y7, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPSRLW       $0x04, Y9, Y11
+	VPAND        bits01<>+0(SB), Y11, Y11
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y11, Y11
+	VPBROADCASTD 56(DI), Y12
+	LONG         $0x503dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y8, Y4
+	LONG         $0x5025c2c4; BYTE $0xec // VPDPBUSD Y12, Y11, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y7
 	VPSRLW       $0x05, Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
-	VMOVUPS      288(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y8
-	VPSRLW       $0x05, Y8, Y8
+	VPSRLW       $0x05, Y10, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPBROADCASTD 60(DI), Y8
@@ -18610,14 +18538,14 @@ mulAVXVNNIQ3_Kx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIQ3_Kx2_part:
-	VMOVUPS      (SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
-	VMOVUPS      32(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      160(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -18656,12 +18584,14 @@ mulAVXVNNIQ3_Kx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      32(SI), Y13
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VPBROADCASTD 8(R8), Y14
@@ -18704,14 +18634,14 @@ mulAVXVNNIQ3_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      64(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      64(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
-	VMOVUPS      96(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      96(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      160(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -18798,14 +18728,14 @@ mulAVXVNNIQ3_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      192(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      320(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
-	VMOVUPS      224(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      224(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      352(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -18844,12 +18774,14 @@ mulAVXVNNIQ3_Kx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      224(SI), Y13
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VPBROADCASTD 40(R8), Y14
@@ -18892,14 +18824,14 @@ mulAVXVNNIQ3_Kx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      256(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      256(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      320(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
-	VMOVUPS      288(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      288(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      352(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -19178,14 +19110,14 @@ mulAVXVNNIQ3_Kx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIQ3_Kx3_part:
-	VMOVUPS      (DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
-	VMOVUPS      32(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      160(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -19232,12 +19164,14 @@ mulAVXVNNIQ3_Kx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      128(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      32(DI), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      160(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPBROADCASTD 8(R9), Y8
@@ -19296,14 +19230,14 @@ mulAVXVNNIQ3_Kx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      64(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      64(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
-	VMOVUPS      96(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      96(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      160(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -19414,14 +19348,14 @@ mulAVXVNNIQ3_Kx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      192(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      192(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
-	VMOVUPS      224(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      224(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      352(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -19468,12 +19402,14 @@ mulAVXVNNIQ3_Kx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      320(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      224(DI), Y7
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      352(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPBROADCASTD 40(R9), Y8
@@ -19532,14 +19468,14 @@ mulAVXVNNIQ3_Kx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      256(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      256(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
-	VMOVUPS      288(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      288(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      352(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -19910,14 +19846,14 @@ mulAVXVNNIQ3_Kx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIQ3_Kx4_part:
-	VMOVUPS      (R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
-	VMOVUPS      32(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      160(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -19972,12 +19908,14 @@ mulAVXVNNIQ3_Kx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      128(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      32(R8), Y9
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      160(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VPBROADCASTD 8(R10), Y10
@@ -20048,14 +19986,14 @@ mulAVXVNNIQ3_Kx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      64(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      64(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
-	VMOVUPS      96(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      96(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      160(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -20186,14 +20124,14 @@ mulAVXVNNIQ3_Kx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      192(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      192(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      320(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
-	VMOVUPS      224(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      224(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      352(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -20248,12 +20186,14 @@ mulAVXVNNIQ3_Kx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      320(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      224(R8), Y9
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      352(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VPBROADCASTD 40(R10), Y10
@@ -20324,14 +20264,14 @@ mulAVXVNNIQ3_Kx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      256(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      256(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      320(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
-	VMOVUPS      288(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      288(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      352(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -20814,14 +20754,14 @@ mulAVXVNNIQ3_Kx6_unit:
 	MOVQ         $0x00000004, R12
 
 mulAVXVNNIQ3_Kx6_part:
-	VMOVUPS      (R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      128(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
-	VMOVUPS      32(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      160(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -20892,12 +20832,14 @@ mulAVXVNNIQ3_Kx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      32(R9), Y13
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VPBROADCASTD 8(R11), Y14
@@ -20992,14 +20934,14 @@ mulAVXVNNIQ3_Kx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      64(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      64(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      128(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
-	VMOVUPS      96(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      96(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      160(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -21170,14 +21112,14 @@ mulAVXVNNIQ3_Kx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      192(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      320(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
-	VMOVUPS      224(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      224(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      352(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -21248,12 +21190,14 @@ mulAVXVNNIQ3_Kx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      224(R9), Y13
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VPBROADCASTD 40(R11), Y14
@@ -21348,14 +21292,14 @@ mulAVXVNNIQ3_Kx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      256(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      256(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      320(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
-	VMOVUPS      288(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      288(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      352(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -29755,148 +29699,124 @@ mulAVXVNNIIQ2_XXSx1_part:
 	PREFETCHT0   2240(BX)
 	PREFETCHT0   2304(BX)
 	PREFETCHT0   2368(BX)
-	VMOVUPS      (BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      (BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      128(BX), Y8
+	VPSLLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      32(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      32(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VMOVUPS      160(BX), Y11
+	VPSLLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD (DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD (DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 4(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 8(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      (BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 4(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 8(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y8, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 12(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPOR         Y9, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x02, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 16(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x06, Y10, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y11, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 12(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xea // VPDPBUSD Y10, Y7, Y5
+	LONG         $0x5035c2c4; BYTE $0xf2 // VPDPBUSD Y10, Y9, Y6
+	VMOVUPS      64(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y7
+	VPSRLW       $0x02, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 20(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VMOVUPS      96(BX), Y12
+	VPAND        bits01<>+0(SB), Y12, Y10
+	VPSRLW       $0x02, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 16(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x02, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x03, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 24(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x02, Y12, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x03, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 20(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x04, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
+	VPSRLW       $0x04, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y12, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x04, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 24(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x06, Y9, Y7
+	VPAND        bits01<>+0(SB), Y7, Y7
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y12, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y11, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -29913,148 +29833,124 @@ mulAVXVNNIIQ2_XXSx1_part:
 	VPSRAD       $0x18, Y5, Y5
 	VPMULLD      Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      192(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      192(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      320(BX), Y8
+	VPSLLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      224(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      224(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VMOVUPS      352(BX), Y11
+	VPSLLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD 32(DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 32(DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 36(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 40(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      192(BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 36(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 40(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y8, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 44(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPOR         Y9, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x02, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 48(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x06, Y10, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y11, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 44(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xea // VPDPBUSD Y10, Y7, Y5
+	LONG         $0x5035c2c4; BYTE $0xf2 // VPDPBUSD Y10, Y9, Y6
+	VMOVUPS      256(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y7
+	VPSRLW       $0x02, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 52(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VMOVUPS      288(BX), Y12
+	VPAND        bits01<>+0(SB), Y12, Y10
+	VPSRLW       $0x02, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 48(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x02, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x03, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 56(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x02, Y12, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x03, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 52(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x04, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
+	VPSRLW       $0x04, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y12, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x04, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 56(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x06, Y9, Y7
+	VPAND        bits01<>+0(SB), Y7, Y7
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y12, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y11, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -30186,16 +30082,16 @@ mulAVXVNNIIQ2_XXSx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ2_XXSx2_part:
-	VMOVUPS      (SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      32(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      160(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -30240,6 +30136,7 @@ mulAVXVNNIIQ2_XXSx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -30248,6 +30145,7 @@ mulAVXVNNIIQ2_XXSx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -30390,16 +30288,16 @@ mulAVXVNNIIQ2_XXSx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      192(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      320(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      224(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      224(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      352(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -30444,6 +30342,7 @@ mulAVXVNNIIQ2_XXSx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -30452,6 +30351,7 @@ mulAVXVNNIIQ2_XXSx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -30740,16 +30640,16 @@ mulAVXVNNIIQ2_XXSx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ2_XXSx3_part:
-	VMOVUPS      (DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      32(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      160(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -30802,6 +30702,7 @@ mulAVXVNNIIQ2_XXSx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      128(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ2<>+0(SB), Y7
@@ -30810,6 +30711,7 @@ mulAVXVNNIIQ2_XXSx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      160(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
@@ -30980,16 +30882,16 @@ mulAVXVNNIIQ2_XXSx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      192(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      192(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      224(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      224(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      352(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -31042,6 +30944,7 @@ mulAVXVNNIIQ2_XXSx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      320(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ2<>+0(SB), Y7
@@ -31050,6 +30953,7 @@ mulAVXVNNIIQ2_XXSx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      352(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
@@ -31422,16 +31326,16 @@ mulAVXVNNIIQ2_XXSx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ2_XXSx4_part:
-	VMOVUPS      (R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      160(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -31492,6 +31396,7 @@ mulAVXVNNIIQ2_XXSx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      128(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ2<>+0(SB), Y9
@@ -31500,6 +31405,7 @@ mulAVXVNNIIQ2_XXSx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      160(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ2<>+0(SB), Y10
@@ -31694,16 +31600,16 @@ mulAVXVNNIIQ2_XXSx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      192(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      192(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      320(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      224(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      352(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -31764,6 +31670,7 @@ mulAVXVNNIIQ2_XXSx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      320(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ2<>+0(SB), Y9
@@ -31772,6 +31679,7 @@ mulAVXVNNIIQ2_XXSx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      352(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ2<>+0(SB), Y10
@@ -32236,16 +32144,16 @@ mulAVXVNNIIQ2_XXSx6_unit:
 	MOVQ         $0x00000004, R12
 
 mulAVXVNNIIQ2_XXSx6_part:
-	VMOVUPS      (R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      128(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      32(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      160(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -32322,6 +32230,7 @@ mulAVXVNNIIQ2_XXSx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -32330,6 +32239,7 @@ mulAVXVNNIIQ2_XXSx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -32572,16 +32482,16 @@ mulAVXVNNIIQ2_XXSx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      192(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      320(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      224(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      224(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      352(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -32658,6 +32568,7 @@ mulAVXVNNIIQ2_XXSx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -32666,6 +32577,7 @@ mulAVXVNNIIQ2_XXSx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -33116,80 +33028,70 @@ mulAVXVNNIIQ2_Sx1_part:
 	PREFETCHT0   2240(BX)
 	PREFETCHT0   2304(BX)
 	PREFETCHT0   2368(BX)
-	VMOVUPS      (BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      (BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      128(BX), Y8
+	VPSLLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      32(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      32(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VMOVUPS      160(BX), Y11
+	VPSLLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD (DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD (DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 4(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 8(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      (BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 4(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 8(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y8, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 12(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x06, Y10, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y11, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 12(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xea // VPDPBUSD Y10, Y7, Y5
+	LONG         $0x5035c2c4; BYTE $0xf2 // VPDPBUSD Y10, Y9, Y6
 	VPMOVSXWD    (SI), Y7
 	VPSLLD       $0x18, Y7, Y7
 	VPSRAD       $0x18, Y7, Y7
@@ -33200,76 +33102,62 @@ mulAVXVNNIIQ2_Sx1_part:
 	VPSRAD       $0x18, Y5, Y5
 	VPMULLD      Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      64(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y5
-	VPSRLW       $0x02, Y5, Y5
+	VMOVUPS      64(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VPSRLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      96(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y5
-	VPSRLW       $0x02, Y5, Y5
+	VMOVUPS      96(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VPSRLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD 16(DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 16(DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 20(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 24(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x03, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x03, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 20(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x04, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 24(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y10, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y11, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -33284,80 +33172,70 @@ mulAVXVNNIIQ2_Sx1_part:
 	VPSRAD       $0x08, Y5, Y5
 	VPMULLD      Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      192(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      192(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      320(BX), Y8
+	VPSLLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      224(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      224(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VMOVUPS      352(BX), Y11
+	VPSLLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD 32(DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 32(DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 36(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 40(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      192(BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 36(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 40(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y8, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 44(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x06, Y10, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y11, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 44(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xea // VPDPBUSD Y10, Y7, Y5
+	LONG         $0x5035c2c4; BYTE $0xf2 // VPDPBUSD Y10, Y9, Y6
 	VPMOVSXWD    32(SI), Y7
 	VPSLLD       $0x18, Y7, Y7
 	VPSRAD       $0x18, Y7, Y7
@@ -33368,76 +33246,62 @@ mulAVXVNNIIQ2_Sx1_part:
 	VPSRAD       $0x18, Y5, Y5
 	VPMULLD      Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      256(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y5
-	VPSRLW       $0x02, Y5, Y5
+	VMOVUPS      256(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VPSRLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      288(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y5
-	VPSRLW       $0x02, Y5, Y5
+	VMOVUPS      288(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VPSRLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD 48(DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 48(DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 52(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 56(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x03, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x03, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 52(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x04, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 56(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y10, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y11, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -33591,16 +33455,16 @@ mulAVXVNNIIQ2_Sx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ2_Sx2_part:
-	VMOVUPS      (SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      32(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      160(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -33645,6 +33509,7 @@ mulAVXVNNIIQ2_Sx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -33653,6 +33518,7 @@ mulAVXVNNIIQ2_Sx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -33701,16 +33567,16 @@ mulAVXVNNIIQ2_Sx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      64(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      64(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      96(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      96(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      160(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -33811,16 +33677,16 @@ mulAVXVNNIIQ2_Sx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      192(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      320(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      224(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      224(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      352(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -33865,6 +33731,7 @@ mulAVXVNNIIQ2_Sx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -33873,6 +33740,7 @@ mulAVXVNNIIQ2_Sx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -33921,16 +33789,16 @@ mulAVXVNNIIQ2_Sx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      256(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      256(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      320(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      288(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      288(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      352(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -34223,16 +34091,16 @@ mulAVXVNNIIQ2_Sx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ2_Sx3_part:
-	VMOVUPS      (DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      32(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      160(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -34285,6 +34153,7 @@ mulAVXVNNIIQ2_Sx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      128(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ2<>+0(SB), Y7
@@ -34293,6 +34162,7 @@ mulAVXVNNIIQ2_Sx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      160(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
@@ -34357,16 +34227,16 @@ mulAVXVNNIIQ2_Sx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      64(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      64(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      96(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      96(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      160(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -34491,16 +34361,16 @@ mulAVXVNNIIQ2_Sx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      192(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      192(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      224(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      224(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      352(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -34553,6 +34423,7 @@ mulAVXVNNIIQ2_Sx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      320(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ2<>+0(SB), Y7
@@ -34561,6 +34432,7 @@ mulAVXVNNIIQ2_Sx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      352(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y8
@@ -34625,16 +34497,16 @@ mulAVXVNNIIQ2_Sx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      256(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      256(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      288(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      288(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      352(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -35019,16 +34891,16 @@ mulAVXVNNIIQ2_Sx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ2_Sx4_part:
-	VMOVUPS      (R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      160(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -35089,6 +34961,7 @@ mulAVXVNNIIQ2_Sx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      128(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ2<>+0(SB), Y9
@@ -35097,6 +34970,7 @@ mulAVXVNNIIQ2_Sx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      160(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ2<>+0(SB), Y10
@@ -35173,16 +35047,16 @@ mulAVXVNNIIQ2_Sx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      64(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      64(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      96(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      160(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -35327,16 +35201,16 @@ mulAVXVNNIIQ2_Sx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      192(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      192(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      320(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      224(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      352(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -35397,6 +35271,7 @@ mulAVXVNNIIQ2_Sx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      320(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ2<>+0(SB), Y9
@@ -35405,6 +35280,7 @@ mulAVXVNNIIQ2_Sx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      352(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ2<>+0(SB), Y10
@@ -35481,16 +35357,16 @@ mulAVXVNNIIQ2_Sx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      256(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      256(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      320(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      288(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      352(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -35987,16 +35863,16 @@ mulAVXVNNIIQ2_Sx6_unit:
 	MOVQ         $0x00000004, R12
 
 mulAVXVNNIIQ2_Sx6_part:
-	VMOVUPS      (R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      128(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      32(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      160(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -36073,6 +35949,7 @@ mulAVXVNNIIQ2_Sx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -36081,6 +35958,7 @@ mulAVXVNNIIQ2_Sx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -36181,16 +36059,16 @@ mulAVXVNNIIQ2_Sx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      64(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      64(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      128(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      96(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      96(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      160(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -36375,16 +36253,16 @@ mulAVXVNNIIQ2_Sx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      192(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      320(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      224(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      224(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      352(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -36461,6 +36339,7 @@ mulAVXVNNIIQ2_Sx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ2<>+0(SB), Y13
@@ -36469,6 +36348,7 @@ mulAVXVNNIIQ2_Sx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ2<>+0(SB), Y14
@@ -36569,16 +36449,16 @@ mulAVXVNNIIQ2_Sx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      256(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      256(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      320(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ2<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      288(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      288(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      352(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -36953,148 +36833,124 @@ mulAVXVNNIIQ1_Sx1_part:
 	PREFETCHT0   2240(BX)
 	PREFETCHT0   2304(BX)
 	PREFETCHT0   2368(BX)
-	VMOVUPS      (BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      (BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      128(BX), Y8
+	VPSLLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      32(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      32(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VMOVUPS      160(BX), Y11
+	VPSLLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD (DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD (DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 4(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 8(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      (BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 4(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 8(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y8, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 12(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPOR         Y9, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x02, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 16(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x06, Y10, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y11, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 12(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xea // VPDPBUSD Y10, Y7, Y5
+	LONG         $0x5035c2c4; BYTE $0xf2 // VPDPBUSD Y10, Y9, Y6
+	VMOVUPS      64(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y7
+	VPSRLW       $0x02, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 20(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VMOVUPS      96(BX), Y12
+	VPAND        bits01<>+0(SB), Y12, Y10
+	VPSRLW       $0x02, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 16(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x02, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x03, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 24(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x02, Y12, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x03, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 20(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x04, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
+	VPSRLW       $0x04, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y12, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x04, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 24(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x06, Y9, Y7
+	VPAND        bits01<>+0(SB), Y7, Y7
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y12, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y11, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -37111,148 +36967,124 @@ mulAVXVNNIIQ1_Sx1_part:
 	VPSRAD       $0x18, Y5, Y5
 	VPMULLD      Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      192(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      192(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      320(BX), Y8
+	VPSLLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      224(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      224(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VMOVUPS      352(BX), Y11
+	VPSLLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD 32(DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 32(DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 36(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 40(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      192(BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 36(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 40(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y8, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 44(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPOR         Y9, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x02, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 48(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x06, Y10, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y11, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 44(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xea // VPDPBUSD Y10, Y7, Y5
+	LONG         $0x5035c2c4; BYTE $0xf2 // VPDPBUSD Y10, Y9, Y6
+	VMOVUPS      256(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y7
+	VPSRLW       $0x02, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 52(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VMOVUPS      288(BX), Y12
+	VPAND        bits01<>+0(SB), Y12, Y10
+	VPSRLW       $0x02, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 48(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x02, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
+	VPSRLW       $0x03, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 56(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x02, Y12, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x03, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 52(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x04, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
+	VPSRLW       $0x04, Y8, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x04, Y12, Y10
+	VPAND        bits01<>+0(SB), Y10, Y10
+	VPSRLW       $0x04, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y10, Y10
+	VPSHUFB      Y10, Y0, Y10
+	VPBROADCASTD 56(DI), Y13
+	LONG         $0x5045c2c4; BYTE $0xed // VPDPBUSD Y13, Y7, Y5
+	LONG         $0x502dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y10, Y6
+	VPSRLW       $0x06, Y9, Y7
+	VPAND        bits01<>+0(SB), Y7, Y7
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y12, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y11, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -37384,16 +37216,16 @@ mulAVXVNNIIQ1_Sx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ1_Sx2_part:
-	VMOVUPS      (SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      32(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      160(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -37438,6 +37270,7 @@ mulAVXVNNIIQ1_Sx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -37446,6 +37279,7 @@ mulAVXVNNIIQ1_Sx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -37588,16 +37422,16 @@ mulAVXVNNIIQ1_Sx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      192(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      320(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      224(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      224(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      352(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -37642,6 +37476,7 @@ mulAVXVNNIIQ1_Sx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -37650,6 +37485,7 @@ mulAVXVNNIIQ1_Sx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -37938,16 +37774,16 @@ mulAVXVNNIIQ1_Sx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ1_Sx3_part:
-	VMOVUPS      (DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      32(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      160(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -38000,6 +37836,7 @@ mulAVXVNNIIQ1_Sx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      128(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ1<>+0(SB), Y7
@@ -38008,6 +37845,7 @@ mulAVXVNNIIQ1_Sx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      160(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
@@ -38178,16 +38016,16 @@ mulAVXVNNIIQ1_Sx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      192(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      192(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      224(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      224(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      352(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -38240,6 +38078,7 @@ mulAVXVNNIIQ1_Sx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      320(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ1<>+0(SB), Y7
@@ -38248,6 +38087,7 @@ mulAVXVNNIIQ1_Sx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      352(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
@@ -38620,16 +38460,16 @@ mulAVXVNNIIQ1_Sx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ1_Sx4_part:
-	VMOVUPS      (R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      160(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -38690,6 +38530,7 @@ mulAVXVNNIIQ1_Sx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      128(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ1<>+0(SB), Y9
@@ -38698,6 +38539,7 @@ mulAVXVNNIIQ1_Sx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      160(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y10
@@ -38892,16 +38734,16 @@ mulAVXVNNIIQ1_Sx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      192(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      192(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      320(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      224(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      352(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -38962,6 +38804,7 @@ mulAVXVNNIIQ1_Sx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      320(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ1<>+0(SB), Y9
@@ -38970,6 +38813,7 @@ mulAVXVNNIIQ1_Sx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      352(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y10
@@ -39434,16 +39278,16 @@ mulAVXVNNIIQ1_Sx6_unit:
 	MOVQ         $0x00000004, R12
 
 mulAVXVNNIIQ1_Sx6_part:
-	VMOVUPS      (R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      128(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      32(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      160(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -39520,6 +39364,7 @@ mulAVXVNNIIQ1_Sx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -39528,6 +39373,7 @@ mulAVXVNNIIQ1_Sx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -39770,16 +39616,16 @@ mulAVXVNNIIQ1_Sx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      192(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      320(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      224(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      224(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      352(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -39856,6 +39702,7 @@ mulAVXVNNIIQ1_Sx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -39864,6 +39711,7 @@ mulAVXVNNIIQ1_Sx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -40314,80 +40162,70 @@ mulAVXVNNIIQ1_Mx1_part:
 	PREFETCHT0   2240(BX)
 	PREFETCHT0   2304(BX)
 	PREFETCHT0   2368(BX)
-	VMOVUPS      (BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      (BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      128(BX), Y8
+	VPSLLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      32(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      32(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VMOVUPS      160(BX), Y11
+	VPSLLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD (DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD (DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 4(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      (BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 8(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      (BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 4(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 8(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y8, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 12(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x06, Y10, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y11, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 12(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xea // VPDPBUSD Y10, Y7, Y5
+	LONG         $0x5035c2c4; BYTE $0xf2 // VPDPBUSD Y10, Y9, Y6
 	VPMOVSXWD    (SI), Y7
 	VPSLLD       $0x18, Y7, Y7
 	VPSRAD       $0x18, Y7, Y7
@@ -40398,76 +40236,62 @@ mulAVXVNNIIQ1_Mx1_part:
 	VPSRAD       $0x18, Y5, Y5
 	VPMULLD      Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      64(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      128(BX), Y5
-	VPSRLW       $0x02, Y5, Y5
+	VMOVUPS      64(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VPSRLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      96(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(BX), Y5
-	VPSRLW       $0x02, Y5, Y5
+	VMOVUPS      96(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VPSRLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD 16(DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 16(DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 20(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 24(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      64(BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x03, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x03, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 20(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x04, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 24(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      128(BX), Y8
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y10, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      160(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y11, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -40482,80 +40306,70 @@ mulAVXVNNIIQ1_Mx1_part:
 	VPSRAD       $0x08, Y5, Y5
 	VPMULLD      Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      192(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      192(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      320(BX), Y8
+	VPSLLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      224(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y5
-	VPSLLW       $0x02, Y5, Y5
+	VMOVUPS      224(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VMOVUPS      352(BX), Y11
+	VPSLLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD 32(DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 32(DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSLLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSLLW       $0x01, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 36(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      192(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 40(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      192(BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSLLW       $0x01, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSLLW       $0x01, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 36(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VMOVAPS      Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVAPS      Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 40(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x01, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x01, Y9, Y9
+	VPSRLW       $0x01, Y8, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 44(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
+	VPOR         Y9, Y7, Y7
+	VPSHUFB      Y7, Y0, Y7
+	VPSRLW       $0x06, Y10, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x01, Y11, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 44(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xea // VPDPBUSD Y10, Y7, Y5
+	LONG         $0x5035c2c4; BYTE $0xf2 // VPDPBUSD Y10, Y9, Y6
 	VPMOVSXWD    32(SI), Y7
 	VPSLLD       $0x18, Y7, Y7
 	VPSRAD       $0x18, Y7, Y7
@@ -40566,76 +40380,62 @@ mulAVXVNNIIQ1_Mx1_part:
 	VPSRAD       $0x18, Y5, Y5
 	VPMULLD      Y5, Y6, Y6
 	VPADDD       Y6, Y4, Y4
-	VMOVUPS      256(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      320(BX), Y5
-	VPSRLW       $0x02, Y5, Y5
+	VMOVUPS      256(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VPSRLW       $0x02, Y8, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
 	VPOR         Y5, Y6, Y6
 	VPSHUFB      Y6, Y0, Y6
-	VMOVUPS      288(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      352(BX), Y5
-	VPSRLW       $0x02, Y5, Y5
+	VMOVUPS      288(BX), Y10
+	VPAND        bits01<>+0(SB), Y10, Y9
+	VPSRLW       $0x02, Y11, Y5
 	VPAND        bit2<>+0(SB), Y5, Y5
-	VPOR         Y5, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VPBROADCASTD 48(DI), Y8
+	VPOR         Y5, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPBROADCASTD 48(DI), Y12
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504dc2c4; BYTE $0xe8 // VPDPBUSD Y8, Y6, Y5
+	LONG         $0x504dc2c4; BYTE $0xec // VPDPBUSD Y12, Y6, Y5
 	VPXOR        Y6, Y6, Y6
-	LONG         $0x5045c2c4; BYTE $0xf0 // VPDPBUSD Y8, Y7, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x03, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x02, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x03, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 52(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bit2<>+0(SB), Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x04, Y8, Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x04, Y9, Y9
-	VPAND        bit2<>+0(SB), Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPSHUFB      Y8, Y0, Y8
-	VPBROADCASTD 56(DI), Y9
-	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
-	LONG         $0x503dc2c4; BYTE $0xf1 // VPDPBUSD Y9, Y8, Y6
-	VMOVUPS      256(BX), Y7
+	LONG         $0x5035c2c4; BYTE $0xf4 // VPDPBUSD Y12, Y9, Y6
+	VPSRLW       $0x02, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x03, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x02, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x03, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 52(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
+	VPSRLW       $0x04, Y7, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPSRLW       $0x04, Y8, Y12
+	VPAND        bit2<>+0(SB), Y12, Y12
+	VPOR         Y12, Y9, Y9
+	VPSHUFB      Y9, Y0, Y9
+	VPSRLW       $0x04, Y10, Y12
+	VPAND        bits01<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y11, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPSHUFB      Y12, Y0, Y12
+	VPBROADCASTD 56(DI), Y13
+	LONG         $0x5035c2c4; BYTE $0xed // VPDPBUSD Y13, Y9, Y5
+	LONG         $0x501dc2c4; BYTE $0xf5 // VPDPBUSD Y13, Y12, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      320(BX), Y8
 	VPSRLW       $0x05, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(BX), Y8
-	VPSRLW       $0x06, Y8, Y8
+	VPSRLW       $0x06, Y10, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
-	VMOVUPS      352(BX), Y9
-	VPSRLW       $0x05, Y9, Y9
+	VPSRLW       $0x05, Y11, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VPSHUFB      Y8, Y0, Y8
@@ -40789,16 +40589,16 @@ mulAVXVNNIIQ1_Mx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ1_Mx2_part:
-	VMOVUPS      (SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      32(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      160(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -40843,6 +40643,7 @@ mulAVXVNNIIQ1_Mx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -40851,6 +40652,7 @@ mulAVXVNNIIQ1_Mx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -40899,16 +40701,16 @@ mulAVXVNNIIQ1_Mx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      64(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      64(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      96(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      96(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      160(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -41009,16 +40811,16 @@ mulAVXVNNIIQ1_Mx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      192(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      320(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      224(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      224(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      352(SI), Y8
 	VPSLLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -41063,6 +40865,7 @@ mulAVXVNNIIQ1_Mx2_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(SI), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -41071,6 +40874,7 @@ mulAVXVNNIIQ1_Mx2_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(SI), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -41119,16 +40923,16 @@ mulAVXVNNIIQ1_Mx2_part:
 	VPADDD       Y10, Y6, Y6
 	VPMULLD      Y8, Y11, Y11
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      256(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      256(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      320(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
 	VPSHUFB      Y11, Y8, Y11
-	VMOVUPS      288(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      288(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VMOVUPS      352(SI), Y8
 	VPSRLW       $0x02, Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
@@ -41421,16 +41225,16 @@ mulAVXVNNIIQ1_Mx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ1_Mx3_part:
-	VMOVUPS      (DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      32(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      160(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -41483,6 +41287,7 @@ mulAVXVNNIIQ1_Mx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      128(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ1<>+0(SB), Y7
@@ -41491,6 +41296,7 @@ mulAVXVNNIIQ1_Mx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      160(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
@@ -41555,16 +41361,16 @@ mulAVXVNNIIQ1_Mx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      64(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      64(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      96(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      96(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      160(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -41689,16 +41495,16 @@ mulAVXVNNIIQ1_Mx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      192(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      192(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      224(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      224(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      352(DI), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -41751,6 +41557,7 @@ mulAVXVNNIIQ1_Mx3_part:
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
 	VMOVUPS      320(DI), Y7
+	VMOVAPS      Y7, Y7
 	VPAND        bit2<>+0(SB), Y7, Y7
 	VPOR         Y7, Y6, Y6
 	VMOVUPS      valuesIQ1<>+0(SB), Y7
@@ -41759,6 +41566,7 @@ mulAVXVNNIIQ1_Mx3_part:
 	VPSRLW       $0x04, Y7, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VMOVUPS      352(DI), Y8
+	VMOVAPS      Y8, Y8
 	VPAND        bit2<>+0(SB), Y8, Y8
 	VPOR         Y8, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y8
@@ -41823,16 +41631,16 @@ mulAVXVNNIIQ1_Mx3_part:
 	VPMULLD      Y0, Y5, Y5
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      256(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
+	VMOVUPS      256(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      320(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y5, Y5
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y5, Y0, Y5
-	VMOVUPS      288(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      288(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VMOVUPS      352(DI), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -42217,16 +42025,16 @@ mulAVXVNNIIQ1_Mx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ1_Mx4_part:
-	VMOVUPS      (R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      32(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      160(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -42287,6 +42095,7 @@ mulAVXVNNIIQ1_Mx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      128(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ1<>+0(SB), Y9
@@ -42295,6 +42104,7 @@ mulAVXVNNIIQ1_Mx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      160(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y10
@@ -42371,16 +42181,16 @@ mulAVXVNNIIQ1_Mx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      64(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      64(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      96(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      96(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      160(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -42525,16 +42335,16 @@ mulAVXVNNIIQ1_Mx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      192(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      192(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      320(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      224(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      224(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      352(R8), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -42595,6 +42405,7 @@ mulAVXVNNIIQ1_Mx4_part:
 	VPSRLW       $0x04, Y8, Y8
 	VPAND        bits01<>+0(SB), Y8, Y8
 	VMOVUPS      320(R8), Y9
+	VMOVAPS      Y9, Y9
 	VPAND        bit2<>+0(SB), Y9, Y9
 	VPOR         Y9, Y8, Y8
 	VMOVUPS      valuesIQ1<>+0(SB), Y9
@@ -42603,6 +42414,7 @@ mulAVXVNNIIQ1_Mx4_part:
 	VPSRLW       $0x04, Y9, Y9
 	VPAND        bits01<>+0(SB), Y9, Y9
 	VMOVUPS      352(R8), Y10
+	VMOVAPS      Y10, Y10
 	VPAND        bit2<>+0(SB), Y10, Y10
 	VPOR         Y10, Y9, Y9
 	VMOVUPS      valuesIQ1<>+0(SB), Y10
@@ -42679,16 +42491,16 @@ mulAVXVNNIIQ1_Mx4_part:
 	VPMULLD      Y0, Y7, Y7
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      256(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
+	VMOVUPS      256(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      320(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y7, Y7
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y7, Y0, Y7
-	VMOVUPS      288(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      288(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VMOVUPS      352(R8), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -43185,16 +42997,16 @@ mulAVXVNNIIQ1_Mx6_unit:
 	MOVQ         $0x00000004, R12
 
 mulAVXVNNIIQ1_Mx6_part:
-	VMOVUPS      (R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      128(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      32(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      160(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -43271,6 +43083,7 @@ mulAVXVNNIIQ1_Mx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      128(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -43279,6 +43092,7 @@ mulAVXVNNIIQ1_Mx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      160(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -43379,16 +43193,16 @@ mulAVXVNNIIQ1_Mx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      64(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      64(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      128(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      96(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      96(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      160(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -43573,16 +43387,16 @@ mulAVXVNNIIQ1_Mx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      192(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      192(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      320(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      224(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      224(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      352(R9), Y0
 	VPSLLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -43659,6 +43473,7 @@ mulAVXVNNIIQ1_Mx6_part:
 	VPSRLW       $0x04, Y12, Y12
 	VPAND        bits01<>+0(SB), Y12, Y12
 	VMOVUPS      320(R9), Y13
+	VMOVAPS      Y13, Y13
 	VPAND        bit2<>+0(SB), Y13, Y13
 	VPOR         Y13, Y12, Y12
 	VMOVUPS      valuesIQ1<>+0(SB), Y13
@@ -43667,6 +43482,7 @@ mulAVXVNNIIQ1_Mx6_part:
 	VPSRLW       $0x04, Y13, Y13
 	VPAND        bits01<>+0(SB), Y13, Y13
 	VMOVUPS      352(R9), Y14
+	VMOVAPS      Y14, Y14
 	VPAND        bit2<>+0(SB), Y14, Y14
 	VPOR         Y14, Y13, Y13
 	VMOVUPS      valuesIQ1<>+0(SB), Y14
@@ -43767,16 +43583,16 @@ mulAVXVNNIIQ1_Mx6_part:
 	VPMULLD      Y0, Y11, Y11
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      256(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
+	VMOVUPS      256(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
 	VMOVUPS      320(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
 	VPOR         Y0, Y11, Y11
 	VMOVUPS      valuesIQ1<>+0(SB), Y0
 	VPSHUFB      Y11, Y0, Y11
-	VMOVUPS      288(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      288(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VMOVUPS      352(R9), Y0
 	VPSRLW       $0x02, Y0, Y0
 	VPAND        bit2<>+0(SB), Y0, Y0
@@ -44140,144 +43956,120 @@ mulAVXVNNITQ2_0x1_part:
 	PREFETCHT0   2112(BX)
 	PREFETCHT0   2176(BX)
 	PREFETCHT0   2240(BX)
-	VMOVUPS      (BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      32(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VPBROADCASTD (DI), Y7
+	VMOVUPS      (BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y5
+	VMOVUPS      32(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VPBROADCASTD (DI), Y9
 	VPXOR        Y4, Y4, Y4
-	LONG         $0x5055e2c4; BYTE $0xe7 // VPDPBUSD Y7, Y5, Y4
+	LONG         $0x5055c2c4; BYTE $0xe1 // VPDPBUSD Y9, Y5, Y4
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504de2c4; BYTE $0xef // VPDPBUSD Y7, Y6, Y5
-	VMOVUPS      (BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
+	VPSRLW       $0x02, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 4(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      (BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPSRLW       $0x02, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 4(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
+	VPSRLW       $0x04, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 8(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      (BX), Y6
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 8(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      32(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 12(DI), Y8
 	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
 	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      64(BX), Y6
+	VMOVUPS      64(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      96(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y8
+	VPBROADCASTD 16(DI), Y10
+	LONG         $0x504dc2c4; BYTE $0xe2 // VPDPBUSD Y10, Y6, Y4
+	LONG         $0x503dc2c4; BYTE $0xea // VPDPBUSD Y10, Y8, Y5
+	VPSRLW       $0x02, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 16(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
+	VPSRLW       $0x02, Y9, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPBROADCASTD 20(DI), Y10
+	LONG         $0x504dc2c4; BYTE $0xe2 // VPDPBUSD Y10, Y6, Y4
+	LONG         $0x503dc2c4; BYTE $0xea // VPDPBUSD Y10, Y8, Y5
+	VPSRLW       $0x04, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 20(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
+	VPSRLW       $0x04, Y9, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPBROADCASTD 24(DI), Y10
+	LONG         $0x504dc2c4; BYTE $0xe2 // VPDPBUSD Y10, Y6, Y4
+	LONG         $0x503dc2c4; BYTE $0xea // VPDPBUSD Y10, Y8, Y5
+	VPSRLW       $0x06, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 24(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      64(BX), Y6
-	VPSRLW       $0x06, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      96(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 28(DI), Y8
 	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
 	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
 	VPADDD       Y4, Y2, Y2
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      128(BX), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      160(BX), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VPBROADCASTD 32(DI), Y7
+	VMOVUPS      128(BX), Y6
+	VPAND        bits01<>+0(SB), Y6, Y5
+	VMOVUPS      160(BX), Y8
+	VPAND        bits01<>+0(SB), Y8, Y7
+	VPBROADCASTD 32(DI), Y9
 	VPXOR        Y4, Y4, Y4
-	LONG         $0x5055e2c4; BYTE $0xe7 // VPDPBUSD Y7, Y5, Y4
+	LONG         $0x5055c2c4; BYTE $0xe1 // VPDPBUSD Y9, Y5, Y4
 	VPXOR        Y5, Y5, Y5
-	LONG         $0x504de2c4; BYTE $0xef // VPDPBUSD Y7, Y6, Y5
-	VMOVUPS      128(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
+	LONG         $0x5045c2c4; BYTE $0xe9 // VPDPBUSD Y9, Y7, Y5
+	VPSRLW       $0x02, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 36(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      128(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
+	VPSRLW       $0x02, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 36(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
+	VPSRLW       $0x04, Y6, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 40(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      128(BX), Y6
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        bits01<>+0(SB), Y9, Y9
+	VPBROADCASTD 40(DI), Y10
+	LONG         $0x5045c2c4; BYTE $0xe2 // VPDPBUSD Y10, Y7, Y4
+	LONG         $0x5035c2c4; BYTE $0xea // VPDPBUSD Y10, Y9, Y5
 	VPSRLW       $0x06, Y6, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      160(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y8, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 44(DI), Y8
 	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
 	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      192(BX), Y6
+	VMOVUPS      192(BX), Y7
+	VPAND        bits01<>+0(SB), Y7, Y6
+	VMOVUPS      224(BX), Y9
+	VPAND        bits01<>+0(SB), Y9, Y8
+	VPBROADCASTD 48(DI), Y10
+	LONG         $0x504dc2c4; BYTE $0xe2 // VPDPBUSD Y10, Y6, Y4
+	LONG         $0x503dc2c4; BYTE $0xea // VPDPBUSD Y10, Y8, Y5
+	VPSRLW       $0x02, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 48(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x02, Y6, Y6
+	VPSRLW       $0x02, Y9, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPBROADCASTD 52(DI), Y10
+	LONG         $0x504dc2c4; BYTE $0xe2 // VPDPBUSD Y10, Y6, Y4
+	LONG         $0x503dc2c4; BYTE $0xea // VPDPBUSD Y10, Y8, Y5
+	VPSRLW       $0x04, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x02, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 52(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x04, Y6, Y6
+	VPSRLW       $0x04, Y9, Y8
+	VPAND        bits01<>+0(SB), Y8, Y8
+	VPBROADCASTD 56(DI), Y10
+	LONG         $0x504dc2c4; BYTE $0xe2 // VPDPBUSD Y10, Y6, Y4
+	LONG         $0x503dc2c4; BYTE $0xea // VPDPBUSD Y10, Y8, Y5
+	VPSRLW       $0x06, Y7, Y6
 	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x04, Y7, Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VPBROADCASTD 56(DI), Y8
-	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
-	LONG         $0x5045c2c4; BYTE $0xe8 // VPDPBUSD Y8, Y7, Y5
-	VMOVUPS      192(BX), Y6
-	VPSRLW       $0x06, Y6, Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
-	VMOVUPS      224(BX), Y7
-	VPSRLW       $0x06, Y7, Y7
+	VPSRLW       $0x06, Y9, Y7
 	VPAND        bits01<>+0(SB), Y7, Y7
 	VPBROADCASTD 60(DI), Y8
 	LONG         $0x504dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y6, Y4
@@ -44391,10 +44183,10 @@ mulAVXVNNITQ2_0x2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNITQ2_0x2_part:
-	VMOVUPS      (SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      32(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      (SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
+	VMOVUPS      32(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VPBROADCASTD (R8), Y9
 	VPXOR        Y8, Y8, Y8
 	LONG         $0x502542c4; BYTE $0xc1 // VPDPBUSD Y9, Y11, Y8
@@ -44491,10 +44283,10 @@ mulAVXVNNITQ2_0x2_part:
 	VPADDD       Y9, Y5, Y5
 	VPADDD       Y10, Y6, Y6
 	VPADDD       Y11, Y7, Y7
-	VMOVUPS      128(SI), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      160(SI), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      128(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y11
+	VMOVUPS      160(SI), Y8
+	VPAND        bits01<>+0(SB), Y8, Y12
 	VPBROADCASTD 32(R8), Y9
 	VPXOR        Y8, Y8, Y8
 	LONG         $0x502542c4; BYTE $0xc1 // VPDPBUSD Y9, Y11, Y8
@@ -44727,10 +44519,10 @@ mulAVXVNNITQ2_0x3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNITQ2_0x3_part:
-	VMOVUPS      (DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      32(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      (DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      32(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VPBROADCASTD (R9), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5055e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y5, Y0
@@ -44861,10 +44653,10 @@ mulAVXVNNITQ2_0x3_part:
 	VMOVAPS      Y4, 320(SI)
 	VPADDD       352(SI), Y5, Y5
 	VMOVAPS      Y5, 352(SI)
-	VMOVUPS      128(DI), Y5
-	VPAND        bits01<>+0(SB), Y5, Y5
-	VMOVUPS      160(DI), Y6
-	VPAND        bits01<>+0(SB), Y6, Y6
+	VMOVUPS      128(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y5
+	VMOVUPS      160(DI), Y0
+	VPAND        bits01<>+0(SB), Y0, Y6
 	VPBROADCASTD 32(R9), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5055e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y5, Y0
@@ -45185,10 +44977,10 @@ mulAVXVNNITQ2_0x4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNITQ2_0x4_part:
-	VMOVUPS      (R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      32(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      (R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
+	VMOVUPS      32(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VPBROADCASTD (R10), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5045e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y7, Y0
@@ -45349,10 +45141,10 @@ mulAVXVNNITQ2_0x4_part:
 	VMOVAPS      Y6, 448(DI)
 	VPADDD       480(DI), Y7, Y7
 	VMOVAPS      Y7, 480(DI)
-	VMOVUPS      128(R8), Y7
-	VPAND        bits01<>+0(SB), Y7, Y7
-	VMOVUPS      160(R8), Y8
-	VPAND        bits01<>+0(SB), Y8, Y8
+	VMOVUPS      128(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y7
+	VMOVUPS      160(R8), Y0
+	VPAND        bits01<>+0(SB), Y0, Y8
 	VPBROADCASTD 32(R10), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5045e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y7, Y0
@@ -45767,10 +45559,10 @@ mulAVXVNNITQ2_0x6_unit:
 	MOVQ         $0x00000004, R12
 
 mulAVXVNNITQ2_0x6_part:
-	VMOVUPS      (R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      32(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      (R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
+	VMOVUPS      32(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VPBROADCASTD (R11), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5025e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y11, Y0
@@ -45991,10 +45783,10 @@ mulAVXVNNITQ2_0x6_part:
 	VMOVAPS      Y10, 704(R8)
 	VPADDD       736(R8), Y11, Y11
 	VMOVAPS      Y11, 736(R8)
-	VMOVUPS      128(R9), Y11
-	VPAND        bits01<>+0(SB), Y11, Y11
-	VMOVUPS      160(R9), Y12
-	VPAND        bits01<>+0(SB), Y12, Y12
+	VMOVUPS      128(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y11
+	VMOVUPS      160(R9), Y0
+	VPAND        bits01<>+0(SB), Y0, Y12
 	VPBROADCASTD 32(R11), Y1
 	VPXOR        Y0, Y0, Y0
 	LONG         $0x5025e2c4; BYTE $0xc1 // VPDPBUSD Y1, Y11, Y0
