@@ -51,8 +51,11 @@ func TestTheLoopWaitsOnlyForCompany(t *testing.T) {
 		due, queued int
 		want        bool
 	}{
-		{"nobody", 0, 0, false}, {"one alone", 1, 0, false}, {"two", 2, 0, true},
-		{"one, and one in the queue", 1, 1, true}, {"all are here", 0, 5, false},
+		{"nobody", 0, 0, false},
+		{"one alone", 1, 0, false},
+		{"two", 2, 0, true},
+		{"one, and one in the queue", 1, 1, true},
+		{"all are here", 0, 5, false},
 	} {
 		e := &Engine{sessions: map[shard.SessionID]*session{}}
 		for range c.due {

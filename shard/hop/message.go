@@ -101,19 +101,10 @@ func ParseOpen(m *wirepb.Open) (Open, error) {
 	o.Epoch = shard.Epoch(m.GetEpoch())
 	o.Span = shard.Span{Start: shard.Layer(m.GetStart()), End: shard.Layer(m.GetEnd())}
 	o.MaxTokens = int(m.GetMaxTokens())
-	if (o.Span.Start == 0) != (len(m.GetPrev()) == 0) {
-		return o, refuse(shard.Invalid, "a stage has an upstream peer unless it begins with layer 0")
-	}
-	if len(m.GetPrev()) > 0 {
-		if len(m.GetPrev()) != len(o.Prev) {
-			return o, refuse(shard.Invalid, "peer id of %d bytes, want %d", len(m.GetPrev()), len(o.Prev))
-		}
-		copy(o.Prev[:], m.GetPrev())
-		if o.Prev.IsZero() {
-			return o, refuse(shard.Invalid, "the upstream peer's id is all zeros")
-		}
-	}
 	var err error
+	if o.Prev, err = parsePrev(m); err != nil {
+		return o, err
+	}
 	if o.Prefix, err = parsePrefix(m); err != nil {
 		return o, err
 	}
@@ -122,6 +113,23 @@ func ParseOpen(m *wirepb.Open) (Open, error) {
 	}
 	o.Next, err = parsePeer(m.GetNext())
 	return o, err
+}
+
+// parsePrev reads who the upstream stage is.
+func parsePrev(m *wirepb.Open) (prev shard.PeerID, err error) {
+	id := m.GetPrev()
+	switch {
+	case (m.GetStart() == 0) != (len(id) == 0):
+		return prev, refuse(shard.Invalid, "a stage has an upstream peer unless it begins with layer 0")
+	case len(id) == 0:
+		return prev, nil
+	case len(id) != len(prev):
+		return prev, refuse(shard.Invalid, "peer id of %d bytes, want %d", len(id), len(prev))
+	}
+	if prev = shard.PeerID(id); prev.IsZero() {
+		return prev, refuse(shard.Invalid, "the upstream peer's id is all zeros")
+	}
+	return prev, nil
 }
 
 func parseCodec(name string) (wire.Codec, error) {

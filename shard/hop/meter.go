@@ -19,7 +19,7 @@ const maxSamples = 4096
 // trip; on one machine it is the difference of the times.
 type Meter struct {
 	steps, bytes uint64
-	codec        wire.Codec // the densest seen
+	codec        wire.Codec      // the densest seen
 	delays       []time.Duration // clock difference included
 	at           int             // where the next delay goes once delays is full
 }

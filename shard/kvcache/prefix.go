@@ -116,20 +116,22 @@ func (s *Store) copyOf(p page) (page, error) {
 // Publish lets sessions to come begin with what s holds below end, which key
 // names. end is a multiple of [KeyTokens] and committed. Only whole pages are
 // shared, so it does nothing for an end within one.
-func (c *Session) Publish(end shard.Pos, key Key) {
-	s := c.store
-	if s.keysOfPage() == 0 || int(end)%s.cfg.PageTokens != 0 || int(end) > c.length || end <= 0 {
+func (s *Session) Publish(end shard.Pos, key Key) {
+	store, n := s.store, s.store.cfg.PageTokens
+	if store.keysOfPage() == 0 || int(end)%n != 0 || int(end) > s.length || end <= 0 {
 		return
 	}
-	p := &c.pages[int(end)/s.cfg.PageTokens-1]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p.shared != nil || s.closed || s.prefixes.byKey[key] != nil {
+	p := &s.pages[int(end)/n-1]
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	known := store.prefixes.byKey
+	if p.shared != nil || store.closed || known[key] != nil {
 		return // what is there has the same bits
 	}
-	if s.prefixes.byKey == nil {
-		s.prefixes.byKey = map[Key]*shared{}
+	if known == nil {
+		known = map[Key]*shared{}
+		store.prefixes.byKey = known
 	}
 	p.shared = &shared{key: key, page: *p, refs: 1}
-	s.prefixes.byKey[key] = p.shared
+	known[key] = p.shared
 }
