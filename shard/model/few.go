@@ -173,7 +173,6 @@ func (f *fewSink) Tile(worker, tile int) {
 	s.sink.Tile(worker, tile)
 }
 
-
 // forwardFew does a batch of few rows: the rest of ForwardSpan.
 func (m *Model) forwardFew(lo, hi int, parts []Part, sink Sink) {
 	s := &m.s

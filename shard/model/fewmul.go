@@ -16,12 +16,6 @@ type fewWorker struct {
 	_      [64]byte     // the next one's are written by another thread
 }
 
-// fetch copies what others may be writing: a late worker reads anything, which
-// does no harm, and is no race to report.
-//
-//go:norace
-func fetch(dst, src []float32) { copy(dst, src) }
-
 // A branch is what is added to the residual stream: norm(out + bias), rounded.
 type branch struct {
 	bias, norm []float32 // nil for none

@@ -35,7 +35,7 @@ func TestEverySplitChunkingAndThreadCountGivesTheSameBits(t *testing.T) {
 			path, prompt := shared(t, file), ids(37)
 			want := newChain(t, path, how{}).run(t, 0, prompt, len(prompt))
 			_, cfg := openFile(t, path)
-			variants := []how{{threads: 2}, {threads: 3}, {chunk: 1}, {chunk: 7}, {threads: 2, chunk: 7, cuts: []int{1, 3}}}
+			variants := []how{{threads: 2}, {threads: 3}, {chunk: 1}, {threads: 2, chunk: 1}, {threads: 5, chunk: 2}, {chunk: 7}, {threads: 2, chunk: 7, cuts: []int{1, 3}}}
 			for cut := 1; cut < cfg.Layers; cut++ {
 				variants = append(variants, how{cuts: []int{cut}, chunk: 16})
 			}
