@@ -100,7 +100,8 @@ type attendOp struct {
 	m       *Model
 	layer   int // in the span
 	local   bool
-	scale   float32 // 1 / sqrt(headDim)
+	sinks   []float32 // of the layer
+	scale   float32   // 1 / sqrt(headDim)
 	workers []attendWorker
 	blocks  []rowBlock
 	all     attendPlan // for layers that see all positions
@@ -249,7 +250,7 @@ func (o *attendOp) run(l *layer, layer int) {
 }
 
 // enter turns to a layer.
-func (o *attendOp) enter(l *layer, layer int) { o.layer, o.local = layer, l.local }
+func (o *attendOp) enter(l *layer, layer int) { o.layer, o.local, o.sinks = layer, l.local, l.sinks }
 
 // tiles returns the number of tiles for the current layer.
 func (o *attendOp) tiles() int { return len(o.plan().tiles) }

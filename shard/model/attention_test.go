@@ -79,14 +79,25 @@ func (m *Model) rowsAt(kv *kvcache.Session, at, n int) {
 func (m *Model) attended(kv *kvcache.Session, at, n int, local bool) []float32 {
 	m.rowsAt(kv, at, n)
 	m.s.attend.begin(m, m.s.of)
-	m.s.attend.run(&layer{local: local}, 0)
+	m.s.attend.run(&layer{local: local, sinks: sinks(&m.cfg)}, 0)
 	return m.s.att
 }
 
-// shapes are heads of all kinds: shared and not, odd sizes, windows.
+// sinks returns those of the models that cap their scores here.
+func sinks(c *Config) []float32 {
+	if c.ScoreCap == 0 {
+		return nil
+	}
+	x := make([]float32, c.Heads)
+	normal(x, 77)
+	return x
+}
+
+// shapes are heads of all kinds: shared and not, odd sizes, windows, capped
+// scores with sinks.
 var shapes = []Config{
 	{Layers: 1, Dim: 8, FFNDim: 8, Heads: 8, KVHeads: 2, HeadDim: 64, ValDim: 64, Window: 100},
-	{Layers: 1, Dim: 8, FFNDim: 8, Heads: 9, KVHeads: 3, HeadDim: 20, ValDim: 24, Window: 256},
+	{Layers: 1, Dim: 8, FFNDim: 8, Heads: 9, KVHeads: 3, HeadDim: 20, ValDim: 24, Window: 256, ScoreCap: 2},
 	{Layers: 1, Dim: 8, FFNDim: 8, Heads: 3, KVHeads: 3, HeadDim: 8, ValDim: 80, Window: 300},
 	{Layers: 1, Dim: 8, FFNDim: 8, Heads: 7, KVHeads: 1, HeadDim: 17, ValDim: 5, Window: 1},
 }
@@ -100,6 +111,9 @@ func formula(m *Model, at, head, window int) []float64 {
 	k, v := make([]float32, c.KVHeads*c.HeadDim), make([]float32, c.KVHeads*c.ValDim)
 	kvHead := head * c.KVHeads / c.Heads
 	out, sum := make([]float64, c.ValDim), 0.0
+	if s := sinks(c); s != nil {
+		sum = math.Exp(float64(s[head]))
+	}
 	for p := max(0, at+1-window); p <= at; p++ {
 		normal(k, uint64(p))
 		normal(v, uint64(p)+1<<32)
@@ -107,7 +121,11 @@ func formula(m *Model, at, head, window int) []float64 {
 		for i := range c.HeadDim {
 			dot += float64(q[head*c.HeadDim+i]) * float64(k[kvHead*c.HeadDim+i])
 		}
-		weight := math.Exp(dot / math.Sqrt(float64(c.HeadDim)))
+		dot /= math.Sqrt(float64(c.HeadDim))
+		if c.ScoreCap > 0 {
+			dot = float64(c.ScoreCap) * math.Tanh(dot/float64(c.ScoreCap))
+		}
+		weight := math.Exp(dot)
 		sum += weight
 		for i := range out {
 			out[i] += weight * float64(v[kvHead*c.ValDim+i])

@@ -147,7 +147,7 @@ func valsAt[T any](x *stretch, read reader[T], at int) []T {
 // segmentOf computes the softmax over segment s for each head of each row of
 // the tile, into dst:
 //
-//	score  = q k, one chain over the head's dimensions
+//	score  = q k, one chain over the head's dimensions; softly capped if the model says so
 //	max    = the largest score of the positions that the row sees
 //	weight = e^(score - max), sum their sum in 16 lanes from the first that it sees
 //	acc    = sum of weight v, one chain over the positions
@@ -173,6 +173,9 @@ func (o *attendOp) segmentOf(w *attendWorker, dst *softmaxes, p *attendPlan, t *
 		if lo >= hi {
 			clear(row) // it sees nothing here: merge passes over it
 			continue
+		}
+		if c.ScoreCap > 0 {
+			vec.SoftCap(row[lo:hi], c.ScoreCap)
 		}
 		dst.max[i] = vec.Max(row[lo:hi])
 		dst.sum[i] = vec.ExpSum(row[lo:hi], dst.max[i])
@@ -308,7 +311,8 @@ func (o *attendOp) merge(w *attendWorker, sum, seg *softmaxes, p *attendPlan, t 
 	}
 }
 
-// finish divides the sums, and writes the result of the tile.
+// finish divides the sums, and writes the result of the tile. A head's sink, if
+// it has one, joins the softmax last: a score without a value (gpt-oss).
 func (o *attendOp) finish(sum *softmaxes, p *attendPlan, t *attendTile) {
 	c, b := &o.m.cfg, &o.blocks[t.block]
 	cols := panels(c.ValDim)
@@ -316,6 +320,12 @@ func (o *attendOp) finish(sum *softmaxes, p *attendPlan, t *attendTile) {
 		row, head := b.first+i/p.heads, t.head+i%p.heads
 		att := o.m.s.att[(row*c.Heads+head)*c.ValDim:][:c.ValDim]
 		clear(att)
-		vec.Axpy(1/sum.sum[i], sum.acc[i*cols:][:c.ValDim], att) // FMA(x, -0, 0) is +0
+		x, total := float32(1), sum.sum[i]
+		if o.sinks != nil {
+			top := max(sum.max[i], o.sinks[head])
+			x = vec.Exp(sum.max[i] - top)
+			total = float32(total*x) + vec.Exp(o.sinks[head]-top)
+		}
+		vec.Axpy(x/total, sum.acc[i*cols:][:c.ValDim], att) // FMA(x, -0, 0) is +0
 	}
 }

@@ -37,6 +37,9 @@ type Config struct {
 	RopeBase  float64
 	RopeScale float64 // what positions are divided by; 1 for none
 
+	// ScoreCap bounds the scores of attention softly, as vec.SoftCap; 0 for no bound.
+	ScoreCap float32
+
 	Window        int     // positions that a local layer sees, its own included; 0 if none is local
 	RopeLocalBase float64 // of local layers
 	arch          arch

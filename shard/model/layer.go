@@ -18,6 +18,7 @@ type layer struct {
 	qNorm, kNorm []float32     // [headDim]; nil without
 	rotates      bool
 	local        bool          // sees a window of positions
+	sinks        []float32     // [heads], logits of no position, which only take weight; nil without
 	wo           *quant.Matrix // [dim, heads*valDim]
 	bo           []float32     // [dim]; nil without bias
 	postAttn     []float32     // [dim]; nil without norm after attention

@@ -21,6 +21,16 @@ func GeluMul(dst, gate, up []float32) {
 	geluMul(dst[:len(gate)], gate, up[:len(gate)])
 }
 
+// SoftCap sets x[i] = limit*tanh(x[i]/limit), for a limit above 0, as
+// limit - 2*limit/(1+Exp(2*x[i]/limit)) (Gemma 2's report, section 2).
+func SoftCap(x []float32, limit float32) {
+	scale(x, 2/limit)
+	expTo(x, x)
+	for i, e := range x {
+		x[i] = limit - 2*limit/(1+e)
+	}
+}
+
 // Add sets dst[i] += x[i] over the length of x.
 func Add(dst, x []float32) {
 	AddTo(dst, dst, x)

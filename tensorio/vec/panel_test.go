@@ -2,6 +2,7 @@ package vec
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -95,6 +96,22 @@ func TestSumsCanBeTakenInParts(t *testing.T) {
 		at += part.Depth
 	}
 	same(t, "product in parts", p.C, want)
+}
+
+func TestSoftCapIsATanh(t *testing.T) {
+	for _, limit := range []float32{1, 30, 50} {
+		for x := float32(-400); x < 400; x += 0.37 {
+			got := []float32{x}
+			SoftCap(got, limit)
+			want := float64(limit) * math.Tanh(float64(x)/float64(limit))
+			if !(math.Abs(float64(got[0])-want) <= 1e-6*float64(limit)) {
+				t.Fatalf("SoftCap(%v, %v) = %v, want %v", x, limit, got[0], want)
+			}
+		}
+		ends := []float32{float32(math.Inf(1)), float32(math.Inf(-1)), 0}
+		SoftCap(ends, limit)
+		same(t, "SoftCap", ends, []float32{limit, -limit, 0})
+	}
 }
 
 func TestAProductOfShortSlicesPanics(t *testing.T) {
