@@ -2,10 +2,14 @@ package model
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/kvcache"
+	"github.com/shardnode/shardnode/tensorio/par"
 )
 
 // BenchmarkAttention is the attention of all 16 layers: of one token at several
@@ -34,5 +38,41 @@ func BenchmarkAttention(b *testing.B) {
 				})
 			}
 		}
+	}
+}
+
+// BenchmarkDecodeDepth is a token of a whole model of the shape of Llama-3.2-1B
+// (SHARDNODE_MODELS/1b-q4_0.gguf), by turns at the start of a session and after
+// 8191 positions, and how much longer the second takes.
+func BenchmarkDecodeDepth(b *testing.B) {
+	dir := os.Getenv("SHARDNODE_MODELS")
+	if dir == "" {
+		b.Skip("SHARDNODE_MODELS does not name a folder with models")
+	}
+	f, cfg := openFile(b, filepath.Join(dir, "1b-q4_0.gguf"))
+	for _, threads := range []int{1, 2} {
+		b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
+			pool := par.New(threads)
+			defer pool.Close()
+			m, err := Load(b.Context(), cfg, f, shard.Span{End: shard.Layer(cfg.Layers)}, Options{Pool: pool})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer m.Close()
+			best := [2]time.Duration{time.Hour, time.Hour}
+			short := []Part{{KV: m.session(b, kvcache.Float16, 0, 1), Tokens: []shard.Token{1}, Logits: 1}}
+			long := []Part{{KV: m.session(b, kvcache.Float16, 0, 8192), Pos: 8191, Tokens: []shard.Token{1}, Logits: 1}}
+			for b.Loop() {
+				for i, parts := range [][]Part{short, long} {
+					start := time.Now()
+					m.Forward(parts, discard{})
+					best[i] = min(best[i], time.Since(start))
+				}
+			}
+			m.Rest()
+			b.ReportMetric(float64(best[0].Microseconds())/1e3, "ms-at-0")
+			b.ReportMetric(float64(best[1].Microseconds())/1e3, "ms-at-8k")
+			b.ReportMetric(float64(best[1])/float64(best[0]), "x")
+		})
 	}
 }

@@ -39,6 +39,13 @@ func (m *Model) session(t testing.TB, precision kvcache.Precision, pageTokens, n
 		t.Fatal(err)
 	}
 	t.Cleanup(kv.Close)
+	m.fill(t, kv, n)
+	return kv
+}
+
+// fill puts random keys and values at the first n positions of kv.
+func (m *Model) fill(t testing.TB, kv *kvcache.Session, n int) {
+	t.Helper()
 	if err := kv.Extend(0, n); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +60,6 @@ func (m *Model) session(t testing.TB, precision kvcache.Precision, pageTokens, n
 		}
 	}
 	kv.Commit()
-	return kv
 }
 
 // normal fills x with numbers that seed tells.
