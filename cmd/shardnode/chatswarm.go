@@ -10,7 +10,7 @@ import (
 
 // chatInSwarm keeps a chat with the member of this home, if one runs and its
 // swarm serves the model. It reports false when not. Every answer is a session
-// of its own there.
+// of its own there, which begins with what the stages kept of the one before.
 func (a *app) chatInSwarm(ctx context.Context, f *runFlags, ch *chatter, ref string) (bool, error) {
 	c, name := a.swarmFor(ctx, f, ref)
 	if c == nil {

@@ -110,27 +110,26 @@ func TestAPrefixIsOnlyForThoseThatMayHaveIt(t *testing.T) {
 	})
 }
 
-func TestALaterStageSharesNothingThatOtherPeersMade(t *testing.T) {
+func TestWhatAWrongPeerMadeReachesNobodyWhoDoesNotPassIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, tokens := newRingBeside(t, 2, 2, 2), toyTokens(100)
-		cfg, want := r.config(), truth(t, tokens)
-		cfg.Secret = secret
-		other := cfg
-		other.Route = slices.Clone(cfg.Route)
-		other.Route[0].Neighbour = hop.Neighbour{Peer: r.ID(4), Name: "peer4"}
-		for i, c := range []pipeline.Config{cfg, other} {
-			s := sharing(t, c, tokens)
-			if s.Ready() != 0 {
-				t.Errorf("route %d: the session begins at %d, want 0", i, s.Ready())
+		r, tokens := newRingBeside(t, 2, 2, 2), toyTokens(100) // a fourth peer has the layers of the first
+		r.engines[3].wrong = true
+		good, want := r.config(), truth(t, tokens)
+		good.Secret = secret
+		bad := good
+		bad.Route = slices.Clone(good.Route)
+		bad.Route[0].Neighbour = hop.Neighbour{Peer: r.ID(4), Name: "peer4"}
+		spoilt := sharing(t, bad, tokens)
+		if _, err := spoilt.Step(t.Context(), pipeline.Step{Tokens: tokens}); err != nil {
+			t.Fatal(err)
+		}
+		spoilt.Close(t.Context())
+		for i, at := range []shard.Pos{0, 96} { // now the first peer has something too
+			s := sharing(t, good, tokens)
+			if s.Ready() != at {
+				t.Errorf("session %d without the wrong peer begins at %d, want %d", i, s.Ready(), at)
 			}
 			finish(t, s, tokens, want)
-			s.Close(t.Context())
-		}
-		for i, c := range []pipeline.Config{cfg, other} {
-			s := sharing(t, c, tokens)
-			if s.Ready() != 96 {
-				t.Errorf("route %d again: the session begins at %d, want 96", i, s.Ready())
-			}
 			s.Close(t.Context())
 		}
 	})

@@ -44,6 +44,7 @@ type toy struct {
 	prefixes map[kvcache.Key][][]uint64 // what sessions have seen, by layer
 	computed int                        // positions
 	claim    shard.Pos                  // added to what is ready
+	wrong    bool                       // its results are
 }
 
 type toySession struct {
@@ -123,6 +124,9 @@ func (e *toy) Step(ctx context.Context, st engine.Step) (engine.Result, error) {
 		if err := s.layers(state, int(st.Pos)+r); err != nil {
 			return res, err
 		}
+		if e.wrong {
+			state[0] ^= 1
+		}
 		s.give(&res, st, state, r == rows-1)
 	}
 	e.computed += rows
@@ -132,7 +136,9 @@ func (e *toy) Step(ctx context.Context, st engine.Step) (engine.Result, error) {
 		for l := range seen {
 			seen[l] = slices.Clone(s.seen[l][:end])
 		}
-		e.prefixes[key] = seen
+		if e.prefixes[key] == nil { // what is there stays, as in kvcache
+			e.prefixes[key] = seen
+		}
 	}
 	return res, nil
 }
