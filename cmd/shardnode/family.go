@@ -90,6 +90,12 @@ const membershipLife = 24 * time.Hour
 // turn: longer than a token takes on the models that such members are tried with.
 const familyLinger = 10 * time.Millisecond
 
+// familyChunk is how many tokens of a prompt travel in one frame between members
+// of one machine: as many as one process computes at once. Each of them can use
+// all processors, so there is nothing to gain by small chunks, each of which
+// reads all weights once.
+const familyChunk = 256
+
 // childNames are what the members of one command are called.
 var childNames = []string{"ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "willow"}
 
@@ -132,6 +138,9 @@ func (p *place) openFamily(ctx context.Context, c placeConfig, n int) error {
 	link, err := parseLink(c.link)
 	if err != nil {
 		return err
+	}
+	if c.link == "" {
+		p.chunk = familyChunk
 	}
 	p.link = scheduler.Link{LatencyMS: loopbackHopMS + link.latencyMS(), Mbit: link.mbit()}
 	p.predict(1)

@@ -33,6 +33,7 @@ type place struct {
 	modelID shard.ModelID
 	kv      kvcache.Precision
 	route   []pipeline.Stage
+	chunk   int // tokens of a prompt in one frame; 0 for what routes have
 	dial    func(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error)
 	speeds  []engine.Speed // of each stage, measured at load
 	loaded  time.Duration  // how long it took until it could serve
@@ -214,7 +215,7 @@ const ampleMemory = 1 << 50
 // session opens a session with room for tokens positions.
 func (p *place) session(ctx context.Context, tokens int) (*pipeline.Session, error) {
 	return pipeline.Open(ctx, pipeline.Config{
-		Self: p.self, Name: "driver", Dial: p.dial, Model: p.modelID, KV: p.kv, Route: p.route, MaxTokens: tokens,
+		Self: p.self, Name: "driver", Dial: p.dial, Model: p.modelID, KV: p.kv, Route: p.route, MaxTokens: tokens, ChunkTokens: p.chunk,
 	})
 }
 

@@ -42,6 +42,7 @@ type stage struct {
 	// Used by the worker alone.
 	packer   wire.Packer
 	payload  []byte
+	result   engine.Result // of the last small step: its memory serves the next
 	sendCost sendCost
 	meter    hop.Meter
 	steps    uint64
@@ -268,6 +269,7 @@ func (st *stage) step(w work) error {
 	}
 	s := engine.Step{
 		Session: st.open.Session, Pos: shard.Pos(m.GetPos()), Tokens: w.tokens, Hidden: w.hidden, Keys: st.keyring.keys(hashes),
+		Reuse: &st.result,
 	}
 	if last {
 		s.Want, s.Summary = engine.Want(m.GetWant()), hop.Request(m)
@@ -279,6 +281,10 @@ func (st *stage) step(w work) error {
 	res, err := st.held.Engine.Step(st.done, s)
 	if err != nil {
 		return err
+	}
+	st.result = engine.Result{}
+	if m.GetCount() == 1 { // what follows decode is decode; all else may be large
+		st.result = res
 	}
 	st.steps++
 	st.compute += res.Compute
