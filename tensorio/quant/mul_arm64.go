@@ -7,6 +7,9 @@ func mulDotQ4_0x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 func mulDotQ4_0x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
+func mulDotQ4_0x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
 func mulDotQ4_0x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
@@ -14,6 +17,9 @@ func mulDotQ4_1x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 
 //go:noescape
 func mulDotQ4_1x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulDotQ4_1x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
 func mulDotQ4_1x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
@@ -25,6 +31,9 @@ func mulDotQ5_0x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 func mulDotQ5_0x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
+func mulDotQ5_0x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
 func mulDotQ5_0x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
@@ -32,6 +41,9 @@ func mulDotQ5_1x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 
 //go:noescape
 func mulDotQ5_1x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulDotQ5_1x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
 func mulDotQ5_1x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
@@ -43,6 +55,9 @@ func mulDotQ8_0x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 func mulDotQ8_0x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
+func mulDotQ8_0x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
 func mulDotQ8_0x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
@@ -50,6 +65,9 @@ func mulDotIQ4_NLx1(w, a *byte, stride uint64, y *float32, ldy uint64, values *i
 
 //go:noescape
 func mulDotIQ4_NLx2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulDotIQ4_NLx3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
 func mulDotIQ4_NLx4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
@@ -61,6 +79,9 @@ func mulDotMXFP4x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *in
 func mulDotMXFP4x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
+func mulDotMXFP4x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
 func mulDotMXFP4x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
@@ -68,6 +89,9 @@ func mulDotQ4_Kx1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 
 //go:noescape
 func mulDotQ4_Kx2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulDotQ4_Kx3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
 func mulDotQ4_Kx4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
@@ -79,6 +103,9 @@ func mulDotQ5_Kx1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 func mulDotQ5_Kx2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
+func mulDotQ5_Kx3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
 func mulDotQ5_Kx4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
@@ -86,6 +113,9 @@ func mulDotQ6_Kx1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 
 //go:noescape
 func mulDotQ6_Kx2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulDotQ6_Kx3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
 func mulDotQ6_Kx4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
@@ -97,6 +127,9 @@ func mulDotQ2_Kx1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 func mulDotQ2_Kx2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
+func mulDotQ2_Kx3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
 func mulDotQ2_Kx4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
@@ -104,6 +137,9 @@ func mulDotQ3_Kx1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 
 //go:noescape
 func mulDotQ3_Kx2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulDotQ3_Kx3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
 func mulDotQ3_Kx4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
@@ -115,6 +151,9 @@ func mulDot3_16x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 func mulDot3_16x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
+func mulDot3_16x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
 func mulDot3_16x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
@@ -122,6 +161,9 @@ func mulDot3_32x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 
 //go:noescape
 func mulDot3_32x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulDot3_32x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
 func mulDot3_32x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
@@ -133,6 +175,9 @@ func mulDot4_32x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 func mulDot4_32x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
+func mulDot4_32x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
 func mulDot4_32x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
@@ -140,6 +185,9 @@ func mulDotTQx1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8,
 
 //go:noescape
 func mulDotTQx2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulDotTQx3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
 func mulDotTQx4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
@@ -247,6 +295,9 @@ func mulNeonF32x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 func mulNeonF32x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
+func mulNeonF32x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
 func mulNeonF32x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
@@ -256,6 +307,9 @@ func mulNeonF16x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *int
 func mulNeonF16x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
+func mulNeonF16x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
 func mulNeonF16x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
@@ -263,6 +317,9 @@ func mulNeonBF16x1(w, a *byte, stride uint64, y *float32, ldy uint64, values *in
 
 //go:noescape
 func mulNeonBF16x2(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
+
+//go:noescape
+func mulNeonBF16x3(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)
 
 //go:noescape
 func mulNeonBF16x4(w, a *byte, stride uint64, y *float32, ldy uint64, values *int8, n, rows uint64)

@@ -10,9 +10,10 @@
 //	R1-R4    activations of the tokens
 //	R19-R22  results of the tokens
 
-// E1, E2 and E4 do something for each token t: the first parameter of M.
+// E1 to E4 do something for each token t: the first parameter of M.
 #define E1(M, x, y) M(0, x, y)
 #define E2(M, x, y) M(0, x, y); M(1, x, y)
+#define E3(M, x, y) M(0, x, y); M(1, x, y); M(2, x, y)
 #define E4(M, x, y) M(0, x, y); M(1, x, y); M(2, x, y); M(3, x, y)
 
 #define TOKENS1 \
@@ -23,11 +24,13 @@
 	MOVD stride+16(FP), R11   \
 	ADD  R11, R1, R2          \
 	ADD  $64, R19, R20
-#define TOKENS4 \
+#define TOKENS3 \
 	TOKENS2                   \
 	ADD  R11, R2, R3          \
+	ADD  $64, R20, R21
+#define TOKENS4 \
+	TOKENS3                   \
 	ADD  R11, R3, R4          \
-	ADD  $64, R20, R21        \
 	ADD  $64, R21, R22
 
 // FINISH copies the results of some tokens to y and returns.
