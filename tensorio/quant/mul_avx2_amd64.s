@@ -370,7 +370,7 @@ DATA evens<>+56(SB)/8, $0x00ff00ff00ff00ff
 GLOBL evens<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2Q8_0x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q8_0x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -382,6 +382,23 @@ TEXT ·mulAVX2Q8_0x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVX2Q8_0x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
+	PREFETCHT0   2816(AX)
+	PREFETCHT0   2880(AX)
+	PREFETCHT0   2944(AX)
+	PREFETCHT0   3008(AX)
+	PREFETCHT0   3072(AX)
 	VMOVUPS      64(AX), Y5
 	VPAND        evens<>+0(SB), Y5, Y5
 	VMOVUPS      96(AX), Y7
@@ -895,7 +912,7 @@ mulAVX2Q8_0x2_tail:
 	RET
 
 // func mulAVX2Q8_0x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q8_0x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -913,6 +930,23 @@ TEXT ·mulAVX2Q8_0x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVX2Q8_0x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
+	PREFETCHT0   2816(AX)
+	PREFETCHT0   2880(AX)
+	PREFETCHT0   2944(AX)
+	PREFETCHT0   3008(AX)
+	PREFETCHT0   3072(AX)
 	VMOVUPS      64(AX), Y2
 	VPAND        evens<>+0(SB), Y2, Y2
 	VMOVUPS      96(AX), Y5
@@ -1632,7 +1666,7 @@ mulAVX2Q8_0x3_tail:
 	RET
 
 // func mulAVX2Q8_0x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q8_0x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -1653,6 +1687,23 @@ TEXT ·mulAVX2Q8_0x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVX2Q8_0x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
+	PREFETCHT0   2816(AX)
+	PREFETCHT0   2880(AX)
+	PREFETCHT0   2944(AX)
+	PREFETCHT0   3008(AX)
+	PREFETCHT0   3072(AX)
 	VMOVUPS      64(AX), Y3
 	VPAND        evens<>+0(SB), Y3, Y3
 	VMOVUPS      96(AX), Y7
@@ -5588,7 +5639,7 @@ DATA ones16<>+56(SB)/8, $0x0001000100010001
 GLOBL ones16<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2Q4_0x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q4_0x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -5600,6 +5651,15 @@ TEXT ·mulAVX2Q4_0x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVX2Q4_0x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VMOVUPS      64(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VMOVUPS      96(AX), Y7
@@ -5913,7 +5973,7 @@ mulAVX2Q4_0x2_tail:
 	RET
 
 // func mulAVX2Q4_0x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q4_0x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -5931,6 +5991,15 @@ TEXT ·mulAVX2Q4_0x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVX2Q4_0x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VMOVUPS      64(AX), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
 	VMOVUPS      96(AX), Y5
@@ -6374,7 +6443,7 @@ mulAVX2Q4_0x3_tail:
 	RET
 
 // func mulAVX2Q4_0x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q4_0x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -6395,6 +6464,15 @@ TEXT ·mulAVX2Q4_0x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVX2Q4_0x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VMOVUPS      64(AX), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VMOVUPS      96(AX), Y7
@@ -8885,7 +8963,7 @@ mulAVX2Q4_1x1_tail:
 	RET
 
 // func mulAVX2Q4_1x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q4_1x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -8897,6 +8975,16 @@ TEXT ·mulAVX2Q4_1x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVX2Q4_1x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
 	VMOVUPS      128(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VMOVUPS      160(AX), Y7
@@ -9214,7 +9302,7 @@ mulAVX2Q4_1x2_tail:
 	RET
 
 // func mulAVX2Q4_1x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q4_1x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -9232,6 +9320,16 @@ TEXT ·mulAVX2Q4_1x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVX2Q4_1x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
 	VMOVUPS      128(AX), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
 	VMOVUPS      160(AX), Y5
@@ -9679,7 +9777,7 @@ mulAVX2Q4_1x3_tail:
 	RET
 
 // func mulAVX2Q4_1x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q4_1x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -9700,6 +9798,16 @@ TEXT ·mulAVX2Q4_1x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVX2Q4_1x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
 	VMOVUPS      128(AX), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VMOVUPS      160(AX), Y7
@@ -12341,7 +12449,7 @@ DATA bit4<>+56(SB)/8, $0x1010101010101010
 GLOBL bit4<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2Q5_0x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q5_0x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -12353,6 +12461,17 @@ TEXT ·mulAVX2Q5_0x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVX2Q5_0x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
 	VMOVUPS      64(AX), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
 	VMOVUPS      320(AX), Y4
@@ -12806,7 +12925,7 @@ mulAVX2Q5_0x2_tail:
 	RET
 
 // func mulAVX2Q5_0x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q5_0x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -12824,6 +12943,17 @@ TEXT ·mulAVX2Q5_0x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVX2Q5_0x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
 	VMOVUPS      64(AX), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
 	VMOVUPS      320(AX), Y0
@@ -13415,7 +13545,7 @@ mulAVX2Q5_0x3_tail:
 	RET
 
 // func mulAVX2Q5_0x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q5_0x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -13436,6 +13566,17 @@ TEXT ·mulAVX2Q5_0x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVX2Q5_0x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
 	VMOVUPS      64(AX), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VMOVUPS      320(AX), Y0
@@ -16560,7 +16701,7 @@ mulAVX2Q5_1x1_tail:
 	RET
 
 // func mulAVX2Q5_1x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q5_1x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -16572,6 +16713,18 @@ TEXT ·mulAVX2Q5_1x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVX2Q5_1x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
 	VMOVUPS      128(AX), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
 	VMOVUPS      384(AX), Y4
@@ -17029,7 +17182,7 @@ mulAVX2Q5_1x2_tail:
 	RET
 
 // func mulAVX2Q5_1x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q5_1x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -17047,6 +17200,18 @@ TEXT ·mulAVX2Q5_1x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVX2Q5_1x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
 	VMOVUPS      128(AX), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
 	VMOVUPS      384(AX), Y0
@@ -17642,7 +17807,7 @@ mulAVX2Q5_1x3_tail:
 	RET
 
 // func mulAVX2Q5_1x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q5_1x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -17663,6 +17828,18 @@ TEXT ·mulAVX2Q5_1x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVX2Q5_1x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
 	VMOVUPS      128(AX), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VMOVUPS      384(AX), Y0
@@ -20807,7 +20984,7 @@ DATA valuesIQ4Signed<>+56(SB)/8, $0x7159453526190d01
 GLOBL valuesIQ4Signed<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2IQ4_NLx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2IQ4_NLx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -20819,6 +20996,15 @@ TEXT ·mulAVX2IQ4_NLx2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVX2IQ4_NLx2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VMOVUPS      ones16<>+0(SB), Y8
 	VMOVUPS      64(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
@@ -21370,7 +21556,7 @@ mulAVX2IQ4_NLx2_tail:
 	RET
 
 // func mulAVX2IQ4_NLx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2IQ4_NLx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -21388,6 +21574,15 @@ TEXT ·mulAVX2IQ4_NLx3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVX2IQ4_NLx3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VMOVUPS      ones16<>+0(SB), Y6
 	VMOVUPS      64(AX), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
@@ -22139,7 +22334,7 @@ mulAVX2IQ4_NLx3_tail:
 	RET
 
 // func mulAVX2IQ4_NLx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2IQ4_NLx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -22160,6 +22355,15 @@ TEXT ·mulAVX2IQ4_NLx4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVX2IQ4_NLx4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VMOVUPS      ones16<>+0(SB), Y8
 	VMOVUPS      64(AX), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
@@ -26084,7 +26288,7 @@ DATA valuesMXFP4<>+56(SB)/8, $0x04080a0c0d0e0f10
 GLOBL valuesMXFP4<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2MXFP4x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2MXFP4x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -26096,6 +26300,15 @@ TEXT ·mulAVX2MXFP4x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVX2MXFP4x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VMOVUPS      64(AX), Y6
 	VPAND        nibbles<>+0(SB), Y6, Y6
 	VMOVUPS      valuesMXFP4<>+0(SB), Y4
@@ -26493,7 +26706,7 @@ mulAVX2MXFP4x2_tail:
 	RET
 
 // func mulAVX2MXFP4x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2MXFP4x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -26511,6 +26724,15 @@ TEXT ·mulAVX2MXFP4x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVX2MXFP4x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VMOVUPS      64(AX), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
 	VMOVUPS      valuesMXFP4<>+0(SB), Y0
@@ -27046,7 +27268,7 @@ mulAVX2MXFP4x3_tail:
 	RET
 
 // func mulAVX2MXFP4x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2MXFP4x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -27067,6 +27289,15 @@ TEXT ·mulAVX2MXFP4x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVX2MXFP4x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VMOVUPS      64(AX), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VMOVUPS      valuesMXFP4<>+0(SB), Y0
@@ -29983,7 +30214,7 @@ DATA pairSecond<>+56(SB)/8, $0x0f0e0f0e0b0a0b0a
 GLOBL pairSecond<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2Q2_Kx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q2_Kx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -30005,6 +30236,10 @@ mulAVX2Q2_Kx2_unit:
 	MOVQ  $0x00000004, R9
 
 mulAVX2Q2_Kx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      32(SI), Y8
@@ -30469,7 +30704,7 @@ mulAVX2Q2_Kx2_tail:
 	RET
 
 // func mulAVX2Q2_Kx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q2_Kx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -30500,6 +30735,10 @@ mulAVX2Q2_Kx3_unit:
 	MOVQ    $0x00000004, R10
 
 mulAVX2Q2_Kx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      32(DI), Y0
@@ -31165,7 +31404,7 @@ mulAVX2Q2_Kx3_tail:
 	RET
 
 // func mulAVX2Q2_Kx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q2_Kx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -31201,6 +31440,10 @@ mulAVX2Q2_Kx4_unit:
 	MOVQ    $0x00000004, R11
 
 mulAVX2Q2_Kx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      32(R8), Y0
@@ -35278,7 +35521,7 @@ DATA bit2<>+56(SB)/8, $0x0404040404040404
 GLOBL bit2<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2Q3_Kx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q3_Kx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -35404,6 +35647,12 @@ mulAVX2Q3_Kx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2Q3_Kx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      128(SI), Y8
@@ -35862,7 +36111,7 @@ mulAVX2Q3_Kx2_tail:
 	RET
 
 // func mulAVX2Q3_Kx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q3_Kx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -36040,6 +36289,12 @@ mulAVX2Q3_Kx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2Q3_Kx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      128(DI), Y0
@@ -36641,7 +36896,7 @@ mulAVX2Q3_Kx3_tail:
 	RET
 
 // func mulAVX2Q3_Kx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q3_Kx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -36868,6 +37123,12 @@ mulAVX2Q3_Kx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2Q3_Kx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      128(R8), Y0
@@ -41322,7 +41583,7 @@ mulAVX2IQ4_XSx1_tail:
 	RET
 
 // func mulAVX2IQ4_XSx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ4_XSx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -41344,6 +41605,14 @@ mulAVX2IQ4_XSx2_unit:
 	MOVQ  $0x00000004, R9
 
 mulAVX2IQ4_XSx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
+	PREFETCHT0   2432(SI)
+	PREFETCHT0   2496(SI)
 	VPMOVSXBW    (DI), Y8
 	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
 	VMOVUPS      (SI), Y9
@@ -41898,7 +42167,7 @@ mulAVX2IQ4_XSx2_tail:
 	RET
 
 // func mulAVX2IQ4_XSx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ4_XSx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -41928,6 +42197,14 @@ mulAVX2IQ4_XSx3_unit:
 	MOVQ  $0x00000004, R10
 
 mulAVX2IQ4_XSx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
+	PREFETCHT0   2432(DI)
+	PREFETCHT0   2496(DI)
 	VPMOVSXBW    (R8), Y6
 	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
 	VMOVUPS      (DI), Y7
@@ -42673,7 +42950,7 @@ mulAVX2IQ4_XSx3_tail:
 	RET
 
 // func mulAVX2IQ4_XSx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ4_XSx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -42708,6 +42985,14 @@ mulAVX2IQ4_XSx4_unit:
 	MOVQ  $0x00000004, R11
 
 mulAVX2IQ4_XSx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
+	PREFETCHT0   2432(R8)
+	PREFETCHT0   2496(R8)
 	VPMOVSXBW    (R9), Y8
 	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
 	VMOVUPS      (R8), Y9
@@ -47108,7 +47393,7 @@ DATA valuesIQ3XXS<>+56(SB)/8, $0x020c141c242c343c
 GLOBL valuesIQ3XXS<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2IQ3_XXSx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ3_XXSx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -47186,6 +47471,14 @@ mulAVX2IQ3_XXSx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2IQ3_XXSx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
+	PREFETCHT0   2432(SI)
+	PREFETCHT0   2496(SI)
 	VPMOVSXBW    (DI), Y8
 	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
 	VPMOVSXBW    16(DI), Y9
@@ -47612,7 +47905,7 @@ mulAVX2IQ3_XXSx2_tail:
 	RET
 
 // func mulAVX2IQ3_XXSx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ3_XXSx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -47722,6 +48015,14 @@ mulAVX2IQ3_XXSx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2IQ3_XXSx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
+	PREFETCHT0   2432(DI)
+	PREFETCHT0   2496(DI)
 	VPMOVSXBW    (R8), Y6
 	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
 	VMOVAPS      Y6, 192(SI)
@@ -48295,7 +48596,7 @@ mulAVX2IQ3_XXSx3_tail:
 	RET
 
 // func mulAVX2IQ3_XXSx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ3_XXSx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -48434,6 +48735,14 @@ mulAVX2IQ3_XXSx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2IQ3_XXSx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
+	PREFETCHT0   2432(R8)
+	PREFETCHT0   2496(R8)
 	VPMOVSXBW    (R9), Y8
 	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
 	VMOVAPS      Y8, 256(DI)
@@ -52270,7 +52579,7 @@ DATA valuesIQ3S<>+56(SB)/8, $0x01030507090b0d0f
 GLOBL valuesIQ3S<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2IQ3_Sx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ3_Sx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -52348,6 +52657,14 @@ mulAVX2IQ3_Sx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2IQ3_Sx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
+	PREFETCHT0   2432(SI)
+	PREFETCHT0   2496(SI)
 	VMOVUPS      (SI), Y9
 	VPAND        nibbles<>+0(SB), Y9, Y9
 	VMOVUPS      valuesIQ3S<>+0(SB), Y8
@@ -52734,7 +53051,7 @@ mulAVX2IQ3_Sx2_tail:
 	RET
 
 // func mulAVX2IQ3_Sx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ3_Sx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -52844,6 +53161,14 @@ mulAVX2IQ3_Sx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2IQ3_Sx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
+	PREFETCHT0   2432(DI)
+	PREFETCHT0   2496(DI)
 	VMOVUPS      (DI), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
 	VMOVUPS      valuesIQ3S<>+0(SB), Y0
@@ -53373,7 +53698,7 @@ mulAVX2IQ3_Sx3_tail:
 	RET
 
 // func mulAVX2IQ3_Sx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ3_Sx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -53512,6 +53837,14 @@ mulAVX2IQ3_Sx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2IQ3_Sx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
+	PREFETCHT0   2432(R8)
+	PREFETCHT0   2496(R8)
 	VMOVUPS      (R8), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VMOVUPS      valuesIQ3S<>+0(SB), Y0
@@ -57202,7 +57535,7 @@ DATA valuesIQ2<>+56(SB)/8, $0x40152738406b5948
 GLOBL valuesIQ2<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2IQ2_XXSx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ2_XXSx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -57280,6 +57613,12 @@ mulAVX2IQ2_XXSx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2IQ2_XXSx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VPMOVSXBW    (DI), Y8
 	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
 	VPMOVSXBW    16(DI), Y9
@@ -57842,7 +58181,7 @@ mulAVX2IQ2_XXSx2_tail:
 	RET
 
 // func mulAVX2IQ2_XXSx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ2_XXSx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -57952,6 +58291,12 @@ mulAVX2IQ2_XXSx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2IQ2_XXSx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VPMOVSXBW    (R8), Y6
 	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
 	VMOVAPS      Y6, 192(SI)
@@ -58661,7 +59006,7 @@ mulAVX2IQ2_XXSx3_tail:
 	RET
 
 // func mulAVX2IQ2_XXSx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ2_XXSx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -58800,6 +59145,12 @@ mulAVX2IQ2_XXSx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2IQ2_XXSx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VPMOVSXBW    (R9), Y8
 	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
 	VMOVAPS      Y8, 256(DI)
@@ -63576,7 +63927,7 @@ mulAVX2IQ2_Sx1_tail:
 	RET
 
 // func mulAVX2IQ2_Sx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ2_Sx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -63702,6 +64053,12 @@ mulAVX2IQ2_Sx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2IQ2_Sx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VPMOVSXBW    (DI), Y8
 	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
 	VPMOVSXBW    16(DI), Y9
@@ -64272,7 +64629,7 @@ mulAVX2IQ2_Sx2_tail:
 	RET
 
 // func mulAVX2IQ2_Sx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ2_Sx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -64450,6 +64807,12 @@ mulAVX2IQ2_Sx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2IQ2_Sx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VPMOVSXBW    (R8), Y6
 	VPSHUFB      pairFirst<>+0(SB), Y6, Y6
 	VMOVAPS      Y6, 192(SI)
@@ -65171,7 +65534,7 @@ mulAVX2IQ2_Sx3_tail:
 	RET
 
 // func mulAVX2IQ2_Sx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ2_Sx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -65398,6 +65761,12 @@ mulAVX2IQ2_Sx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2IQ2_Sx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VPMOVSXBW    (R9), Y8
 	VPSHUFB      pairFirst<>+0(SB), Y8, Y8
 	VMOVAPS      Y8, 256(DI)
@@ -70424,7 +70793,7 @@ DATA valuesIQ1<>+56(SB)/8, $0x10170f0710191109
 GLOBL valuesIQ1<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2IQ1_Sx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ1_Sx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -70502,6 +70871,12 @@ mulAVX2IQ1_Sx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2IQ1_Sx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      128(SI), Y8
@@ -71024,7 +71399,7 @@ mulAVX2IQ1_Sx2_tail:
 	RET
 
 // func mulAVX2IQ1_Sx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ1_Sx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -71134,6 +71509,12 @@ mulAVX2IQ1_Sx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2IQ1_Sx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      128(DI), Y0
@@ -71799,7 +72180,7 @@ mulAVX2IQ1_Sx3_tail:
 	RET
 
 // func mulAVX2IQ1_Sx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ1_Sx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -71938,6 +72319,12 @@ mulAVX2IQ1_Sx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2IQ1_Sx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      128(R8), Y0
@@ -76446,7 +76833,7 @@ mulAVX2IQ1_Mx1_tail:
 	RET
 
 // func mulAVX2IQ1_Mx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ1_Mx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -76572,6 +76959,12 @@ mulAVX2IQ1_Mx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2IQ1_Mx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      128(SI), Y8
@@ -77094,7 +77487,7 @@ mulAVX2IQ1_Mx2_tail:
 	RET
 
 // func mulAVX2IQ1_Mx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ1_Mx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -77272,6 +77665,12 @@ mulAVX2IQ1_Mx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2IQ1_Mx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      128(DI), Y0
@@ -77937,7 +78336,7 @@ mulAVX2IQ1_Mx3_tail:
 	RET
 
 // func mulAVX2IQ1_Mx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2IQ1_Mx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -78164,6 +78563,12 @@ mulAVX2IQ1_Mx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2IQ1_Mx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      128(R8), Y0
@@ -82737,7 +83142,7 @@ mulAVX2TQ2_0x1_tail:
 	RET
 
 // func mulAVX2TQ2_0x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2TQ2_0x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -82805,6 +83210,10 @@ mulAVX2TQ2_0x2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVX2TQ2_0x2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y9
 	VMOVUPS      32(SI), Y8
@@ -83111,7 +83520,7 @@ mulAVX2TQ2_0x2_tail:
 	RET
 
 // func mulAVX2TQ2_0x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2TQ2_0x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -83209,6 +83618,10 @@ mulAVX2TQ2_0x3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVX2TQ2_0x3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y2
 	VMOVUPS      32(DI), Y0
@@ -83642,7 +84055,7 @@ mulAVX2TQ2_0x3_tail:
 	RET
 
 // func mulAVX2TQ2_0x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2TQ2_0x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -83767,6 +84180,10 @@ mulAVX2TQ2_0x4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVX2TQ2_0x4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y3
 	VMOVUPS      32(R8), Y0
@@ -86800,7 +87217,7 @@ DATA spread<>+56(SB)/8, $0x8007800780068006
 GLOBL spread<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2Q4_Kx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q4_Kx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -86822,6 +87239,10 @@ mulAVX2Q4_Kx2_unit:
 	MOVQ  $0x00000008, R9
 
 mulAVX2Q4_Kx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
 	VMOVUPS      (SI), Y9
 	VPAND        nibbles<>+0(SB), Y9, Y9
 	VMOVUPS      32(SI), Y11
@@ -87062,7 +87483,7 @@ mulAVX2Q4_Kx2_tail:
 	RET
 
 // func mulAVX2Q4_Kx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q4_Kx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -87093,6 +87514,10 @@ mulAVX2Q4_Kx3_unit:
 	MOVQ    $0x00000008, R10
 
 mulAVX2Q4_Kx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
 	VMOVUPS      (DI), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
 	VMOVUPS      32(DI), Y5
@@ -87450,7 +87875,7 @@ mulAVX2Q4_Kx3_tail:
 	RET
 
 // func mulAVX2Q4_Kx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q4_Kx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -87486,6 +87911,10 @@ mulAVX2Q4_Kx4_unit:
 	MOVQ    $0x00000008, R11
 
 mulAVX2Q4_Kx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
 	VMOVUPS      (R8), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VMOVUPS      32(R8), Y7
@@ -89986,7 +90415,7 @@ mulAVX2Q5_Kx1_tail:
 	RET
 
 // func mulAVX2Q5_Kx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q5_Kx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -90008,6 +90437,11 @@ mulAVX2Q5_Kx2_unit:
 	MOVQ  $0x00000008, R9
 
 mulAVX2Q5_Kx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
 	VMOVUPS      (SI), Y9
 	VPAND        nibbles<>+0(SB), Y9, Y9
 	VMOVUPS      256(SI), Y8
@@ -90318,7 +90752,7 @@ mulAVX2Q5_Kx2_tail:
 	RET
 
 // func mulAVX2Q5_Kx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q5_Kx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -90349,6 +90783,11 @@ mulAVX2Q5_Kx3_unit:
 	MOVQ    $0x00000008, R10
 
 mulAVX2Q5_Kx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
 	VMOVUPS      (DI), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
 	VMOVUPS      256(DI), Y0
@@ -90784,7 +91223,7 @@ mulAVX2Q5_Kx3_tail:
 	RET
 
 // func mulAVX2Q5_Kx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q5_Kx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -90820,6 +91259,11 @@ mulAVX2Q5_Kx4_unit:
 	MOVQ    $0x00000008, R11
 
 mulAVX2Q5_Kx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
 	VMOVUPS      (R8), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VMOVUPS      256(R8), Y0
@@ -94061,7 +94505,7 @@ DATA bits45<>+56(SB)/8, $0x3030303030303030
 GLOBL bits45<>(SB), RODATA|NOPTR, $64
 
 // func mulAVX2Q6_Kx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q6_Kx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -94187,6 +94631,12 @@ mulAVX2Q6_Kx2_unit:
 	MOVQ         $0x00000008, R9
 
 mulAVX2Q6_Kx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VMOVUPS      (SI), Y9
 	VPAND        nibbles<>+0(SB), Y9, Y9
 	VMOVUPS      256(SI), Y8
@@ -94449,7 +94899,7 @@ mulAVX2Q6_Kx2_tail:
 	RET
 
 // func mulAVX2Q6_Kx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q6_Kx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -94627,6 +95077,12 @@ mulAVX2Q6_Kx3_unit:
 	MOVQ         $0x00000008, R10
 
 mulAVX2Q6_Kx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VMOVUPS      (DI), Y2
 	VPAND        nibbles<>+0(SB), Y2, Y2
 	VMOVUPS      256(DI), Y0
@@ -94992,7 +95448,7 @@ mulAVX2Q6_Kx3_tail:
 	RET
 
 // func mulAVX2Q6_Kx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2Q6_Kx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -95219,6 +95675,12 @@ mulAVX2Q6_Kx4_unit:
 	MOVQ         $0x00000008, R11
 
 mulAVX2Q6_Kx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VMOVUPS      (R8), Y3
 	VPAND        nibbles<>+0(SB), Y3, Y3
 	VMOVUPS      256(R8), Y0
@@ -98421,7 +98883,7 @@ mulAVX2F32x1_tail:
 	RET
 
 // func mulAVX2F32x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2F32x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -98435,6 +98897,10 @@ TEXT ·mulAVX2F32x2(SB), $0-56
 	JB    mulAVX2F32x2_rest
 
 mulAVX2F32x2_four:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
 	VMOVUPS      (AX), Y4
 	VMOVUPS      32(AX), Y5
 	VBROADCASTSS (CX), Y6
@@ -98516,7 +98982,7 @@ mulAVX2F32x2_tail:
 	RET
 
 // func mulAVX2F32x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2F32x3(SB), $640-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -98535,6 +99001,10 @@ TEXT ·mulAVX2F32x3(SB), $640-56
 	JB    mulAVX2F32x3_rest
 
 mulAVX2F32x3_four:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
 	VMOVUPS      (AX), Y6
 	VMOVUPS      32(AX), Y7
 	VBROADCASTSS (CX), Y8
@@ -98637,7 +99107,7 @@ mulAVX2F32x3_tail:
 	RET
 
 // func mulAVX2F32x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2F32x4(SB), $832-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -98659,6 +99129,10 @@ TEXT ·mulAVX2F32x4(SB), $832-56
 	JB    mulAVX2F32x4_rest
 
 mulAVX2F32x4_four:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
 	VMOVUPS      (AX), Y8
 	VMOVUPS      32(AX), Y9
 	VBROADCASTSS (CX), Y10
@@ -99047,7 +99521,7 @@ mulAVX2F16x1_tail:
 	RET
 
 // func mulAVX2F16x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2F16x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -99061,6 +99535,8 @@ TEXT ·mulAVX2F16x2(SB), $0-56
 	JB    mulAVX2F16x2_rest
 
 mulAVX2F16x2_four:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
 	VCVTPH2PS    (AX), Y4
 	VCVTPH2PS    16(AX), Y5
 	VBROADCASTSS (CX), Y6
@@ -99142,7 +99618,7 @@ mulAVX2F16x2_tail:
 	RET
 
 // func mulAVX2F16x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2F16x3(SB), $640-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -99161,6 +99637,8 @@ TEXT ·mulAVX2F16x3(SB), $640-56
 	JB    mulAVX2F16x3_rest
 
 mulAVX2F16x3_four:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
 	VCVTPH2PS    (AX), Y6
 	VCVTPH2PS    16(AX), Y7
 	VBROADCASTSS (CX), Y8
@@ -99263,7 +99741,7 @@ mulAVX2F16x3_tail:
 	RET
 
 // func mulAVX2F16x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·mulAVX2F16x4(SB), $832-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -99285,6 +99763,8 @@ TEXT ·mulAVX2F16x4(SB), $832-56
 	JB    mulAVX2F16x4_rest
 
 mulAVX2F16x4_four:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
 	VCVTPH2PS    (AX), Y8
 	VCVTPH2PS    16(AX), Y9
 	VBROADCASTSS (CX), Y10
@@ -99683,7 +100163,7 @@ mulAVX2BF16x1_tail:
 	RET
 
 // func mulAVX2BF16x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2BF16x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -99697,6 +100177,8 @@ TEXT ·mulAVX2BF16x2(SB), $0-56
 	JB    mulAVX2BF16x2_rest
 
 mulAVX2BF16x2_four:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
 	VPMOVZXWD    (AX), Y4
 	VPSLLD       $0x10, Y4, Y4
 	VPMOVZXWD    16(AX), Y5
@@ -99788,7 +100270,7 @@ mulAVX2BF16x2_tail:
 	RET
 
 // func mulAVX2BF16x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2BF16x3(SB), $640-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -99807,6 +100289,8 @@ TEXT ·mulAVX2BF16x3(SB), $640-56
 	JB    mulAVX2BF16x3_rest
 
 mulAVX2BF16x3_four:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
 	VPMOVZXWD    (AX), Y6
 	VPSLLD       $0x10, Y6, Y6
 	VPMOVZXWD    16(AX), Y7
@@ -99919,7 +100403,7 @@ mulAVX2BF16x3_tail:
 	RET
 
 // func mulAVX2BF16x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·mulAVX2BF16x4(SB), $832-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -99941,6 +100425,8 @@ TEXT ·mulAVX2BF16x4(SB), $832-56
 	JB    mulAVX2BF16x4_rest
 
 mulAVX2BF16x4_four:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
 	VPMOVZXWD    (AX), Y8
 	VPSLLD       $0x10, Y8, Y8
 	VPMOVZXWD    16(AX), Y9

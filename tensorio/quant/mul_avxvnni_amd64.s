@@ -154,7 +154,7 @@ mulAVXVNNIQ8_0x1_tail:
 	RET
 
 // func mulAVXVNNIQ8_0x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ8_0x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -166,6 +166,23 @@ TEXT ·mulAVXVNNIQ8_0x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVXVNNIQ8_0x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
+	PREFETCHT0   2816(AX)
+	PREFETCHT0   2880(AX)
+	PREFETCHT0   2944(AX)
+	PREFETCHT0   3008(AX)
+	PREFETCHT0   3072(AX)
 	VPBROADCASTD 36(CX), Y4
 	VPBROADCASTD 36(CX)(BX*1), Y5
 	VPBROADCASTD 36(CX), Y6
@@ -363,7 +380,7 @@ mulAVXVNNIQ8_0x2_tail:
 	RET
 
 // func mulAVXVNNIQ8_0x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ8_0x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -381,6 +398,23 @@ TEXT ·mulAVXVNNIQ8_0x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVXVNNIQ8_0x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
+	PREFETCHT0   2816(AX)
+	PREFETCHT0   2880(AX)
+	PREFETCHT0   2944(AX)
+	PREFETCHT0   3008(AX)
+	PREFETCHT0   3072(AX)
 	VPBROADCASTD 36(CX), Y0
 	VPBROADCASTD 36(CX)(BX*1), Y1
 	VPBROADCASTD 36(CX)(BX*2), Y2
@@ -674,7 +708,7 @@ mulAVXVNNIQ8_0x3_tail:
 	RET
 
 // func mulAVXVNNIQ8_0x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ8_0x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -695,6 +729,23 @@ TEXT ·mulAVXVNNIQ8_0x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVXVNNIQ8_0x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
+	PREFETCHT0   2816(AX)
+	PREFETCHT0   2880(AX)
+	PREFETCHT0   2944(AX)
+	PREFETCHT0   3008(AX)
+	PREFETCHT0   3072(AX)
 	VPBROADCASTD 36(CX), Y0
 	VPBROADCASTD 36(CX)(BX*1), Y1
 	VPBROADCASTD 36(CX)(BX*2), Y2
@@ -1828,7 +1879,7 @@ DATA nibbles<>+56(SB)/8, $0x0f0f0f0f0f0f0f0f
 GLOBL nibbles<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIQ4_0x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ4_0x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -1840,6 +1891,15 @@ TEXT ·mulAVXVNNIQ4_0x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVXVNNIQ4_0x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VPBROADCASTD 40(CX), Y4
 	VPBROADCASTD 40(CX)(BX*1), Y5
 	VPBROADCASTD 40(CX), Y6
@@ -2085,7 +2145,7 @@ mulAVXVNNIQ4_0x2_tail:
 	RET
 
 // func mulAVXVNNIQ4_0x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ4_0x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -2103,6 +2163,15 @@ TEXT ·mulAVXVNNIQ4_0x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVXVNNIQ4_0x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VPBROADCASTD 40(CX), Y0
 	VPBROADCASTD 40(CX)(BX*1), Y1
 	VPBROADCASTD 40(CX)(BX*2), Y2
@@ -2444,7 +2513,7 @@ mulAVXVNNIQ4_0x3_tail:
 	RET
 
 // func mulAVXVNNIQ4_0x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ4_0x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -2465,6 +2534,15 @@ TEXT ·mulAVXVNNIQ4_0x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVXVNNIQ4_0x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VPBROADCASTD 40(CX), Y0
 	VPBROADCASTD 40(CX)(BX*1), Y1
 	VPBROADCASTD 40(CX)(BX*2), Y2
@@ -3695,7 +3773,7 @@ mulAVXVNNIQ4_1x1_tail:
 	RET
 
 // func mulAVXVNNIQ4_1x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ4_1x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -3707,6 +3785,16 @@ TEXT ·mulAVXVNNIQ4_1x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVXVNNIQ4_1x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
 	VMOVUPS      128(AX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VMOVUPS      160(AX), Y8
@@ -3968,7 +4056,7 @@ mulAVXVNNIQ4_1x2_tail:
 	RET
 
 // func mulAVXVNNIQ4_1x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ4_1x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -3986,6 +4074,16 @@ TEXT ·mulAVXVNNIQ4_1x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVXVNNIQ4_1x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
 	VMOVUPS      128(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VMOVUPS      160(AX), Y6
@@ -4349,7 +4447,7 @@ mulAVXVNNIQ4_1x3_tail:
 	RET
 
 // func mulAVXVNNIQ4_1x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ4_1x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -4370,6 +4468,16 @@ TEXT ·mulAVXVNNIQ4_1x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVXVNNIQ4_1x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
 	VMOVUPS      128(AX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VMOVUPS      160(AX), Y8
@@ -5793,7 +5901,7 @@ DATA bit4<>+56(SB)/8, $0x1010101010101010
 GLOBL bit4<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIQ5_0x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ5_0x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -5805,6 +5913,17 @@ TEXT ·mulAVXVNNIQ5_0x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVXVNNIQ5_0x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
 	VPBROADCASTD 44(CX), Y4
 	VPBROADCASTD 44(CX)(BX*1), Y5
 	VPBROADCASTD 44(CX), Y6
@@ -6174,7 +6293,7 @@ mulAVXVNNIQ5_0x2_tail:
 	RET
 
 // func mulAVXVNNIQ5_0x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ5_0x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -6192,6 +6311,17 @@ TEXT ·mulAVXVNNIQ5_0x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVXVNNIQ5_0x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
 	VPBROADCASTD 44(CX), Y0
 	VPBROADCASTD 44(CX)(BX*1), Y1
 	VPBROADCASTD 44(CX)(BX*2), Y2
@@ -6657,7 +6787,7 @@ mulAVXVNNIQ5_0x3_tail:
 	RET
 
 // func mulAVXVNNIQ5_0x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ5_0x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -6678,6 +6808,17 @@ TEXT ·mulAVXVNNIQ5_0x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVXVNNIQ5_0x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
 	VPBROADCASTD 44(CX), Y0
 	VPBROADCASTD 44(CX)(BX*1), Y1
 	VPBROADCASTD 44(CX)(BX*2), Y2
@@ -8282,7 +8423,7 @@ mulAVXVNNIQ5_1x1_tail:
 	RET
 
 // func mulAVXVNNIQ5_1x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ5_1x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -8294,6 +8435,18 @@ TEXT ·mulAVXVNNIQ5_1x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVXVNNIQ5_1x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
 	VMOVUPS      128(AX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VMOVUPS      384(AX), Y4
@@ -8679,7 +8832,7 @@ mulAVXVNNIQ5_1x2_tail:
 	RET
 
 // func mulAVXVNNIQ5_1x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ5_1x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -8697,6 +8850,18 @@ TEXT ·mulAVXVNNIQ5_1x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVXVNNIQ5_1x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
 	VMOVUPS      128(AX), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VMOVUPS      384(AX), Y0
@@ -9184,7 +9349,7 @@ mulAVXVNNIQ5_1x3_tail:
 	RET
 
 // func mulAVXVNNIQ5_1x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ5_1x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -9205,6 +9370,18 @@ TEXT ·mulAVXVNNIQ5_1x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVXVNNIQ5_1x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
+	PREFETCHT0   2624(AX)
+	PREFETCHT0   2688(AX)
+	PREFETCHT0   2752(AX)
 	VMOVUPS      128(AX), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VMOVUPS      384(AX), Y0
@@ -10787,7 +10964,7 @@ DATA valuesIQ4<>+56(SB)/8, $0xf1d9c5b5a6998d81
 GLOBL valuesIQ4<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIIQ4_NLx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ4_NLx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -10799,6 +10976,15 @@ TEXT ·mulAVXVNNIIQ4_NLx2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVXVNNIIQ4_NLx2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VPBROADCASTD 44(CX), Y4
 	VPSLLD       $0x03, Y4, Y4
 	VPBROADCASTD 44(CX)(BX*1), Y5
@@ -11116,7 +11302,7 @@ mulAVXVNNIIQ4_NLx2_tail:
 	RET
 
 // func mulAVXVNNIIQ4_NLx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ4_NLx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -11134,6 +11320,15 @@ TEXT ·mulAVXVNNIIQ4_NLx3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVXVNNIIQ4_NLx3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VPBROADCASTD 44(CX), Y0
 	VPSLLD       $0x03, Y0, Y0
 	VPBROADCASTD 44(CX)(BX*1), Y1
@@ -11551,7 +11746,7 @@ mulAVXVNNIIQ4_NLx3_tail:
 	RET
 
 // func mulAVXVNNIIQ4_NLx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ4_NLx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -11572,6 +11767,15 @@ TEXT ·mulAVXVNNIIQ4_NLx4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVXVNNIIQ4_NLx4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VPBROADCASTD 44(CX), Y0
 	VPSLLD       $0x03, Y0, Y0
 	VPBROADCASTD 44(CX)(BX*1), Y1
@@ -13006,7 +13210,7 @@ DATA valuesMXFP4<>+56(SB)/8, $0x04080a0c0d0e0f10
 GLOBL valuesMXFP4<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIMXFP4x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIMXFP4x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -13018,6 +13222,15 @@ TEXT ·mulAVXVNNIMXFP4x2(SB), $0-56
 	VPXOR Y3, Y3, Y3
 
 mulAVXVNNIMXFP4x2_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VPBROADCASTD 44(CX), Y4
 	VPBROADCASTD 44(CX)(BX*1), Y5
 	VPBROADCASTD 44(CX), Y6
@@ -13331,7 +13544,7 @@ mulAVXVNNIMXFP4x2_tail:
 	RET
 
 // func mulAVXVNNIMXFP4x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIMXFP4x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -13349,6 +13562,15 @@ TEXT ·mulAVXVNNIMXFP4x3(SB), $640-56
 	VMOVAPS Y0, 160(SI)
 
 mulAVXVNNIMXFP4x3_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VPBROADCASTD 44(CX), Y0
 	VPBROADCASTD 44(CX)(BX*1), Y1
 	VPBROADCASTD 44(CX)(BX*2), Y2
@@ -13758,7 +13980,7 @@ mulAVXVNNIMXFP4x3_tail:
 	RET
 
 // func mulAVXVNNIMXFP4x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIMXFP4x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -13779,6 +14001,15 @@ TEXT ·mulAVXVNNIMXFP4x4(SB), $832-56
 	VMOVAPS Y0, 224(DI)
 
 mulAVXVNNIMXFP4x4_unit:
+	PREFETCHT0   2048(AX)
+	PREFETCHT0   2112(AX)
+	PREFETCHT0   2176(AX)
+	PREFETCHT0   2240(AX)
+	PREFETCHT0   2304(AX)
+	PREFETCHT0   2368(AX)
+	PREFETCHT0   2432(AX)
+	PREFETCHT0   2496(AX)
+	PREFETCHT0   2560(AX)
 	VPBROADCASTD 44(CX), Y0
 	VPBROADCASTD 44(CX)(BX*1), Y1
 	VPBROADCASTD 44(CX)(BX*2), Y2
@@ -15245,7 +15476,7 @@ DATA nibble32<>+56(SB)/8, $0x0000000f0000000f
 GLOBL nibble32<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIQ2_Kx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ2_Kx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -15267,6 +15498,10 @@ mulAVXVNNIQ2_Kx2_unit:
 	MOVQ  $0x00000004, R9
 
 mulAVXVNNIQ2_Kx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      32(SI), Y8
@@ -15671,7 +15906,7 @@ mulAVXVNNIQ2_Kx2_tail:
 	RET
 
 // func mulAVXVNNIQ2_Kx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ2_Kx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -15702,6 +15937,10 @@ mulAVXVNNIQ2_Kx3_unit:
 	MOVQ    $0x00000004, R10
 
 mulAVXVNNIQ2_Kx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      32(DI), Y0
@@ -16279,7 +16518,7 @@ mulAVXVNNIQ2_Kx3_tail:
 	RET
 
 // func mulAVXVNNIQ2_Kx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ2_Kx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -16315,6 +16554,10 @@ mulAVXVNNIQ2_Kx4_unit:
 	MOVQ    $0x00000004, R11
 
 mulAVXVNNIQ2_Kx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      32(R8), Y0
@@ -18436,7 +18679,7 @@ DATA bit2<>+56(SB)/8, $0x0404040404040404
 GLOBL bit2<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIQ3_Kx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ3_Kx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -18538,6 +18781,12 @@ mulAVXVNNIQ3_Kx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIQ3_Kx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
@@ -18968,7 +19217,7 @@ mulAVXVNNIQ3_Kx2_tail:
 	RET
 
 // func mulAVXVNNIQ3_Kx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ3_Kx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -19110,6 +19359,12 @@ mulAVXVNNIQ3_Kx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIQ3_Kx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
@@ -19667,7 +19922,7 @@ mulAVXVNNIQ3_Kx3_tail:
 	RET
 
 // func mulAVXVNNIQ3_Kx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ3_Kx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -19846,6 +20101,12 @@ mulAVXVNNIQ3_Kx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIQ3_Kx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
@@ -21881,7 +22142,7 @@ mulAVXVNNIIQ4_XSx1_tail:
 	RET
 
 // func mulAVXVNNIIQ4_XSx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ4_XSx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -21951,6 +22212,14 @@ mulAVXVNNIIQ4_XSx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ4_XSx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
+	PREFETCHT0   2432(SI)
+	PREFETCHT0   2496(SI)
 	VMOVUPS      (SI), Y11
 	VPAND        nibbles<>+0(SB), Y11, Y11
 	VMOVUPS      valuesIQ4<>+0(SB), Y8
@@ -22275,7 +22544,7 @@ mulAVXVNNIIQ4_XSx2_tail:
 	RET
 
 // func mulAVXVNNIIQ4_XSx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ4_XSx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -22373,6 +22642,14 @@ mulAVXVNNIIQ4_XSx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ4_XSx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
+	PREFETCHT0   2432(DI)
+	PREFETCHT0   2496(DI)
 	VMOVUPS      (DI), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VMOVUPS      valuesIQ4<>+0(SB), Y0
@@ -22800,7 +23077,7 @@ mulAVXVNNIIQ4_XSx3_tail:
 	RET
 
 // func mulAVXVNNIIQ4_XSx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ4_XSx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -22923,6 +23200,14 @@ mulAVXVNNIIQ4_XSx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ4_XSx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
+	PREFETCHT0   2432(R8)
+	PREFETCHT0   2496(R8)
 	VMOVUPS      (R8), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VMOVUPS      valuesIQ4<>+0(SB), Y0
@@ -24564,7 +24849,7 @@ DATA valuesIQ3XXS<>+56(SB)/8, $0x020c141c242c343c
 GLOBL valuesIQ3XXS<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIIQ3_XXSx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ3_XXSx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -24634,6 +24919,14 @@ mulAVXVNNIIQ3_XXSx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ3_XXSx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
+	PREFETCHT0   2432(SI)
+	PREFETCHT0   2496(SI)
 	VMOVUPS      (SI), Y11
 	VPAND        nibbles<>+0(SB), Y11, Y11
 	VMOVUPS      valuesIQ3XXS<>+0(SB), Y8
@@ -24958,7 +25251,7 @@ mulAVXVNNIIQ3_XXSx2_tail:
 	RET
 
 // func mulAVXVNNIIQ3_XXSx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ3_XXSx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -25056,6 +25349,14 @@ mulAVXVNNIIQ3_XXSx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ3_XXSx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
+	PREFETCHT0   2432(DI)
+	PREFETCHT0   2496(DI)
 	VMOVUPS      (DI), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VMOVUPS      valuesIQ3XXS<>+0(SB), Y0
@@ -25483,7 +25784,7 @@ mulAVXVNNIIQ3_XXSx3_tail:
 	RET
 
 // func mulAVXVNNIIQ3_XXSx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ3_XXSx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -25606,6 +25907,14 @@ mulAVXVNNIIQ3_XXSx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ3_XXSx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
+	PREFETCHT0   2432(R8)
+	PREFETCHT0   2496(R8)
 	VMOVUPS      (R8), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VMOVUPS      valuesIQ3XXS<>+0(SB), Y0
@@ -27247,7 +27556,7 @@ DATA valuesIQ3S<>+56(SB)/8, $0x01030507090b0d0f
 GLOBL valuesIQ3S<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIIQ3_Sx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ3_Sx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -27317,6 +27626,14 @@ mulAVXVNNIIQ3_Sx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ3_Sx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
+	PREFETCHT0   2432(SI)
+	PREFETCHT0   2496(SI)
 	VMOVUPS      (SI), Y11
 	VPAND        nibbles<>+0(SB), Y11, Y11
 	VMOVUPS      valuesIQ3S<>+0(SB), Y8
@@ -27641,7 +27958,7 @@ mulAVXVNNIIQ3_Sx2_tail:
 	RET
 
 // func mulAVXVNNIIQ3_Sx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ3_Sx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -27739,6 +28056,14 @@ mulAVXVNNIIQ3_Sx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ3_Sx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
+	PREFETCHT0   2432(DI)
+	PREFETCHT0   2496(DI)
 	VMOVUPS      (DI), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VMOVUPS      valuesIQ3S<>+0(SB), Y0
@@ -28166,7 +28491,7 @@ mulAVXVNNIIQ3_Sx3_tail:
 	RET
 
 // func mulAVXVNNIIQ3_Sx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ3_Sx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -28289,6 +28614,14 @@ mulAVXVNNIIQ3_Sx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ3_Sx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
+	PREFETCHT0   2432(R8)
+	PREFETCHT0   2496(R8)
 	VMOVUPS      (R8), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VMOVUPS      valuesIQ3S<>+0(SB), Y0
@@ -30012,7 +30345,7 @@ DATA valuesIQ2<>+56(SB)/8, $0x40152738406b5948
 GLOBL valuesIQ2<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIIQ2_XXSx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ2_XXSx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -30082,6 +30415,12 @@ mulAVXVNNIIQ2_XXSx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ2_XXSx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
@@ -30542,7 +30881,7 @@ mulAVXVNNIIQ2_XXSx2_tail:
 	RET
 
 // func mulAVXVNNIIQ2_XXSx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ2_XXSx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -30640,6 +30979,12 @@ mulAVXVNNIIQ2_XXSx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ2_XXSx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
@@ -31203,7 +31548,7 @@ mulAVXVNNIIQ2_XXSx3_tail:
 	RET
 
 // func mulAVXVNNIIQ2_XXSx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ2_XXSx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -31326,6 +31671,12 @@ mulAVXVNNIIQ2_XXSx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ2_XXSx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
@@ -33353,7 +33704,7 @@ mulAVXVNNIIQ2_Sx1_tail:
 	RET
 
 // func mulAVXVNNIIQ2_Sx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ2_Sx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -33455,6 +33806,12 @@ mulAVXVNNIIQ2_Sx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ2_Sx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
@@ -33949,7 +34306,7 @@ mulAVXVNNIIQ2_Sx2_tail:
 	RET
 
 // func mulAVXVNNIIQ2_Sx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ2_Sx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -34091,6 +34448,12 @@ mulAVXVNNIIQ2_Sx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ2_Sx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
@@ -34712,7 +35075,7 @@ mulAVXVNNIIQ2_Sx3_tail:
 	RET
 
 // func mulAVXVNNIIQ2_Sx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ2_Sx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -34891,6 +35254,12 @@ mulAVXVNNIIQ2_Sx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ2_Sx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
@@ -37146,7 +37515,7 @@ DATA valuesIQ1<>+56(SB)/8, $0x10170f0710191109
 GLOBL valuesIQ1<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIIQ1_Sx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ1_Sx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -37216,6 +37585,12 @@ mulAVXVNNIIQ1_Sx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ1_Sx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
@@ -37676,7 +38051,7 @@ mulAVXVNNIIQ1_Sx2_tail:
 	RET
 
 // func mulAVXVNNIIQ1_Sx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ1_Sx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -37774,6 +38149,12 @@ mulAVXVNNIIQ1_Sx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ1_Sx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
@@ -38337,7 +38718,7 @@ mulAVXVNNIIQ1_Sx3_tail:
 	RET
 
 // func mulAVXVNNIIQ1_Sx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ1_Sx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -38460,6 +38841,12 @@ mulAVXVNNIIQ1_Sx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ1_Sx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
@@ -40487,7 +40874,7 @@ mulAVXVNNIIQ1_Mx1_tail:
 	RET
 
 // func mulAVXVNNIIQ1_Mx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ1_Mx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -40589,6 +40976,12 @@ mulAVXVNNIIQ1_Mx2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNIIQ1_Mx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      128(SI), Y8
@@ -41083,7 +41476,7 @@ mulAVXVNNIIQ1_Mx2_tail:
 	RET
 
 // func mulAVXVNNIIQ1_Mx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ1_Mx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -41225,6 +41618,12 @@ mulAVXVNNIIQ1_Mx3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNIIQ1_Mx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      128(DI), Y0
@@ -41846,7 +42245,7 @@ mulAVXVNNIIQ1_Mx3_tail:
 	RET
 
 // func mulAVXVNNIIQ1_Mx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNIIQ1_Mx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -42025,6 +42424,12 @@ mulAVXVNNIIQ1_Mx4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNIIQ1_Mx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      128(R8), Y0
@@ -44123,7 +44528,7 @@ DATA ones16<>+56(SB)/8, $0x0001000100010001
 GLOBL ones16<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNITQ2_0x2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNITQ2_0x2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -44183,6 +44588,10 @@ mulAVXVNNITQ2_0x2_unit:
 	MOVQ         $0x00000004, R9
 
 mulAVXVNNITQ2_0x2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
 	VMOVUPS      (SI), Y8
 	VPAND        bits01<>+0(SB), Y8, Y11
 	VMOVUPS      32(SI), Y8
@@ -44433,7 +44842,7 @@ mulAVXVNNITQ2_0x2_tail:
 	RET
 
 // func mulAVXVNNITQ2_0x3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNITQ2_0x3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -44519,6 +44928,10 @@ mulAVXVNNITQ2_0x3_unit:
 	MOVQ         $0x00000004, R10
 
 mulAVXVNNITQ2_0x3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
 	VMOVUPS      (DI), Y0
 	VPAND        bits01<>+0(SB), Y0, Y5
 	VMOVUPS      32(DI), Y0
@@ -44868,7 +45281,7 @@ mulAVXVNNITQ2_0x3_tail:
 	RET
 
 // func mulAVXVNNITQ2_0x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, FMA3
+// Requires: AVX, AVX2, AVXVNNI, FMA3, MMX+
 TEXT ·mulAVXVNNITQ2_0x4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -44977,6 +45390,10 @@ mulAVXVNNITQ2_0x4_unit:
 	MOVQ         $0x00000004, R11
 
 mulAVXVNNITQ2_0x4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
 	VMOVUPS      (R8), Y0
 	VPAND        bits01<>+0(SB), Y0, Y7
 	VMOVUPS      32(R8), Y0
@@ -46307,7 +46724,7 @@ mulAVXVNNIQ4_Kx1_tail:
 	RET
 
 // func mulAVXVNNIQ4_Kx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ4_Kx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -46329,6 +46746,10 @@ mulAVXVNNIQ4_Kx2_unit:
 	MOVQ  $0x00000008, R9
 
 mulAVXVNNIQ4_Kx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
 	VMOVUPS      (SI), Y11
 	VPAND        nibbles<>+0(SB), Y11, Y11
 	VMOVUPS      32(SI), Y12
@@ -46535,7 +46956,7 @@ mulAVXVNNIQ4_Kx2_tail:
 	RET
 
 // func mulAVXVNNIQ4_Kx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ4_Kx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -46566,6 +46987,10 @@ mulAVXVNNIQ4_Kx3_unit:
 	MOVQ    $0x00000008, R10
 
 mulAVXVNNIQ4_Kx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
 	VMOVUPS      (DI), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VMOVUPS      32(DI), Y6
@@ -46873,7 +47298,7 @@ mulAVXVNNIQ4_Kx3_tail:
 	RET
 
 // func mulAVXVNNIQ4_Kx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ4_Kx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -46909,6 +47334,10 @@ mulAVXVNNIQ4_Kx4_unit:
 	MOVQ    $0x00000008, R11
 
 mulAVXVNNIQ4_Kx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
 	VMOVUPS      (R8), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VMOVUPS      32(R8), Y8
@@ -48101,7 +48530,7 @@ mulAVXVNNIQ5_Kx1_tail:
 	RET
 
 // func mulAVXVNNIQ5_Kx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ5_Kx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -48123,6 +48552,11 @@ mulAVXVNNIQ5_Kx2_unit:
 	MOVQ  $0x00000008, R9
 
 mulAVXVNNIQ5_Kx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
 	VMOVUPS      (SI), Y11
 	VPAND        nibbles<>+0(SB), Y11, Y11
 	VMOVUPS      256(SI), Y8
@@ -48391,7 +48825,7 @@ mulAVXVNNIQ5_Kx2_tail:
 	RET
 
 // func mulAVXVNNIQ5_Kx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ5_Kx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -48422,6 +48856,11 @@ mulAVXVNNIQ5_Kx3_unit:
 	MOVQ    $0x00000008, R10
 
 mulAVXVNNIQ5_Kx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
 	VMOVUPS      (DI), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VMOVUPS      256(DI), Y0
@@ -48791,7 +49230,7 @@ mulAVXVNNIQ5_Kx3_tail:
 	RET
 
 // func mulAVXVNNIQ5_Kx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ5_Kx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -48827,6 +49266,11 @@ mulAVXVNNIQ5_Kx4_unit:
 	MOVQ    $0x00000008, R11
 
 mulAVXVNNIQ5_Kx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
 	VMOVUPS      (R8), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VMOVUPS      256(R8), Y0
@@ -50182,7 +50626,7 @@ DATA bits45<>+56(SB)/8, $0x3030303030303030
 GLOBL bits45<>(SB), RODATA|NOPTR, $64
 
 // func mulAVXVNNIQ6_Kx2(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ6_Kx2(SB), $0-56
 	MOVQ  w+0(FP), AX
 	MOVQ  a+8(FP), CX
@@ -50284,6 +50728,12 @@ mulAVXVNNIQ6_Kx2_unit:
 	MOVQ         $0x00000008, R9
 
 mulAVXVNNIQ6_Kx2_part:
+	PREFETCHT0   2048(SI)
+	PREFETCHT0   2112(SI)
+	PREFETCHT0   2176(SI)
+	PREFETCHT0   2240(SI)
+	PREFETCHT0   2304(SI)
+	PREFETCHT0   2368(SI)
 	VMOVUPS      (SI), Y11
 	VPAND        nibbles<>+0(SB), Y11, Y11
 	VMOVUPS      256(SI), Y8
@@ -50516,7 +50966,7 @@ mulAVXVNNIQ6_Kx2_tail:
 	RET
 
 // func mulAVXVNNIQ6_Kx3(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ6_Kx3(SB), $640-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -50658,6 +51108,12 @@ mulAVXVNNIQ6_Kx3_unit:
 	MOVQ         $0x00000008, R10
 
 mulAVXVNNIQ6_Kx3_part:
+	PREFETCHT0   2048(DI)
+	PREFETCHT0   2112(DI)
+	PREFETCHT0   2176(DI)
+	PREFETCHT0   2240(DI)
+	PREFETCHT0   2304(DI)
+	PREFETCHT0   2368(DI)
 	VMOVUPS      (DI), Y5
 	VPAND        nibbles<>+0(SB), Y5, Y5
 	VMOVUPS      256(DI), Y0
@@ -50969,7 +51425,7 @@ mulAVXVNNIQ6_Kx3_tail:
 	RET
 
 // func mulAVXVNNIQ6_Kx4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVXVNNI, F16C, FMA3, MMX+
 TEXT ·mulAVXVNNIQ6_Kx4(SB), $832-56
 	MOVQ    w+0(FP), AX
 	MOVQ    a+8(FP), CX
@@ -51148,6 +51604,12 @@ mulAVXVNNIQ6_Kx4_unit:
 	MOVQ         $0x00000008, R11
 
 mulAVXVNNIQ6_Kx4_part:
+	PREFETCHT0   2048(R8)
+	PREFETCHT0   2112(R8)
+	PREFETCHT0   2176(R8)
+	PREFETCHT0   2240(R8)
+	PREFETCHT0   2304(R8)
+	PREFETCHT0   2368(R8)
 	VMOVUPS      (R8), Y7
 	VPAND        nibbles<>+0(SB), Y7, Y7
 	VMOVUPS      256(R8), Y0
