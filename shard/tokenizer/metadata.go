@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
@@ -116,8 +117,8 @@ func (t *Tokenizer) metaTokens(m Metadata) error {
 // the first counts.
 func (t *Tokenizer) vocab(use func(kind) bool) map[string]shard.Token {
 	ids := make(map[string]shard.Token, len(t.texts))
-	for i, text := range t.texts {
-		if _, ok := ids[text]; !ok && use(t.kinds[i]) {
+	for i, text := range slices.Backward(t.texts) {
+		if use(t.kinds[i]) {
 			ids[text] = shard.Token(i) //nolint:gosec // at most maxVocab
 		}
 	}
@@ -172,7 +173,7 @@ func (t *Tokenizer) metaBPE(m Metadata, model string) error {
 		wholeLines: p.meta, unk: t.id(m, keyUnk, none),
 	}
 	b.setBytes(p.meta)
-	if b.merges, err = metaMerges(m, b.vocab); err != nil {
+	if b.merges, err = metaMerges(m, b.vocab, t.guess(b.vocab)); err != nil {
 		return err
 	}
 	t.model = b
@@ -192,9 +193,26 @@ func (t *Tokenizer) metaBPE(m Metadata, model string) error {
 	return nil
 }
 
+// guess returns a function that reports whether a token is the one that vocab
+// has for a text. It may say no to one that is.
+func (t *Tokenizer) guess(vocab map[string]shard.Token) func(shard.Token, []byte) bool {
+	n := 0
+	for _, k := range t.kinds {
+		if k != control {
+			n++
+		}
+	}
+	if n != len(vocab) { // two tokens of one text
+		return func(shard.Token, []byte) bool { return false }
+	}
+	return func(id shard.Token, text []byte) bool {
+		return int(id) < len(t.texts) && t.kinds[id] != control && t.texts[id] == string(text)
+	}
+}
+
 // metaMerges reads the merges. Without any (Kimi K2), every token is made of
 // any two that spell it, the lowest id first, as tiktoken does.
-func metaMerges(m Metadata, vocab map[string]shard.Token) (mergeTable, error) {
+func metaMerges(m Metadata, vocab map[string]shard.Token, spells func(shard.Token, []byte) bool) (mergeTable, error) {
 	list, ok := m.Strs(keyMerges)
 	if !ok {
 		if pre, _ := m.Str(keyPre); pre != "kimi-k2" {
@@ -207,6 +225,7 @@ func metaMerges(m Metadata, vocab map[string]shard.Token) (mergeTable, error) {
 	}
 	ms := make([]merge, 0, len(list))
 	var joined []byte
+	out := shard.Token(0)
 	for rank, text := range list {
 		l, r, ok := cutMerge(text)
 		if !ok {
@@ -215,7 +234,15 @@ func metaMerges(m Metadata, vocab map[string]shard.Token) (mergeTable, error) {
 		left, ok1 := vocab[l]
 		right, ok2 := vocab[r]
 		joined = append(append(joined[:0], l...), r...)
-		out, ok3 := vocab[string(joined)]
+		// Merges are mostly in the order of the tokens that they make.
+		ok3 := true
+		switch {
+		case spells(out, joined):
+		case spells(out+1, joined):
+			out++
+		default:
+			out, ok3 = vocab[string(joined)]
+		}
 		if ok1 && ok2 && ok3 { // a merge of what is no token can never happen
 			ms = append(ms, merge{left, right, out, uint32(rank)}) //nolint:gosec // at most maxMerges
 		}
