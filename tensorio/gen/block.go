@@ -109,22 +109,18 @@ func (k *tile) begin(f blockFormat, sums grid, act int) bool {
 	return true
 }
 
-// dotWide multiplies bytes, widened to 16 bits, with 16-bit activations. Those
-// of packed weights are 128 too large, expanded ones are right.
+// dotWide multiplies signed bytes, widened to 16 bits and 128 too large, with
+// 16-bit activations.
 func (k *tile) dotWide(sums grid, s source) {
 	for j := range 8 {
 		for odd := range 2 {
 			w := make([]VecVirtual, k.parts())
 			for h := range w {
 				w[h] = k.vec()
-				switch {
-				case s.plain:
-					k.load(Mem{Base: s.w, Disp: s.codes + (2*j+odd)*64 + h*k.bytes()}, w[h])
-				case odd == 0:
-					k.load(Mem{Base: s.w, Disp: s.codes + j*64 + h*k.bytes()}, w[h])
+				k.load(Mem{Base: k.w, Disp: s.codes + j*64 + h*k.bytes()}, w[h])
+				if odd == 0 {
 					k.and(k.constant(evens), w[h], w[h])
-				default:
-					k.load(Mem{Base: s.w, Disp: s.codes + j*64 + h*k.bytes()}, w[h])
+				} else {
 					VPSRLW(Imm(8), w[h], w[h])
 				}
 			}

@@ -18,7 +18,6 @@ var (
 	bit4     = constant{"bit4", []uint64{0x1010101010101010}}
 	bits45   = constant{"bits45", []uint64{0x3030303030303030}}
 	evens    = constant{"evens", []uint64{0x00ff00ff00ff00ff}}
-	signs    = constant{"signs", []uint64{0x8080808080808080}}
 	ones16   = constant{"ones16", []uint64{0x0001000100010001}}
 	abs      = constant{"abs", []uint64{0x7fffffff7fffffff}}
 	float1   = constant{"float1", []uint64{0x3f8000003f800000}}

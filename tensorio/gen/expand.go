@@ -9,35 +9,20 @@ import (
 const expandedTokens = 6
 
 // expandedBytes is the length of two expanded blocks of 16 rows.
-func (f blockFormat) expandedBytes() int {
-	if f.act == wideRecord {
-		return 2 * 16 * 64
-	}
-	return 2 * 8 * 64
-}
+func (f blockFormat) expandedBytes() int { return 2 * 8 * 64 }
 
 // expandedBytes is the length of an expanded block of 16 rows.
 func (f superFormat) expandedBytes() int { return 8 * 8 * 64 }
 
 // genExpandedBlock writes the function that expands the codes of a format, and
 // the kernel that multiplies them: for a prompt of many tokens the codes are
-// taken apart once. A line of 64 bytes has four codes of each of 16 rows or, for
-// the format with 16-bit activations, two signed ones of 16 bits: columns 0 and
-// 2 of four, then 1 and 3.
+// taken apart once. A line of 64 bytes has four codes of each of 16 rows.
 func genExpandedBlock(t target, f blockFormat) {
 	newExpansion(t, f.name, f.head+2*f.codeBytes(), f.expandedBytes(), func(e *expansion) {
 		for b := range 2 {
-			s := source{w: e.w, codes: f.head + b*f.codeBytes(), bits: f.bits}
-			if f.act == wideRecord {
-				e.words(s, b*f.expandedBytes()/2)
-			} else {
-				e.bytes8(s, b*f.expandedBytes()/2)
-			}
+			e.bytes8(source{w: e.w, codes: f.head + b*f.codeBytes(), bits: f.bits}, b*f.expandedBytes()/2)
 		}
 	})
-	if f.act == wideRecord {
-		f.correction = 0 // expanded words have their sign
-	}
 	newExpandedTile(t, f.name, expandedTokens).blocks(f)
 }
 
@@ -113,21 +98,6 @@ func (e *expansion) numbers(s source, v values, at int) {
 	for g := range 8 {
 		for h := range e.parts() {
 			e.move(e.lookup(table, e.smallCodes(s, g, h)), Mem{Base: e.x, Disp: at + g*64 + h*e.tile.bytes()})
-		}
-	}
-}
-
-// words widens the bytes of 32 columns to 16 bits.
-func (e *expansion) words(s source, at int) {
-	for g := range 8 {
-		for h := range e.parts() {
-			even, odd := e.codes(s, g, h), e.vec()
-			VPXOR(signs.mem(), even, even)
-			VPSRAW(Imm(8), even, odd)
-			VPSLLW(Imm(8), even, even)
-			VPSRAW(Imm(8), even, even)
-			e.move(even, Mem{Base: e.x, Disp: at + 2*g*64 + h*e.tile.bytes()})
-			e.move(odd, Mem{Base: e.x, Disp: at + (2*g+1)*64 + h*e.tile.bytes()})
 		}
 	}
 }

@@ -52,7 +52,7 @@ func generate(t target) []kernel {
 		for _, n := range t.blockTiles {
 			genBlock(t, f, n)
 		}
-		if t.expand {
+		if t.expand && f.bits < 8 {
 			genExpandedBlock(t, f)
 			entry.expanded = f.expandedBytes()
 		}

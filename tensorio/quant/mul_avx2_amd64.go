@@ -27,16 +27,6 @@ func mulAVX2Q8_0x4(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail
 //go:noescape
 func mulAVX2Q8_0x6(w *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
 
-// expandAVX2Q8_0 expands the codes of n units of a panel of Q8_0.
-//
-//go:noescape
-func expandAVX2Q8_0(w *byte, x *byte, n uint64)
-
-// mulAVX2Q8_0Expandedx6 multiplies a panel of Q8_0 with 6 tokens.
-//
-//go:noescape
-func mulAVX2Q8_0Expandedx6(w *byte, x *byte, a *byte, stride uint64, y *float32, ldy uint64, tail *int32, n uint64)
-
 // mulAVX2Q4_0x1 multiplies a panel of Q4_0 with 1 tokens.
 //
 //go:noescape

@@ -35,7 +35,6 @@ var tilesAVX2 = map[tensorio.Type]*tileFuncs{
 
 // expandedAVX2 are the kernels of the form avx2 for codes that were expanded.
 var expandedAVX2 = map[tensorio.Type]*expanded{
-	tensorio.Q8_0:    {unitBytes: 2048, tokens: 6, expand: expandAVX2Q8_0, mul: mulAVX2Q8_0Expandedx6},
 	tensorio.Q4_0:    {unitBytes: 1024, tokens: 6, expand: expandAVX2Q4_0, mul: mulAVX2Q4_0Expandedx6},
 	tensorio.Q4_1:    {unitBytes: 1024, tokens: 6, expand: expandAVX2Q4_1, mul: mulAVX2Q4_1Expandedx6},
 	tensorio.Q5_0:    {unitBytes: 1024, tokens: 6, expand: expandAVX2Q5_0, mul: mulAVX2Q5_0Expandedx6},
