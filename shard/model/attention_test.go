@@ -175,7 +175,7 @@ func TestAttentionIsItsFormula(t *testing.T) {
 // TestARowIsAttendedAlike compares rows that are computed alone with the same
 // rows in batches of any size, on any number of threads, over pages of any size.
 func TestARowIsAttendedAlike(t *testing.T) {
-	const n = 800
+	const n = 600
 	rng := rand.New(rand.NewPCG(4, 4))
 	for i, c := range shapes {
 		for _, precision := range []kvcache.Precision{kvcache.Float16, kvcache.Float32, kvcache.Int8} {

@@ -299,7 +299,7 @@ func (o *attendOp) merge(w *attendWorker, sum, seg *softmaxes, p *attendPlan, t 
 			continue
 		}
 		acc, more := sum.acc[i*cols:][:cols], seg.acc[i*cols:][:cols]
-		if lo >= s*segment || s == 0 {
+		if lo >= s*segment {
 			sum.max[i], sum.sum[i] = seg.max[i], seg.sum[i]
 			copy(acc, more)
 			continue
