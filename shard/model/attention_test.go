@@ -245,3 +245,28 @@ func TestAttentionAllocatesNothing(t *testing.T) {
 		t.Errorf("attention of a token allocates %v times", n)
 	}
 }
+
+// TestLongSessionsAreTheSameHoweverTheyRun is for several segments, in a whole
+// model.
+func TestLongSessionsAreTheSameHoweverTheyRun(t *testing.T) {
+	path, prompt := shared(t, "data/models/stories260K-f32.gguf"), ids(500)
+	var kinds [][]float32
+	for _, kv := range []kvcache.Precision{kvcache.Float16, kvcache.Int8} {
+		want := newChain(t, path, how{kv: kv}).run(t, 0, prompt, 20)
+		for _, h := range []how{{threads: 2, chunk: 1}, {threads: 3, chunk: 70, cuts: []int{1, 3}}, {threads: 40, chunk: 251}} {
+			h.kv = kv
+			got := newChain(t, path, h).run(t, 0, prompt, 20)
+			for i := range want {
+				if !same(got[i], want[i]) {
+					t.Fatalf("%+v: logits at position %d differ by %g from one span, one batch, one thread", h, 480+i, furthest(got[i], want[i]))
+				}
+			}
+		}
+		kinds = append(kinds, want[19])
+	}
+	if d := furthest(kinds[0], kinds[1]); d == 0 || d > 0.5 {
+		t.Errorf("keys and values of 8 bits move logits by %g, want a little", d)
+	} else {
+		t.Logf("keys and values of 8 bits move logits by %.2g", d)
+	}
+}

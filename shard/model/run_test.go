@@ -70,6 +70,7 @@ func openFile(t testing.TB, path string) (*weights.File, Config) {
 // how says how a test runs a model.
 type how struct {
 	rounding Rounding
+	kv       kvcache.Precision
 	threads  int   // default 1
 	cuts     []int // borders between spans, none for one span
 	chunk    int   // rows of a batch, default all
@@ -107,7 +108,7 @@ func newChainOf(t testing.TB, f Source, cfg Config, h how) *chain {
 	start := 0
 	for _, end := range ends {
 		span := shard.Span{Start: shard.Layer(start), End: shard.Layer(end)}
-		m, err := Load(context.Background(), cfg, f, span, Options{Pool: pool, Rounding: h.rounding})
+		m, err := Load(context.Background(), cfg, f, span, Options{Pool: pool, Rounding: h.rounding, KV: h.kv})
 		if err != nil {
 			t.Fatal(err)
 		}
