@@ -107,7 +107,8 @@ func (l *layer) free() {
 
 // forward runs the layer with index i of the span on all rows of the batch: it
 // changes s.x, [rows, dim], from the hidden states before the layer to those
-// after it.
+// after it. What it does few.go does for few rows, in the same order: they change
+// together.
 func (l *layer) forward(m *Model, i int) {
 	s := &m.s
 	s.norm.run(s.h, s.x, l.attnNorm)
