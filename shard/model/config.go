@@ -3,6 +3,8 @@ package model
 import (
 	"fmt"
 	"math"
+
+	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // Metadata is the metadata of a model, by the keys of GGUF files. The second
@@ -36,6 +38,11 @@ type Config struct {
 	RopeDim   int // values of a head that are rotated, from the first
 	RopeBase  float64
 	RopeScale float64 // what positions are divided by; 1 for none
+	// RopeContext is how long the sessions were that a model with longrope was
+	// first trained with, and RopeAmplitude what its cosines and sines are
+	// multiplied with.
+	RopeContext   int
+	RopeAmplitude float32
 
 	// ScoreCap bounds the scores of attention softly, as vec.SoftCap; 0 for no bound.
 	ScoreCap float32
@@ -80,6 +87,8 @@ func ReadConfig(meta Metadata) (Config, error) {
 	c.Eps = float32(r.real("attention.layer_norm_rms_epsilon", 1e-5))
 	c.RopeBase = r.real("rope.freq_base", 10000)
 	c.RopeScale = r.ropeScale()
+	c.RopeContext = r.count("rope.scaling.original_context_length", c.Context, math.MaxInt32)
+	c.RopeAmplitude = float32(r.real("rope.scaling.attn_factor", longAmplitude(c.Context, c.RopeContext)))
 	switch {
 	case a.globalEvery > 0:
 		c.Window = r.count("attention.sliding_window", 0, math.MaxInt32)
@@ -115,12 +124,22 @@ func (c Config) check() error {
 		{"rope.freq_base", c.RopeBase, 1, 1e12},
 		{"rope.freq_base_swa", max(c.RopeLocalBase, 1), 1, 1e12},
 		{"rope.scaling.factor", c.RopeScale, 1e-3, 1e6},
+		{"rope.scaling.attn_factor", float64(c.RopeAmplitude), 1e-3, 1e3},
 	} {
 		if !(n.x >= n.low && n.x <= n.high) {
 			return fmt.Errorf("model metadata: %s is %v, want %v to %v", n.key, n.x, n.low, n.high)
 		}
 	}
 	return nil
+}
+
+// longAmplitude is longrope's amplitude where the file has none (arXiv
+// 2402.13753; transformers, _compute_longrope_parameters).
+func longAmplitude(context, original int) float64 {
+	if context <= original || original < 2 {
+		return 1
+	}
+	return math.Sqrt(1 + vec.LogF64(float64(context)/float64(original))/vec.LogF64(float64(original)))
 }
 
 // keys reads the keys of one architecture and keeps the first error.
@@ -182,6 +201,8 @@ func (r *keys) ropeScale() float64 {
 	switch kind {
 	case "", "none":
 		return r.real("rope.scale_linear", 1)
+	case "longrope":
+		return 1
 	case "linear":
 		return r.real("rope.scaling.factor", 1)
 	}

@@ -40,7 +40,6 @@ const (
 	embedName    = "token_embd.weight"
 	headName     = "output.weight"
 	headNormName = "output_norm.weight"
-	ropeName     = "rope_freqs.weight"
 )
 
 // Options are the settings of [Load]. Only Pool must be set.
@@ -113,22 +112,14 @@ func MemoryBytes(cfg Config, src Source, span shard.Span) (int64, error) {
 	return total, l.err
 }
 
-// What tensors say that cannot be computed yet, by gguf-py's names of them.
-const (
-	longRope = "longrope, whose frequencies change with the length of a session, is not supported: use a model without it (of Phi 3 the 4k variants)"
-	noCount  = "the model has experts, but its metadata do not say how many (expert_count): convert it anew"
-)
+// noCount is why experts cannot be computed.
+const noCount = "the model has experts, but its metadata do not say how many (expert_count): convert it anew"
 
 // computable reports tensors that Forward would not heed.
 func computable(cfg Config, src Source) error {
-	for _, t := range []struct{ name, why string }{
-		{"rope_factors_long.weight", longRope},
-		{"rope_factors_short.weight", longRope},
-		{"blk.0.ffn_gate_exps.weight", noCount},
-		{"blk.0.ffn_gate.0.weight", noCount},
-	} {
-		if src.Has(t.name) && (t.why != noCount || cfg.Experts == 0) {
-			return fmt.Errorf("tensor %q: %s", t.name, t.why)
+	for _, name := range []string{"blk.0.ffn_gate_exps.weight", "blk.0.ffn_gate.0.weight"} {
+		if cfg.Experts == 0 && src.Has(name) {
+			return fmt.Errorf("tensor %q: %s", name, noCount)
 		}
 	}
 	return nil

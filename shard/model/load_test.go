@@ -50,7 +50,13 @@ func TestAModelThatCannotBeIsRefusedWithTheReason(t *testing.T) {
 		{"odd rotation", func(m *modeltest.Model) { m.Numbers["llama.rope.dimension_count"] = 7 }, "rope.dimension_count"},
 		{"rotation wider than a head", func(m *modeltest.Model) { m.Numbers["llama.rope.dimension_count"] = 10 }, "rope.dimension_count"},
 		{"yarn", func(m *modeltest.Model) { m.Text["llama.rope.scaling.type"] = "yarn" }, `"yarn", which is not supported`},
-		{"longrope", func(m *modeltest.Model) { m.Tensors["rope_factors_long.weight"] = tensorio.Tensor{} }, "longrope"},
+		{"longrope of another length", func(m *modeltest.Model) {
+			m.Numbers["llama.rope.scaling.original_context_length"] = 32
+			m.Tensors[ropeLongName] = filled(1, 3)
+		}, "shape [3], want [4]"},
+		{"longrope without amplitude", func(m *modeltest.Model) {
+			m.Tensors[ropeLongName], m.Reals["llama.rope.scaling.attn_factor"] = filled(1, 4), 0
+		}, "attn_factor"},
 		{"experts of an architecture that has none", func(m *modeltest.Model) {
 			rename(m, "phi3")
 			m.Numbers["phi3.expert_count"] = 8

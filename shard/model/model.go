@@ -7,7 +7,6 @@ import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/tensorio/par"
-	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // ErrInput says that what a part of a batch holds cannot be computed.
@@ -26,8 +25,8 @@ type Model struct {
 	layers    []*layer  // of the span, in order
 	head      head      // empty unless the span ends with the last layer
 	keeping   *keeping  // nil unless packed weights are written to the cache
-	rope      *vec.Rotary
-	ropeLocal *vec.Rotary // of local layers; nil if there are none
+	rope      *rotary
+	ropeLocal *rotary // of local layers; nil if there are none
 	s         scratch
 	few       [fewRows + 1]*few // programs by number of rows; nil until one is needed
 }

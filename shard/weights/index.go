@@ -18,6 +18,9 @@ const (
 	RopeName     = "rope_freqs.weight"
 )
 
+// ropeNames are the tensors of rotary factors, which all layers need.
+var ropeNames = []string{RopeName, "rope_factors_long.weight", "rope_factors_short.weight"}
+
 // maxLayers bounds the layers of a model. The largest known has 126.
 const maxLayers = 1 << 12
 
@@ -55,7 +58,7 @@ type Index struct {
 	byName  map[string]int
 
 	layers [][]int // tensors of each layer
-	ends   []int   // tensors that belong to no layer, without the four named above
+	ends   []int   // tensors that belong to no layer, without those named above
 }
 
 // newIndex lists the tensors of the files of one model, which must not be empty.
@@ -83,7 +86,7 @@ func newIndex(files []*gguf.File) (*Index, error) {
 				x.layers = append(x.layers, make([][]int, need)...)
 			}
 			x.layers[l] = append(x.layers[l], i)
-		case !slices.Contains([]string{EmbedName, HeadNormName, HeadName, RopeName}, t.Name):
+		case !slices.Contains([]string{EmbedName, HeadNormName, HeadName}, t.Name) && !slices.Contains(ropeNames, t.Name):
 			x.ends = append(x.ends, i)
 		}
 	}
@@ -173,7 +176,7 @@ func (x *Index) pick(part Part) []int {
 		out = append(out, x.layers[l]...)
 	}
 	if len(out) > 0 {
-		add(RopeName)
+		add(ropeNames...)
 	}
 	if part.Embed {
 		add(EmbedName)
