@@ -82,12 +82,12 @@ func oddKeys(arch string) map[string]any {
 func TestInspectNamesWhatIsNotSupportedYet(t *testing.T) {
 	mixture := oddKeys("qwen2")
 	mixture["qwen2.expert_count"] = uint32(8)
-	yarn := oddKeys("llama")
-	yarn["llama.rope.scaling.type"] = "yarn"
+	dynamic := oddKeys("llama")
+	dynamic["llama.rope.scaling.type"] = "dynamic"
 	for why, path := range map[string]string{
 		"mixture of experts of this architecture is not supported yet": oddModel(t, mixture),
 		"ffn_gate_exps.weight": oddModel(t, oddKeys("llama"), tensorio.Tensor{Name: "blk.0.ffn_gate_exps.weight", Type: tensorio.F32, Shape: []int{2}, Data: make([]byte, 8)}),
-		"yarn":                 oddModel(t, yarn),
+		"dynamic":              oddModel(t, dynamic),
 	} {
 		got := answerOf[inspectJSON](t, "", "inspect", path, "--json")
 		if got.Runs || !strings.Contains(got.Why, why) {

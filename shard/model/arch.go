@@ -30,8 +30,18 @@ type arch struct {
 	// globalEvery makes every so many-th layer attend to all positions; the
 	// others see a sliding window and rotate by a base of their own. 0: all do.
 	globalEvery int
+	// oneRope makes these layers rotate like the others.
+	oneRope bool
+	// capped bounds scores and logits softly.
+	capped bool
+	// wideLayers is how many layers the one model of a family has that divides
+	// scores by sqrt(dim/heads) where others divide by sqrt(headDim); no key of the
+	// file says so. 0: none does.
+	wideLayers int
 	// windowed makes all layers see a sliding window, if the file has one.
 	windowed bool
+	// oaiGate takes the gate of GPT-OSS in experts (see gateOAI).
+	oaiGate bool
 	// mixture is how a mixture of experts weighs those that it chooses, where the
 	// file has one; sharedExpert says that one more sees every row.
 	mixture      mixture
@@ -50,8 +60,16 @@ var archs = []arch{
 	{name: "smollm3", like: "SmolLM3", noRopeEvery: 4},
 	{name: "phi3", like: "Phi 3 and 4", halves: true, fused: true, windowed: true},
 	{
+		name: "gemma2", like: "Gemma 2", halves: true, postNorms: true, gelu: true, scaledEmbed: true,
+		globalEvery: 2, oneRope: true, capped: true, wideLayers: 46,
+	},
+	{
+		name: "gpt-oss", like: "GPT-OSS", halves: true, mixture: weighChosen, globalEvery: 2, oneRope: true,
+		oaiGate: true,
+	},
+	{
 		name: "gemma3", like: "Gemma 3", halves: true, qkNorm: true,
-		postNorms: true, gelu: true, scaledEmbed: true, globalEvery: 6,
+		postNorms: true, gelu: true, scaledEmbed: true, globalEvery: 6, wideLayers: 62,
 	},
 }
 

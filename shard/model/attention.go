@@ -178,7 +178,7 @@ func (o *attendOp) blocksOf(c *Config, rows []row) {
 // begin chooses the tiles.
 func (o *attendOp) begin(m *Model, rows []row) {
 	c := &m.cfg
-	o.scale = 1 / float32(math.Sqrt(float64(c.HeadDim)))
+	o.scale = 1 / float32(math.Sqrt(float64(c.queryDim())))
 	o.blocksOf(c, rows)
 	slots := o.all.make(o, 0)
 	if c.Window > 0 {

@@ -43,9 +43,14 @@ type Config struct {
 	// multiplied with.
 	RopeContext   int
 	RopeAmplitude float32
+	YarnFactor    float64 // by which YaRN divides low frequencies; 0 without YaRN
+	YarnFast      float64 // rotations within RopeContext above which a frequency stays
+	YarnSlow      float64 // and below which it is divided
 
 	// ScoreCap bounds the scores of attention softly, as vec.SoftCap; 0 for no bound.
 	ScoreCap float32
+	// LogitCap bounds logits in the same way.
+	LogitCap float32
 
 	Window        int     // positions that a local layer sees, its own included; 0 if none is local
 	RopeLocalBase float64 // of local layers
@@ -83,16 +88,24 @@ func ReadConfig(meta Metadata) (Config, error) {
 	c.Context = r.count("context_length", 0, math.MaxInt32)
 	c.RopeDim = r.count("rope.dimension_count", c.HeadDim, maxDim)
 	r.readExperts(&c)
+	if a.capped {
+		c.ScoreCap = float32(r.real("attn_logit_softcapping", 50))
+		c.LogitCap = float32(r.real("final_logit_softcapping", 30))
+	}
 	c.Vocab = r.vocab()
 	c.Eps = float32(r.real("attention.layer_norm_rms_epsilon", 1e-5))
 	c.RopeBase = r.real("rope.freq_base", 10000)
 	c.RopeScale = r.ropeScale()
+	r.readYarn(&c)
 	c.RopeContext = r.count("rope.scaling.original_context_length", c.Context, math.MaxInt32)
 	c.RopeAmplitude = float32(r.real("rope.scaling.attn_factor", longAmplitude(c.Context, c.RopeContext)))
 	switch {
 	case a.globalEvery > 0:
 		c.Window = r.count("attention.sliding_window", 0, math.MaxInt32)
 		c.RopeLocalBase = r.real("rope.freq_base_swa", 10000)
+		if a.oneRope {
+			c.RopeLocalBase = c.RopeBase
+		}
 	case a.windowed:
 		c.Window = r.window()
 		c.RopeLocalBase = c.RopeBase
@@ -124,6 +137,11 @@ func (c Config) check() error {
 		{"rope.freq_base", c.RopeBase, 1, 1e12},
 		{"rope.freq_base_swa", max(c.RopeLocalBase, 1), 1, 1e12},
 		{"rope.scaling.factor", c.RopeScale, 1e-3, 1e6},
+		{"rope.scaling.factor", max(c.YarnFactor, 1), 1, 1e6},
+		{"rope.scaling.yarn_beta_fast", c.YarnFast, 0, 1e6},
+		{"rope.scaling.yarn_beta_slow", c.YarnSlow, 0, 1e6},
+		{"attn_logit_softcapping", float64(c.ScoreCap), 0, 1e6},
+		{"final_logit_softcapping", float64(c.LogitCap), 0, 1e6},
 		{"rope.scaling.attn_factor", float64(c.RopeAmplitude), 1e-3, 1e3},
 	} {
 		if !(n.x >= n.low && n.x <= n.high) {
@@ -131,6 +149,14 @@ func (c Config) check() error {
 		}
 	}
 	return nil
+}
+
+// queryDim returns the number whose square root divides scores.
+func (c *Config) queryDim() int {
+	if n := c.arch.wideLayers; n > 0 && c.Layers == n {
+		return c.Dim / c.Heads
+	}
+	return c.HeadDim
 }
 
 // longAmplitude is longrope's amplitude where the file has none (arXiv
@@ -201,13 +227,13 @@ func (r *keys) ropeScale() float64 {
 	switch kind {
 	case "", "none":
 		return r.real("rope.scale_linear", 1)
-	case "longrope":
+	case "longrope", "yarn":
 		return 1
 	case "linear":
 		return r.real("rope.scaling.factor", 1)
 	}
 	if r.err == nil {
-		r.err = fmt.Errorf("model metadata: %q is %q, which is not supported: want none or linear",
+		r.err = fmt.Errorf("model metadata: %q is %q, which is not supported: want none, linear, yarn or longrope",
 			r.arch+".rope.scaling.type", clip(kind, 64))
 	}
 	return 1

@@ -78,8 +78,8 @@ type sinkOp struct {
 
 // Tile hands out the logits of row i of those that were projected.
 func (o *sinkOp) Tile(_, i int) {
-	w, n := o.some[i], o.m.cfg.Vocab
-	o.sink.Logits(w.part, w.index, o.m.s.logits[i*n:][:n])
+	w := o.some[i]
+	o.sink.Logits(w.part, w.index, o.m.capped(i))
 }
 
 // heads gives the logits of the rows in s.wanted to the sink, some at a time.
@@ -113,5 +113,15 @@ func (m *Model) Head(hidden []uint16) []float32 {
 	m.s.fit(m, 1)
 	vec.FromBF16(m.s.top[:m.cfg.Dim], hidden)
 	m.project(1)
-	return m.s.logits[:m.cfg.Vocab]
+	return m.capped(0)
+}
+
+// capped returns the logits of row i of s.logits, [vocab], bounded where the
+// model bounds them. It is called once a row.
+func (m *Model) capped(i int) []float32 {
+	logits := m.s.logits[i*m.cfg.Vocab:][:m.cfg.Vocab]
+	if m.cfg.LogitCap > 0 {
+		vec.SoftCap(logits, m.cfg.LogitCap)
+	}
+	return logits
 }

@@ -152,8 +152,12 @@ func (m *Model) KeptBytes() int64 {
 // errKept ends the writing when its time is over.
 var errKept = errors.New("the weights are freed")
 
-// keep starts to write what was packed. It reads weights until it ends.
-func keep(packs *weights.Packs, plans []*plan) *keeping {
+// keep starts to write plans that were packed, of all those of m, if the cache
+// wants them. It reads weights until it ends.
+func (m *Model) keep(packs *weights.Packs, plans []*plan, all int) {
+	if len(plans) == 0 || plans[0].key == "" || !packs.Wants(m.bytes, all) {
+		return
+	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	k := &keeping{stop: stop}
 	for _, p := range plans {
@@ -171,7 +175,7 @@ func keep(packs *weights.Packs, plans []*plan) *keeping {
 			}
 		}
 	})
-	return k
+	m.keeping = k
 }
 
 // keepGrace is how long a model that is closed may still write to the cache: a

@@ -80,7 +80,12 @@ func (l *loader) layer(i shard.Layer, p *plan) *layer {
 	}
 	w.local = c.Window > 0 && (c.arch.globalEvery == 0 || (int(i)+1)%c.arch.globalEvery != 0)
 	w.attnNorm = l.vector(name(i, "attn_norm.weight"), c.Dim)
-	w.ffnNorm = l.vector(name(i, "ffn_norm.weight"), c.Dim)
+	ffnNorm := name(i, "ffn_norm.weight")
+	if !l.src.Has(ffnNorm) && !c.arch.postNorms {
+		ffnNorm = name(i, "post_attention_norm.weight") // GPT-OSS calls it so
+	}
+	w.ffnNorm = l.vector(ffnNorm, c.Dim)
+	w.sinks = l.optional(name(i, "attn_sinks.weight"), c.Heads)
 	w.bq = l.optional(name(i, "attn_q.bias"), c.Heads*c.HeadDim)
 	w.bk = l.optional(name(i, "attn_k.bias"), c.KVHeads*c.HeadDim)
 	w.bv = l.optional(name(i, "attn_v.bias"), c.KVHeads*c.ValDim)

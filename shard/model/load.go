@@ -161,13 +161,7 @@ func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 	if err := m.loadRope(&l); err != nil {
 		return err
 	}
-	plans := make([]*plan, 0, m.span.Len()+1)
-	for i := m.span.Start; i < m.span.End; i++ {
-		plans = append(plans, l.layerPlan(i))
-	}
-	if m.HasHead() {
-		plans = append(plans, l.headPlan())
-	}
+	plans := m.plans(&l)
 	done, fresh := int64(0), []*plan(nil)
 	for i, p := range plans {
 		packed, err := l.obtain(ctx, plans[i:], opts.Packs)
@@ -187,10 +181,22 @@ func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 		}
 	}
 	l.pool.Rest()
-	if l.err == nil && len(fresh) > 0 && fresh[0].key != "" && opts.Packs.Wants(m.bytes, len(plans)) {
-		m.keeping = keep(opts.Packs, fresh)
+	if l.err == nil {
+		m.keep(opts.Packs, fresh, len(plans))
 	}
 	return l.err
+}
+
+// plans returns the plans of m's layers, and of the head if m has it.
+func (m *Model) plans(l *loader) []*plan {
+	plans := make([]*plan, 0, m.span.Len()+1)
+	for i := m.span.Start; i < m.span.End; i++ {
+		plans = append(plans, l.layerPlan(i))
+	}
+	if m.HasHead() {
+		plans = append(plans, l.headPlan())
+	}
+	return plans
 }
 
 // obtain brings the matrices of the first of plans to memory: from packs, or
@@ -275,13 +281,13 @@ func (l *loader) tensor(name string, want ...int) tensorio.Tensor {
 	return t
 }
 
-// vector returns a tensor of shape [n] as float32.
-func (l *loader) vector(name string, n int) []float32 {
-	t := l.tensor(name, n)
+// vector returns a tensor of the given shape as float32.
+func (l *loader) vector(name string, shape ...int) []float32 {
+	t := l.tensor(name, shape...)
 	if l.err != nil {
 		return nil
 	}
-	v := make([]float32, n)
+	v := make([]float32, t.Elements())
 	if err := quant.Dequantize(v, t.Type, t.Data); err != nil {
 		l.fail(fmt.Errorf("tensor %q: %w", name, err))
 	}
@@ -289,11 +295,11 @@ func (l *loader) vector(name string, n int) []float32 {
 }
 
 // optional is vector for a tensor that need not be there: nil if it is not.
-func (l *loader) optional(name string, n int) []float32 {
+func (l *loader) optional(name string, shape ...int) []float32 {
 	if !l.src.Has(name) {
 		return nil
 	}
-	return l.vector(name, n)
+	return l.vector(name, shape...)
 }
 
 // alignBytes is where matrices begin: a cache line.

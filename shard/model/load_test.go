@@ -49,7 +49,7 @@ func TestAModelThatCannotBeIsRefusedWithTheReason(t *testing.T) {
 		{"heads do not divide", func(m *modeltest.Model) { m.Numbers["llama.attention.head_count_kv"] = 3 }, "want a multiple"},
 		{"odd rotation", func(m *modeltest.Model) { m.Numbers["llama.rope.dimension_count"] = 7 }, "rope.dimension_count"},
 		{"rotation wider than a head", func(m *modeltest.Model) { m.Numbers["llama.rope.dimension_count"] = 10 }, "rope.dimension_count"},
-		{"yarn", func(m *modeltest.Model) { m.Text["llama.rope.scaling.type"] = "yarn" }, `"yarn", which is not supported`},
+		{"unknown scaling", func(m *modeltest.Model) { m.Text["llama.rope.scaling.type"] = "dynamic" }, `"dynamic", which is not supported`},
 		{"longrope of another length", func(m *modeltest.Model) {
 			m.Numbers["llama.rope.scaling.original_context_length"] = 32
 			m.Tensors[ropeLongName] = filled(1, 3)

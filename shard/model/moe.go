@@ -31,6 +31,9 @@ type experts struct {
 	// sees every row, if there is one.
 	all        []expert
 	sharedGate []float32 // [dim], how much the last one counts; nil without it
+
+	bRouter           []float32 // [experts]; nil without bias
+	bGate, bUp, bDown []float32 // [experts, n], [experts, n], [experts, dim]; nil without
 }
 
 // An expert is an MLP.
@@ -78,6 +81,11 @@ func (l *loader) experts(i shard.Layer, mats []matrixPlan) *experts {
 	for mats = mats[1:]; len(mats) >= 3; mats = mats[3:] {
 		x.all = append(x.all, expert{gate: mats[0].packed, up: mats[1].packed, down: mats[2].packed})
 	}
+	c := &l.cfg
+	x.bRouter = l.optional(name(i, "ffn_gate_inp.bias"), c.Experts)
+	x.bGate = l.optional(name(i, "ffn_gate_exps.bias"), c.Experts, c.ExpertFFNDim)
+	x.bUp = l.optional(name(i, "ffn_up_exps.bias"), c.Experts, c.ExpertFFNDim)
+	x.bDown = l.optional(name(i, "ffn_down_exps.bias"), c.Experts, c.Dim)
 	if l.cfg.SharedFFNDim > 0 {
 		x.sharedGate = l.vector(name(i, "ffn_gate_inp_shexp.weight"), l.cfg.Dim)
 	}

@@ -90,6 +90,7 @@ type chooseOp expertsOp
 func (o *chooseOp) Tile(_, r int) {
 	c := &o.m.cfg
 	logits := o.logits[r*c.Experts:][:c.Experts]
+	addBias(logits, o.x.bRouter)
 	mine := o.chosen[r*o.used:][:o.used]
 	top := mine[:0]
 	for range c.ExpertsUsed {
@@ -204,8 +205,40 @@ func (o *middleOp) Tile(_, i int) {
 	e := o.places[i].expert
 	n, at := o.x.all[e].gate.Rows(), i-o.first[e]
 	lo := o.hidden[e] + at*n
-	o.m.gate(o.gate[lo:][:n], o.up[lo:][:n], nil, nil)
+	gate, up := o.gate[lo:][:n], o.up[lo:][:n]
+	if o.m.cfg.arch.oaiGate {
+		addBias(gate, part(o.x.bGate, e, n))
+		addBias(up, part(o.x.bUp, e, n))
+		gateOAI(gate, up)
+	} else {
+		o.m.gate(gate, up, part(o.x.bGate, e, n), part(o.x.bUp, e, n))
+	}
 	o.mids[e].Quantize(at, at+1)
+}
+
+// part returns the bias of expert e, of n elements; nil if there is none.
+func part(bias []float32, e, n int) []float32 {
+	if (e+1)*n > len(bias) {
+		return nil
+	}
+	return bias[e*n:][:n]
+}
+
+// The gate of GPT-OSS (transformers, GptOssExperts): both inputs are clamped, the
+// gate is x * sigmoid(1.702 x), and up counts one more.
+const (
+	oaiLimit = 7
+	oaiAlpha = 1.702
+)
+
+// gateOAI writes what the gate of GPT-OSS gives to gate.
+func gateOAI(gate, up []float32) {
+	for i, x := range gate {
+		x = min(x, oaiLimit)
+		y := min(max(up[i], -oaiLimit), oaiLimit) + 1
+		sigmoid := 1 / (1 + vec.Exp(float32(-oaiAlpha*x)))
+		gate[i] = float32(float32(x*sigmoid) * y)
+	}
 }
 
 // multiply multiplies the rows of each expert with its matrices: gate and up, or
@@ -250,6 +283,8 @@ func (o *combineOp) Tile(_, r int) {
 	clear(out)
 	for i := range o.used {
 		c := &o.chosen[r*o.used+i]
-		vec.Axpy(c.weight, o.out[c.place*dim:][:dim], out)
+		y := o.out[c.place*dim:][:dim]
+		addBias(y, part(o.x.bDown, c.expert, dim))
+		vec.Axpy(c.weight, y, out)
 	}
 }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/tensorio/vec"
@@ -42,12 +43,16 @@ func (m *Model) loadRope(l *loader) error {
 			return fmt.Errorf("tensor %q: element %d is %v, want a positive number", name, i, f)
 		}
 	}
-	m.rope = &rotary{vec.NewRotary(c.RopeBase, c.RopeDim, 1/c.RopeScale, factors), 1}
-	if name != ropeName {
-		m.rope.amplitude = c.RopeAmplitude
-	}
+	amplitude := float32(1)
 	switch {
-	case c.Window > 0 && c.arch.windowed:
+	case name != ropeName:
+		amplitude = c.RopeAmplitude
+	case c.YarnFactor > 0:
+		factors, amplitude = c.yarn()
+	}
+	m.rope = &rotary{vec.NewRotary(c.RopeBase, c.RopeDim, 1/c.RopeScale, factors), amplitude}
+	switch {
+	case c.Window > 0 && (c.arch.windowed || c.arch.oneRope):
 		m.ropeLocal = m.rope
 	case c.Window > 0:
 		m.ropeLocal = &rotary{vec.NewRotary(c.RopeLocalBase, c.RopeDim, 1, nil), 1}
@@ -80,4 +85,32 @@ func (a *angles) set(rope *rotary, r int, at shard.Pos) {
 func (a *angles) row(rope *rotary, r int) (cos, sin []float32) {
 	n := rope.Pairs()
 	return a.cos[r*n:][:n], a.sin[r*n:][:n]
+}
+
+// readYarn reads what the metadata say of YaRN.
+func (r *keys) readYarn(c *Config) {
+	if kind, _ := r.meta.Str(r.arch + ".rope.scaling.type"); kind != "yarn" {
+		return
+	}
+	c.YarnFactor = r.real("rope.scaling.factor", 1)
+	c.YarnFast = r.real("rope.scaling.yarn_beta_fast", 32)
+	c.YarnSlow = r.real("rope.scaling.yarn_beta_slow", 1)
+}
+
+// yarn returns what YaRN divides the frequencies by, and its amplitude (arXiv
+// 2309.00071, sections 3.2 and 3.4). The borders are not rounded to whole pairs:
+// GPT-OSS asks for that ("truncate": false), and no key of the file says so.
+func (c *Config) yarn() (factors []float32, amplitude float32) {
+	// border is the pair that turns so many times within the first context.
+	border := func(turns float64) float64 {
+		return float64(c.RopeDim) * vec.LogF64(float64(c.RopeContext)/(max(turns, 1e-9)*2*math.Pi)) / (2 * vec.LogF64(c.RopeBase))
+	}
+	lo, hi := max(border(c.YarnFast), 0), min(border(c.YarnSlow), float64(c.RopeDim-1))
+	for i := range c.RopeDim / 2 {
+		divided := min(max((float64(i)-lo)/max(hi-lo, 1e-3), 0), 1)
+		share := float64(divided / c.YarnFactor)
+		factors = append(factors, float32(1/(share+(1-divided))))
+	}
+	grown := float64(0.1 * vec.LogF64(c.YarnFactor))
+	return factors, float32(grown + 1)
 }

@@ -17,6 +17,7 @@ var models = []string{
 	"data/models/stories260K-f32.gguf", "data/models/stories260K-pad192-Q4_0.gguf",
 	"data/zoo/zoo/gemma3/gemma3-bf16.gguf",
 	"data/zoo/zoo/mixtral/mixtral-bf16.gguf", "data/zoo/zoo/qwen3moe/qwen3moe-bf16.gguf",
+	"data/zoo/zoo/gemma2/gemma2-bf16.gguf", "data/zoo/zoo/gpt-oss/gpt-oss-bf16.gguf",
 }
 
 // ids are made-up tokens: every model here has more than 500.
