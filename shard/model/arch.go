@@ -40,6 +40,8 @@ type arch struct {
 	wideLayers int
 	// windowed makes all layers see a sliding window, if the file has one.
 	windowed bool
+	// fineYarn leaves YaRN's borders between pairs; otherwise they are pairs.
+	fineYarn bool
 	// oaiGate takes the gate of GPT-OSS in experts (see gateOAI).
 	oaiGate bool
 	// mixture is how a mixture of experts weighs those that it chooses, where the
@@ -65,7 +67,7 @@ var archs = []arch{
 	},
 	{
 		name: "gpt-oss", like: "GPT-OSS", halves: true, mixture: weighChosen, globalEvery: 2, oneRope: true,
-		oaiGate: true,
+		oaiGate: true, fineYarn: true,
 	},
 	{
 		name: "gemma3", like: "Gemma 3", halves: true, qkNorm: true,

@@ -98,14 +98,17 @@ func (r *keys) readYarn(c *Config) {
 }
 
 // yarn returns what YaRN divides the frequencies by, and its amplitude (arXiv
-// 2309.00071, sections 3.2 and 3.4). The borders are not rounded to whole pairs:
-// GPT-OSS asks for that ("truncate": false), and no key of the file says so.
+// 2309.00071, sections 3.2 and 3.4; transformers, _compute_yarn_parameters).
 func (c *Config) yarn() (factors []float32, amplitude float32) {
 	// border is the pair that turns so many times within the first context.
 	border := func(turns float64) float64 {
 		return float64(c.RopeDim) * vec.LogF64(float64(c.RopeContext)/(max(turns, 1e-9)*2*math.Pi)) / (2 * vec.LogF64(c.RopeBase))
 	}
-	lo, hi := max(border(c.YarnFast), 0), min(border(c.YarnSlow), float64(c.RopeDim-1))
+	lo, hi := border(c.YarnFast), border(c.YarnSlow)
+	if !c.arch.fineYarn {
+		lo, hi = math.Floor(lo), math.Ceil(hi)
+	}
+	lo, hi = max(lo, 0), min(hi, float64(c.RopeDim-1))
 	for i := range c.RopeDim / 2 {
 		divided := min(max((float64(i)-lo)/max(hi-lo, 1e-3), 0), 1)
 		share := float64(divided / c.YarnFactor)
