@@ -58,7 +58,7 @@ func newFew(m *Model, rows int) *few {
 	for i := range f.workers {
 		w := &f.workers[i]
 		w.x, w.out = make([]float32, rows*c.Dim), make([]float32, rows*c.Dim)
-		w.h = make([]float32, rows*max(c.Dim, c.FFNDim, c.Heads*c.ValDim))
+		w.h = make([]float32, rows*max(2*c.Dim, c.FFNDim, c.Heads*c.ValDim))
 	}
 	f.store, f.attend, f.sink = par.Once((*fewStore)(f)), par.Once((*fewAttend)(f)), par.Once((*fewSink)(f))
 	var last *branch // what the layer before has not added yet
@@ -80,7 +80,7 @@ func newFew(m *Model, rows int) *few {
 	}
 	if m.HasHead() {
 		in := stream{x: f.x[0], add: last, norm: m.head.norm}
-		f.head = f.mul(&fewMul{in: in, jobs: []fewJob{{w: m.head.out, to: &s.logits}}})
+		f.head = f.mul(&fewMul{in: in, jobs: []fewJob{{w: m.head.out, to: &s.logits}}, rests: m.head.out.Quantizes()})
 	}
 	return f
 }

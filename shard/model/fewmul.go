@@ -88,6 +88,7 @@ type fewMul struct {
 	jobs   []fewJob
 	cols   int
 	forms  []*quant.Matrix // all that multiply
+	rests  bool            // also what quantising leaves of the rows (see project)
 	tiles  int
 	panels int // of a tile
 }
@@ -134,11 +135,19 @@ func (f *few) mul(o *fewMul) *par.Op {
 		o.panels *= 2
 	}
 	for i := range f.workers { // so that no step has to take memory
-		w, n := &f.workers[i], f.rows*o.panels*quant.PanelRows
-		w.acts.Begin(w.h, f.rows, o.cols, o.forms...)
+		w, n := &f.workers[i], o.rows()*o.panels*quant.PanelRows
+		w.acts.Begin(w.h, o.rows(), o.cols, o.forms...)
 		w.y, w.up = grow(w.y, max(n, len(w.y))), grow(w.up, max(n, len(w.up)))
 	}
 	return par.Repeatable(o)
+}
+
+// rows returns how many rows are multiplied.
+func (o *fewMul) rows() int {
+	if o.rests {
+		return 2 * o.f.rows
+	}
+	return o.f.rows
 }
 
 // cut divides the jobs into tiles.
@@ -167,6 +176,13 @@ func (o *fewMul) Begin(worker int) {
 		}
 	}
 	w.acts.Prepare(w.h, o.f.rows, o.cols, o.forms...)
+	if !o.rests {
+		return
+	}
+	for r := range o.f.rows {
+		w.acts.Rest(w.h[(o.f.rows+r)*o.cols:], r)
+	}
+	w.acts.Prepare(w.h, o.rows(), o.cols, o.forms...)
 }
 
 // job returns the matrix of a tile and its panels there.
@@ -187,6 +203,9 @@ func (o *fewMul) Tile(worker, tile int) {
 	w := &o.f.workers[worker]
 	j, lo, hi := o.job(tile)
 	n := w.mul(j.w, w.y, lo, hi)
+	if o.rests {
+		vec.Add(w.y[:o.f.rows*n], w.y[o.f.rows*n:][:o.f.rows*n])
+	}
 	if j.up == nil {
 		return
 	}

@@ -11,7 +11,7 @@ import (
 
 // headRows is how many rows go through the head at once: their logits are the
 // largest buffer there is.
-const headRows = 16
+const headRows = 8
 
 // A head makes logits of hidden states. It is empty on spans without the last
 // layer.
@@ -98,12 +98,36 @@ func (m *Model) heads(sink Sink) {
 }
 
 // project writes the logits of the first n rows of s.top to s.logits.
+//
+// What quantising leaves of a hidden state is multiplied as well, as another
+// row: nothing after the head evens its errors out, and it is one matrix of
+// many (DESIGN.md, "The head").
 func (m *Model) project(n int) {
-	s := &m.s
-	s.logits = grow(s.logits, n*m.cfg.Vocab)
+	s, w := &m.s, m.head.out
+	rows := headRowsOf(w, n)
+	s.logits = grow(s.logits, rows*m.cfg.Vocab)
 	s.rows = n
 	s.norm.run(s.h, s.top, m.head.norm)
-	s.mul.run(s.h, product{m.head.out, s.logits})
+	if rows > n {
+		s.rests.Prepare(s.h, n, m.cfg.Dim, w)
+		for r := range n {
+			s.rests.Rest(s.h[(n+r)*m.cfg.Dim:], r)
+		}
+	}
+	s.rows = rows
+	s.mul.run(s.h, product{w, s.logits})
+	if rows > n {
+		vec.Add(s.logits[:n*m.cfg.Vocab], s.logits[n*m.cfg.Vocab:][:n*m.cfg.Vocab])
+	}
+	s.rows = n
+}
+
+// headRowsOf returns how many rows are multiplied with the head w for n.
+func headRowsOf(w *quant.Matrix, n int) int {
+	if w.Quantizes() {
+		return 2 * n
+	}
+	return n
 }
 
 // Head returns the logits, [vocab], of one hidden state, [dim] in bfloat16

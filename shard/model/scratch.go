@@ -3,6 +3,7 @@ package model
 import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/kvcache"
+	"github.com/shardnode/shardnode/tensorio/quant"
 	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
@@ -41,8 +42,9 @@ type scratch struct {
 	global angles // of the rows, for layers that see all positions
 	local  angles // for local layers
 
-	top    []float32 // [headRows, dim], hidden states on their way to the head
-	logits []float32 // [<= headRows, vocab]
+	top    []float32  // [headRows, dim], hidden states on their way to the head
+	logits []float32  // [<= 2*headRows, vocab]; those of rests behind those of rows
+	rests  quant.Acts // hidden states before the head, for what quantising leaves of them
 
 	norm     normOp
 	mul      mulOp
@@ -76,7 +78,7 @@ func (s *scratch) fit(m *Model, n int) {
 	s.rows = n
 	s.of = grow(s.of, n)
 	s.x = grow(s.x, n*c.Dim)
-	s.h = grow(s.h, max(n, headRows)*c.Dim)
+	s.h = grow(s.h, max(n, 2*headRows)*c.Dim)
 	s.q = grow(s.q, n*c.Heads*c.HeadDim)
 	s.k = grow(s.k, n*c.KVHeads*c.HeadDim)
 	s.v = grow(s.v, n*c.KVHeads*c.ValDim)
