@@ -169,7 +169,7 @@ func echo() error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // only datagrams were at stake
+	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
 		return err
 	}

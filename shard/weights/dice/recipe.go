@@ -21,12 +21,16 @@ type recipe struct {
 // recipes have the standard deviations of uniform codes: of n values 1 apart it
 // is sqrt((n*n-1)/12).
 var recipes = []recipe{
-	{typ: tensorio.F16}, {typ: tensorio.BF16}, {typ: tensorio.F32},
+	{typ: tensorio.F32},
+	{typ: tensorio.F16},
+	{typ: tensorio.BF16},
 	{typ: tensorio.Q8_0, sd: 73.9},
 	{typ: tensorio.Q4_0, sd: 4.61},
 	{typ: tensorio.Q5_0, sd: 9.23},
 	{typ: tensorio.Q4_1, sd: 4.61, min: 2, mean: -7.5},
 	{typ: tensorio.Q5_1, sd: 9.23, min: 2, mean: -15.5},
+	{typ: tensorio.IQ4_NL, sd: 69},
+	{typ: tensorio.IQ4_XS, sd: 1275},
 	{typ: tensorio.Q2_K, d: 80, sd: 13.9, min: 82, mean: 1.5},
 	{typ: tensorio.Q3_K, d: 108, sd: 42.4},
 	{typ: tensorio.Q4_K, sd: 260, min: 2, mean: 7.5},

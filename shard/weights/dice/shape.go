@@ -2,6 +2,7 @@ package dice
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -133,18 +134,8 @@ const (
 // vocabulary makes n tokens of byte-level BPE: the bytes, pairs and triples of
 // printable characters, special tokens.
 func vocabulary(n int) (tokens []string, types []int32, merges []string) {
-	letters := make([]string, 0, 94)
-	for b := range 256 {
-		// The characters that GPT-2's vocabulary writes bytes with.
-		r := rune(b)
-		if b < '!' || b > '~' && b < 0xa1 || b == 0xad {
-			r = rune(256 + b)
-		}
-		tokens = append(tokens, string(r))
-		if b >= '!' && b <= '~' {
-			letters = append(letters, string(r))
-		}
-	}
+	tokens = byteTokens()
+	letters := slices.Clone(tokens['!' : '~'+1])
 	add := func(left, right string) {
 		if len(tokens) < n-specials {
 			tokens = append(tokens, left+right)
@@ -174,4 +165,18 @@ func vocabulary(n int) (tokens []string, types []int32, merges []string) {
 		}
 	}
 	return tokens, types, merges
+}
+
+// byteTokens returns the characters that byte-level vocabularies write bytes
+// with.
+func byteTokens() []string {
+	tokens := make([]string, 256)
+	for b := range tokens {
+		r := rune(b)
+		if b < '!' || b > '~' && b < 0xa1 || b == 0xad {
+			r = rune(256 + b)
+		}
+		tokens[b] = string(r)
+	}
+	return tokens
 }
