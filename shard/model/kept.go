@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/shardnode/shardnode/shard/kvcache/offheap"
 	"github.com/shardnode/shardnode/shard/weights"
@@ -131,11 +132,13 @@ func (c *checking) Tile(_, tile int) {
 	}
 }
 
-// keeping is a goroutine that writes packed weights to the cache. It ends when
-// all is written, or with stop.
-type keeping struct {
+// settling is a goroutine that looks after weights that were packed, while they are
+// used: it writes them to the cache, and moves them to huge pages. It ends when
+// that is done, or with stop.
+type settling struct {
 	stop context.CancelCauseFunc
 	done sync.WaitGroup
+	kept sync.WaitGroup // the first part
 	// bytes is how much it writes in all.
 	bytes int64
 }
@@ -143,52 +146,91 @@ type keeping struct {
 // KeptBytes returns how much of the packed weights is being written to
 // [Options.Packs], or was, since they were not there.
 func (m *Model) KeptBytes() int64 {
-	if m.keeping == nil {
+	if m.settling == nil {
 		return 0
 	}
-	return m.keeping.bytes
+	return m.settling.bytes
 }
 
-// errKept ends the writing when its time is over.
-var errKept = errors.New("the weights are freed")
+// errFreed ends the settling when its time is over.
+var errFreed = errors.New("the weights are freed")
 
-// keep starts to write plans that were packed, of all those of m, if the cache
-// wants them. It reads weights until it ends.
-func (m *Model) keep(packs *weights.Packs, plans []*plan, all int) {
-	if len(plans) == 0 || plans[0].key == "" || !packs.Wants(m.bytes, all) {
+// settle starts to look after plans that were packed, of all those of m. It reads
+// weights until it ends.
+func (m *Model) settle(packs *weights.Packs, plans []*plan, all int) {
+	if len(plans) == 0 {
 		return
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
-	k := &keeping{stop: stop}
-	for _, p := range plans {
-		k.bytes += p.bytes
-	}
-	k.done.Go(func() {
+	s := &settling{stop: stop}
+	keeps := packs != nil && plans[0].key != "" && packs.Wants(m.bytes, all)
+	if keeps {
 		for _, p := range plans {
-			err := packs.Keep(ctx, p.key, p.mem.data)
-			if errors.Is(err, errKept) {
-				return
-			}
-			if err != nil {
-				packs.Failed(err)
-				return
-			}
+			s.bytes += p.bytes
 		}
+	}
+	s.kept.Add(1)
+	s.done.Go(func() {
+		if keeps {
+			keep(ctx, packs, plans)
+		}
+		s.kept.Done()
+		enlarge(ctx, plans)
 	})
-	m.keeping = k
+	m.settling = s
+}
+
+// keep writes plans to the cache.
+func keep(ctx context.Context, packs *weights.Packs, plans []*plan) {
+	for _, p := range plans {
+		if err := packs.Keep(ctx, p.key, p.mem.data); err != nil {
+			if !errors.Is(err, errFreed) {
+				packs.Failed(err)
+			}
+			return
+		}
+	}
+}
+
+// hugePages is how much is moved to huge pages at a time: one or two of them.
+const hugePages = 4 << 20
+
+// enlarge moves plans to huge pages, with half of its time for others.
+func enlarge(ctx context.Context, plans []*plan) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for _, p := range plans {
+		data := p.mem.data
+		for len(data) > 0 {
+			// Up to a border of pages: those that lie across would be left out.
+			n := min(len(data), hugePages-int(uintptr(unsafe.Pointer(unsafe.SliceData(data)))%hugePages))
+			select {
+			case <-ctx.Done():
+				return
+			case <-pause.C:
+			}
+			began := time.Now()
+			if !offheap.Collapse(data[:n]) {
+				return
+			}
+			data = data[n:]
+			pause.Reset(time.Since(began))
+		}
+	}
 }
 
 // keepGrace is how long a model that is closed may still write to the cache: a
 // start that loads hundreds of MB takes that much longer without.
 const keepGrace = 1500 * time.Millisecond
 
-// end ends the writing, after a moment for the rest of it.
-func (k *keeping) end() {
-	if k == nil {
+// end ends the settling, after a moment for the rest of the writing.
+func (s *settling) end() {
+	if s == nil {
 		return
 	}
-	late := time.AfterFunc(keepGrace, func() { k.stop(errKept) })
-	k.done.Wait()
+	late := time.AfterFunc(keepGrace, func() { s.stop(errFreed) })
+	s.kept.Wait()
 	late.Stop()
-	k.stop(errKept)
+	s.stop(errFreed)
+	s.done.Wait()
 }

@@ -182,7 +182,7 @@ func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 	}
 	l.pool.Rest()
 	if l.err == nil {
-		m.keep(opts.Packs, fresh, len(plans))
+		m.settle(opts.Packs, fresh, len(plans))
 	}
 	return l.err
 }
@@ -365,7 +365,7 @@ func (l *loader) fill(ctx context.Context, p *plan) (memory, error) {
 	if l.err != nil {
 		return memory{}, l.err
 	}
-	mem, err := offheap.AllocHuge(p.bytes)
+	mem, err := offheap.Alloc(p.bytes)
 	if err != nil {
 		return memory{}, err
 	}

@@ -24,7 +24,7 @@ type Model struct {
 	embed     embedding // empty unless the span begins with layer 0
 	layers    []*layer  // of the span, in order
 	head      head      // empty unless the span ends with the last layer
-	keeping   *keeping  // nil unless packed weights are written to the cache
+	settling  *settling // nil unless weights were packed
 	rope      *rotary
 	ropeLocal *rotary // of local layers; nil if there are none
 	s         scratch
@@ -59,7 +59,7 @@ func (m *Model) Rest() { m.pool.Rest() }
 
 // Close frees the weights. It may be called twice. The pool stays.
 func (m *Model) Close() {
-	m.keeping.end()
+	m.settling.end()
 	m.pool.Settle() // a late worker may still read weights
 	for _, l := range m.layers {
 		l.free()

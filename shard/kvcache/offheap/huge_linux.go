@@ -1,6 +1,17 @@
 package offheap
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
 
-// adviseHuge asks for huge pages. A system without them goes on with small ones.
-func adviseHuge(b []byte) { _ = unix.Madvise(b, unix.MADV_HUGEPAGE) }
+	"golang.org/x/sys/unix"
+)
+
+// collapse is Collapse by MADV_COLLAPSE, of Linux 6.1 and later.
+func collapse(b []byte) bool {
+	err := unix.Madvise(b, unix.MADV_COLLAPSE)
+	if errors.Is(err, unix.EINVAL) && len(b) < 4<<20 {
+		return true // too short for one
+	}
+	// No huge page is free, or none fits into b: the next part may have luck.
+	return err == nil || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EBUSY)
+}

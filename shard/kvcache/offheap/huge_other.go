@@ -2,5 +2,5 @@
 
 package offheap
 
-// adviseHuge does nothing: the system chooses its pages itself.
-func adviseHuge([]byte) {}
+// collapse does nothing: the system chooses its pages itself.
+func collapse([]byte) bool { return false }

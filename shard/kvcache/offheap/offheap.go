@@ -24,22 +24,12 @@ func Alloc(n int64) ([]byte, error) {
 	return b, nil
 }
 
-// hugeBytes is the least memory for which huge pages are asked: two of the
-// common 2 MiB pages.
-const hugeBytes = 4 << 20
+// Collapse moves b, which is filled, to huge pages where the system has them: who
+// reads it in order is quicker then. Others may read b meanwhile, and wait for
+// a page now and then. It reports whether there is any use in going on.
+func Collapse(b []byte) bool { return collapse(b) }
 
-// AllocHuge is [Alloc] for memory that is filled at once and read often and in
-// order: the system is asked for huge pages, which are quicker to take and to
-// find. Whole huge pages are taken when a byte of them is touched.
-func AllocHuge(n int64) ([]byte, error) {
-	b, err := Alloc(n)
-	if err == nil && n >= hugeBytes {
-		adviseHuge(b)
-	}
-	return b, err
-}
-
-// Free gives b, a whole slice from [Alloc] or [AllocHuge], back to the system. Nobody may
+// Free gives b, a whole slice from [Alloc], back to the system. Nobody may
 // touch b afterwards.
 func Free(b []byte) error {
 	if len(b) == 0 {
