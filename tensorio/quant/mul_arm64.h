@@ -109,12 +109,6 @@ both:                        \
 	NIBBLES(E, 2) \
 	NIBBLES(E, 3)
 
-// FIFTH puts the lowest bits of V24 and V25 above the nibbles in V26 and V27.
-#define FIFTH(a, b) \
-	SLIB(26, a, 4)  \
-	SLIB(27, b, 4)  \
-	ANDB(26, 26, 31) \
-	ANDB(27, 27, 31)
 // FIVES needs the fifth bits in V28 and V29, of this j as the lowest.
 #define FIVES(E, j) \
 	RAW(64*(j))         \

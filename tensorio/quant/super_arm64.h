@@ -268,8 +268,7 @@
 	E(MINIMA, 0, 0)
 #define NONE(E)
 
-// SUPER is a unit. What two sub-blocks do is PAIR2; NUM of these come before
-// the end.
+// SUPER is a unit: four times what two sub-blocks do, in SUBS2, then its end.
 #define SUPER(E, SUBS2, NEXTSCALES, D, MINIMA) \
 	E(ZEROX, 0, 0)     \
 	MOVD $4, R14       \

@@ -9,14 +9,12 @@
 #define LDRD(a, r, off) WORD $(0xfd400000 | ((off)>>3)<<10 | (r)<<5 | (a)) // ldr da, [xr, off]
 #define LDRS(a, r, off) WORD $(0xbd400000 | ((off)>>2)<<10 | (r)<<5 | (a)) // ldr sa, [xr, off]
 #define STRQ(a, r, off) WORD $(0x3d800000 | ((off)>>4)<<10 | (r)<<5 | (a)) // str qa, [xr, off]
-#define STRD(a, r, off) WORD $(0xfd000000 | ((off)>>3)<<10 | (r)<<5 | (a)) // str da, [xr, off]
 #define ADDI(d, n, s) WORD $(0x91000000 | (s)<<10 | (n)<<5 | (d)) // add xd, xn, s
 
 // Bits.
 #define ANDB(d, n, m) WORD $(0x4e201c00 | (m)<<16 | (n)<<5 | (d)) // and vd.16b, vn.16b, vm.16b
 #define ORRB(d, n, m) WORD $(0x4ea01c00 | (m)<<16 | (n)<<5 | (d)) // orr vd.16b, vn.16b, vm.16b
 #define BIT(d, n, m) WORD $(0x6ea01c00 | (m)<<16 | (n)<<5 | (d)) // bit vd.16b, vn.16b, vm.16b
-#define BIF(d, n, m) WORD $(0x6ee01c00 | (m)<<16 | (n)<<5 | (d)) // bif vd.16b, vn.16b, vm.16b
 #define ZERO(d) WORD $(0x6f00e400 | (d)) // movi vd.2d, 0
 
 // Integers.
