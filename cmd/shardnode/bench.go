@@ -140,7 +140,7 @@ func (a *app) bench(ctx context.Context, f *benchFlags, ref string) error {
 	head := !f.json
 	for _, peers := range plan.peers {
 		for _, threads := range plan.threads {
-			c := placeConfig{peers: peers, threads: threads, memory: int64(f.memory), link: f.link, kvBytes: kv, kv: kvcache.Precision(f.kvType), notify: a.notify}
+			c := placeConfig{peers: peers, threads: threads, memory: int64(f.memory), link: f.link, kvBytes: kv, kv: kvcache.Precision(f.kvType), settled: true, notify: a.notify}
 			if peers == 1 {
 				c.peers = 0 // this process
 			}

@@ -100,7 +100,7 @@ func (a *app) serveOrder(ctx context.Context, identity transport.Identity, order
 	}
 	held, err := serveSpan(ctx, tn, order.Name, member.LoadConfig{
 		Source: file, Model: shard.ModelID(order.ModelID), Span: order.Span, Threads: order.Threads, Linger: familyLinger,
-		MemoryBytes: order.Memory, KVBytes: order.KVBytes, KV: kv, Packs: packs, Logger: zerolog.Nop(),
+		MemoryBytes: order.Memory, KVBytes: order.KVBytes, KV: kv, Packs: packs, Settled: order.Settled, Logger: zerolog.Nop(),
 	})
 	if err != nil {
 		return (&place{}).explainLoad(err, placeConfig{memory: order.Memory})

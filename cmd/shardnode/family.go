@@ -66,6 +66,7 @@ type (
 		Threads    int        `json:"threads"`
 		Memory     int64      `json:"memory_bytes"`
 		KVBytes    int64      `json:"kv_bytes"`
+		Settled    bool       `json:"settled,omitempty"`
 		KVType     string     `json:"kv_type"`
 		Link       string     `json:"link"`
 		PackedDir  string     `json:"packed_dir,omitempty"`
@@ -243,7 +244,7 @@ func (f *family) start(ctx context.Context, c placeConfig, spans []shard.Span, f
 	wg.Go(func() {
 		f.own, errs[0] = serveSpan(ctx, f.node, childName(0), member.LoadConfig{
 			Source: file, Model: f.modelID(file.ref), Span: spans[0], Threads: c.threads, Linger: familyLinger,
-			MemoryBytes: c.memory, KVBytes: c.kvBytes, KV: c.kv, Packs: c.packs, Logger: zerolog.Nop(),
+			MemoryBytes: c.memory, KVBytes: c.kvBytes, KV: c.kv, Packs: c.packs, Settled: c.settled, Logger: zerolog.Nop(),
 		})
 	})
 	for i, ch := range f.children {
@@ -323,7 +324,7 @@ func (f *family) bringUp(ctx context.Context, c placeConfig, ch *child, span sha
 	id := f.modelID(ref)
 	order := childOrder{
 		Name: ch.name, Membership: encoded, Model: ref, ModelID: id[:], Span: span,
-		Threads: c.threads, Memory: c.memory, KVBytes: c.kvBytes, KVType: c.kv.String(), Link: c.link,
+		Threads: c.threads, Memory: c.memory, KVBytes: c.kvBytes, KVType: c.kv.String(), Link: c.link, Settled: c.settled,
 	}
 	if c.packs != nil {
 		order.PackedDir, order.Packed = c.packs.Dir(), c.packs.BudgetBytes()

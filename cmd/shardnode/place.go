@@ -58,6 +58,7 @@ type placeConfig struct {
 	kv      kvcache.Precision
 	link    string // emulated link between members
 	packs   *weights.Packs
+	settled bool // wait until weights are where they stay
 	// notify tells a person what is waited for; never nil.
 	notify func(format string, args ...any)
 }
@@ -134,7 +135,7 @@ func stageCount(c placeConfig, layers int) (int, error) {
 // openAlone loads the whole model in this process.
 func (p *place) openAlone(ctx context.Context, c placeConfig) error {
 	loaded, err := member.Load(ctx, member.LoadConfig{
-		Source: p.file, Threads: c.threads, MemoryBytes: c.memory, KVBytes: c.kvBytes, KV: c.kv, Packs: c.packs, Logger: zerolog.Nop(),
+		Source: p.file, Threads: c.threads, MemoryBytes: c.memory, KVBytes: c.kvBytes, KV: c.kv, Packs: c.packs, Settled: c.settled, Logger: zerolog.Nop(),
 		MeasureTime: aloneMeasureTime, Progress: packProgress(c.notify),
 	})
 	if err != nil {

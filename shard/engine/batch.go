@@ -71,8 +71,12 @@ func pick(dst []take, demands []demand, budget, prompt int) []take {
 // second otherwise.
 const (
 	mixedBatch  = 100 * time.Millisecond
-	promptBatch = 500 * time.Millisecond
+	promptBatch = 1500 * time.Millisecond
 )
+
+// evenRows is what rows of a prompt come in multiples of: kernels take 4, 6, 8 or
+// 12 rows at once, and what is left over costs them as much.
+const evenRows = 24
 
 // promptRows returns how many rows of prompts a batch may have, at most most,
 // if a row takes perRow; 0 stands for a time that is not known yet.
@@ -84,5 +88,9 @@ func promptRows(perRow time.Duration, decoding bool, most int) int {
 	if perRow <= 0 {
 		return min(most, 4*minChunk)
 	}
-	return min(most, max(minChunk, int(goal/perRow)))
+	n := min(most, max(minChunk, int(goal/perRow)))
+	if n > evenRows && n < most {
+		n -= n % evenRows
+	}
+	return n
 }

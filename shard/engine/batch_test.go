@@ -68,7 +68,7 @@ func TestPromptRowsFollowTheMachine(t *testing.T) {
 		perRow   time.Duration
 		decoding bool
 		want     int
-	}{{0, false, 64}, {time.Millisecond, false, 256}, {time.Millisecond, true, 100}, {50 * time.Millisecond, true, minChunk}} {
+	}{{0, false, 64}, {time.Millisecond, false, 256}, {time.Millisecond, true, 96}, {50 * time.Millisecond, true, minChunk}, {20 * time.Millisecond, false, 72}} {
 		if got := promptRows(c.perRow, c.decoding, 256); got != c.want {
 			t.Errorf("promptRows(%v, %v, 256) = %d, want %d", c.perRow, c.decoding, got, c.want)
 		}

@@ -44,6 +44,9 @@ type LoadConfig struct {
 	KVBytes int64
 	// Packs keeps packed weights for the next start. Default: nothing is kept.
 	Packs *weights.Packs
+	// Settled makes Load wait for what it else does while the weights are used
+	// (package model).
+	Settled bool
 	// KV is how keys and values are kept. Default: [kvcache.Float16].
 	KV kvcache.Precision
 	// MeasureTime is how long decoding and prompts are each timed. Default: the
@@ -109,7 +112,7 @@ func Load(ctx context.Context, c LoadConfig) (*Loaded, error) {
 func (l *Loaded) load(ctx context.Context, c LoadConfig) error {
 	var err error
 	l.model, err = model.Load(ctx, l.Config, c.Source, c.Span, model.Options{
-		Pool: l.pool, MemoryBytes: c.MemoryBytes, Progress: c.Progress, Packs: c.Packs, KV: c.KV,
+		Pool: l.pool, MemoryBytes: c.MemoryBytes, Progress: c.Progress, Packs: c.Packs, Settled: c.Settled, KV: c.KV,
 	})
 	if err != nil {
 		return err

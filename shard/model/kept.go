@@ -171,6 +171,7 @@ func (m *Model) settle(packs *weights.Packs, plans []*plan, all int) {
 	}
 	s.kept.Add(1)
 	s.done.Go(func() {
+		offheap.Yield()
 		if keeps {
 			keep(ctx, packs, plans)
 		}
@@ -195,26 +196,17 @@ func keep(ctx context.Context, packs *weights.Packs, plans []*plan) {
 // hugePages is how much is moved to huge pages at a time: one or two of them.
 const hugePages = 4 << 20
 
-// enlarge moves plans to huge pages, with half of its time for others.
+// enlarge moves plans to huge pages.
 func enlarge(ctx context.Context, plans []*plan) {
-	pause := time.NewTimer(0)
-	defer pause.Stop()
 	for _, p := range plans {
 		data := p.mem.data
 		for len(data) > 0 {
 			// Up to a border of pages: those that lie across would be left out.
 			n := min(len(data), hugePages-int(uintptr(unsafe.Pointer(unsafe.SliceData(data)))%hugePages))
-			select {
-			case <-ctx.Done():
-				return
-			case <-pause.C:
-			}
-			began := time.Now()
-			if !offheap.Collapse(data[:n]) {
+			if ctx.Err() != nil || !offheap.Collapse(data[:n]) {
 				return
 			}
 			data = data[n:]
-			pause.Reset(time.Since(began))
 		}
 	}
 }

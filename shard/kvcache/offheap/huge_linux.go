@@ -2,6 +2,7 @@ package offheap
 
 import (
 	"errors"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,4 +15,10 @@ func collapse(b []byte) bool {
 	}
 	// No huge page is free, or none fits into b: the next part may have luck.
 	return err == nil || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EBUSY)
+}
+
+// yield gives the goroutine a thread of the lowest priority, which ends with it.
+func yield() {
+	runtime.LockOSThread()                                     // for good
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19) // else it only takes more of others' time
 }

@@ -29,6 +29,10 @@ func Alloc(n int64) ([]byte, error) {
 // a page now and then. It reports whether there is any use in going on.
 func Collapse(b []byte) bool { return collapse(b) }
 
+// Yield makes the calling goroutine, for the rest of its life, one that uses
+// processors which nobody else wants, where the system can do that.
+func Yield() { yield() }
+
 // Free gives b, a whole slice from [Alloc], back to the system. Nobody may
 // touch b afterwards.
 func Free(b []byte) error {
