@@ -230,6 +230,8 @@ func (st *stage) work() {
 			var err error
 			switch {
 			case w.close:
+				// First, so that whoever hears of it finds the memory free.
+				st.held.Engine.CloseSession(st.open.Session)
 				st.sayClosed()
 				return
 			case w.more != nil:
