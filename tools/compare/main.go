@@ -79,7 +79,12 @@ func run() error {
 		}
 	}
 	if o.loads {
-		return o.measureLoads(engines)
+		home, err := os.MkdirTemp("", "compare-*")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(home) //nolint:errcheck // the system clears what is left
+		return o.measureLoads(append(engines, secondStart(o.self, home)))
 	}
 	return o.measureRates(engines)
 }
