@@ -31,10 +31,11 @@ func (a *app) benchCommand() *cobra.Command {
 		Use:   "bench MODEL",
 		Short: "tokens per second of this machine, of a split, of many sessions",
 		Long: `bench measures how fast a model runs: ppN is a prompt of N tokens, tgN is N
-tokens one after another, both after the positions of --depth. Lists try everything in them: threads, sessions that
-generate at the same time, and members (1 is this process, more are processes
-on loopback that share this machine). Tokens are made up. A round to warm up
-comes first; what is printed is the median of the others.`,
+tokens one after another, both after the positions of --depth. Lists try
+everything in them: threads, sessions that generate at the same time, and
+members (1 is this process, more are processes on loopback that share this
+machine). Tokens are made up. A round to warm up comes first; what is printed is
+the median of the others.`,
 		Example: `  shardnode bench model.gguf
   shardnode bench model.gguf --threads 1,2 --peers 1,3
   shardnode bench model.gguf -p 0 --sessions 1,8 --json`,

@@ -104,13 +104,13 @@ var benchRequest = sample.Request{K: 1, Temperature: sample.NoLSE}
 // open opens session i and brings it to its depth. One that will generate gets
 // its first token, which is not counted.
 func (r *benchRounds) open(ctx context.Context, i int) (*pipeline.Session, error) {
-	s, err := r.place.session(ctx, r.depth+max(r.prompt, r.generate+1))
+	before := r.tokens(i, 0, r.depth) // the same in every round, so that it is computed once
+	s, err := r.place.sessionAfter(ctx, before, r.depth+max(r.prompt, r.generate+1))
 	if err != nil {
 		return s, err
 	}
-	if r.depth > 0 {
-		// The same every time: whoever keeps it need not compute it again.
-		_, err = s.Step(ctx, pipeline.Step{Tokens: r.tokens(i, 0, r.depth), Summary: benchRequest})
+	if ready := s.Ready(); r.depth > 0 {
+		_, err = s.Step(ctx, pipeline.Step{Pos: ready, Tokens: before[ready:], Summary: benchRequest})
 	}
 	if err == nil && r.generate > 0 {
 		_, err = s.Step(ctx, pipeline.Step{Pos: shard.Pos(r.depth), Tokens: r.tokens(i, r.turn, 1), Summary: benchRequest})

@@ -21,11 +21,7 @@ import (
 
 // kernels says what computes.
 func (c *checkup) kernels() {
-	vectors, err := vec.Form()
-	if err != nil {
-		c.add(finding{Check: "kernels", State: findingBroken, What: err.Error(), Do: "unset SHARDNODE_SIMD"})
-		return
-	}
+	vectors, _ := vec.Form() // no command runs where SHARDNODE_SIMD asks for what is not there
 	what := fmt.Sprintf("matrices %s, vectors %s, %s", quant.Form(), vectors, count(member.Processors(), "thread"))
 	if quant.Form() != "ref" {
 		c.ok("kernels", "%s", what)
@@ -48,19 +44,18 @@ const scarceMemory = 512 << 20
 // memory says how much there is, and how fast it is read.
 func (c *checkup) memory() {
 	total, free := procKiB("/proc/meminfo", "MemTotal"), procKiB("/proc/meminfo", "MemAvailable")
-	rate := readRate(member.Processors())
-	speed := fmt.Sprintf("read at %.1f GB/s: a token takes as long as reading the weights once", rate/1e9)
-	switch {
-	case total == 0:
-		c.ok("memory", "%s", speed)
-	case free < scarceMemory:
+	if total > 0 && free < scarceMemory { // measuring would take half of it
 		c.add(finding{
-			Check: "memory", State: findingWarning, What: fmt.Sprintf("%s of %s are free, %s", mib(free), mib(total), speed),
+			Check: "memory", State: findingWarning, What: fmt.Sprintf("%s of %s are free", mib(free), mib(total)),
 			Why: "few models fit", Do: "end other programs",
 		})
-	default:
-		c.ok("memory", "%s of %s are free, %s", mib(free), mib(total), speed)
+		return
 	}
+	what := ""
+	if total > 0 {
+		what = fmt.Sprintf("%s of %s are free, ", mib(free), mib(total))
+	}
+	c.ok("memory", "%sread at %.1f GB/s: a token takes as long as reading the weights once", what, readRate(member.Processors())/1e9)
 }
 
 // home looks at the folder with the keys and the cache.
@@ -80,16 +75,9 @@ func (c *checkup) home() {
 		c.add(finding{Check: "home", State: findingBroken, What: home + " is not a folder", Do: "name another with --home or SHARDNODE_HOME"})
 		return
 	}
-	probe, err := os.CreateTemp(home, ".doctor-*")
-	if err == nil {
-		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
-	}
-	if err != nil {
+	if err := canWrite(home); err != nil {
 		c.add(finding{Check: "home", State: findingBroken, What: fmt.Sprintf("%s can't be written to: %v", home, err), Do: "make it yours, or name another with --home"})
 		return
-	}
-	if _, err := c.app.readConfig(); err != nil {
-		c.add(finding{Check: "home", State: findingBroken, What: err.Error(), Do: "correct the file, or remove it"})
 	}
 	free, err := freeDisk(home)
 	switch {

@@ -144,7 +144,7 @@ func inspectFile(file *modelFile) inspectJSON {
 		out.Params += int64(tensorio.Tensor{Shape: t.Shape}.Elements())
 		out.Types[t.Type.String()]++
 		out.TypeBytes[t.Type.String()] += t.Bytes
-		if n := packedBytes(t.Type, t.Shape); n > 0 {
+		if n, ok := weights.PackedBytes(t); ok {
 			out.TypePackedBytes[t.Type.String()] += n
 		}
 	}
@@ -163,20 +163,6 @@ func inspectFile(file *modelFile) inspectJSON {
 	}
 	out.Kernels = fmt.Sprintf("matrices %s, vectors %s", quant.Form(), form)
 	return out
-}
-
-// packedBytes returns the bytes of a tensor as it is laid out for computing, 0 if
-// it is no matrix or nothing computes with it.
-func packedBytes(t tensorio.Type, shape []int) int64 {
-	if len(shape) < 2 {
-		return 0
-	}
-	cols := shape[len(shape)-1]
-	n, err := quant.PackedBytes(t, tensorio.Tensor{Shape: shape}.Elements()/max(1, cols), cols)
-	if err != nil {
-		return 0
-	}
-	return int64(n)
 }
 
 // readText fills in what concerns text.

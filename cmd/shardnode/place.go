@@ -215,9 +215,19 @@ const ampleMemory = 1 << 50
 
 // session opens a session with room for tokens positions.
 func (p *place) session(ctx context.Context, tokens int) (*pipeline.Session, error) {
-	return pipeline.Open(ctx, pipeline.Config{
+	return p.sessionAfter(ctx, nil, tokens)
+}
+
+// sessionAfter is session for one that begins with prefix. What of it the stages
+// have from an earlier one is not computed again (Session.Ready).
+func (p *place) sessionAfter(ctx context.Context, prefix []shard.Token, tokens int) (*pipeline.Session, error) {
+	c := pipeline.Config{
 		Self: p.self, Name: "driver", Dial: p.dial, Model: p.modelID, KV: p.kv, Route: p.route, MaxTokens: tokens, ChunkTokens: p.chunk,
-	})
+	}
+	if len(prefix) > 0 {
+		c.Prefix, c.Secret = prefix, hop.Secret{1} // the members are this command's own
+	}
+	return pipeline.Open(ctx, c)
 }
 
 // room returns how many positions a session gets that must hold prompt tokens

@@ -172,19 +172,8 @@ func memberName(flag string) string {
 // freeMemory returns three quarters of the memory that the system says is
 // available, or 4 GiB where it does not say.
 func freeMemory() int64 {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 4 << 30
-	}
-	for line := range strings.Lines(string(b)) {
-		rest, ok := strings.CutPrefix(line, "MemAvailable:")
-		if !ok {
-			continue
-		}
-		kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-		if err == nil && kib > 0 {
-			return kib << 10 / 4 * 3
-		}
+	if n := procKiB("/proc/meminfo", "MemAvailable"); n > 0 {
+		return n / 4 * 3
 	}
 	return 4 << 30
 }

@@ -255,10 +255,10 @@ func (e *Engine) runBatch() {
 // publish names what the session holds after so many more rows of j, which have
 // just run.
 func (j *job) publish(rows int) {
-	at := j.step.Pos + shard.Pos(j.ran)
-	skip := keysWithin(j.step.Pos, j.ran)
-	for i := range min(keysWithin(at, rows), len(j.step.Keys)-skip) {
-		end := (int(at)/kvcache.KeyTokens + 1 + i) * kvcache.KeyTokens
+	pos := int(j.step.Pos)
+	at, skip := pos+j.ran, kvcache.KeysWithin(pos, j.ran)
+	for i := range min(kvcache.KeysWithin(at, rows), len(j.step.Keys)-skip) {
+		end := (at/kvcache.KeyTokens + 1 + i) * kvcache.KeyTokens
 		j.session.kv.Publish(shard.Pos(end), j.step.Keys[skip+i])
 	}
 }

@@ -185,19 +185,13 @@ func (e *Engine) checkStep(s *Step, span shard.Span) (int, error) {
 	if rows == 0 || rows > e.model.Config().Context {
 		return 0, e.fail(shard.Invalid, "a step of %d tokens: want 1 to %d", rows, e.model.Config().Context)
 	}
-	if n := keysWithin(s.Pos, rows); len(s.Keys) > 0 && len(s.Keys) != n {
+	if n := kvcache.KeysWithin(int(s.Pos), rows); len(s.Keys) > 0 && len(s.Keys) != n {
 		return 0, e.fail(shard.Invalid, "a step of %d tokens at position %d with %d keys: want none or %d", rows, s.Pos, len(s.Keys), n)
 	}
 	if n := int64(wanted(s.Want, rows)) * int64(e.summaryLen(s)); n > maxResult {
 		return 0, e.fail(shard.Invalid, "%d logits in one result: want %d at most, ask for fewer rows at once", n, maxResult)
 	}
 	return rows, e.checkTokens(s.Tokens)
-}
-
-// keysWithin returns how many blocks of [kvcache.KeyTokens] positions end
-// within the given number of rows from pos on.
-func keysWithin(pos shard.Pos, rows int) int {
-	return (int(pos)+rows)/kvcache.KeyTokens - int(pos)/kvcache.KeyTokens
 }
 
 // checkTokens returns an error unless all tokens are in the vocabulary.

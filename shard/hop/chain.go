@@ -135,12 +135,12 @@ func parsePrefix(m *wirepb.Open) (*Prefix, error) {
 	return &Prefix{Chain: chain, Lineage: Hash(m.GetLineage())}, nil
 }
 
-// checkChain checks the hashes of a step: none, or one for each block that ends
+// checkChain checks the hashes of a step whose counts are checked: none, or one for each block that ends
 // within it.
 func checkChain(m *wirepb.Step) error {
-	pos, count := uint64(m.GetPos()), uint64(m.GetCount())
-	want := (pos+count)/ChainTokens - pos/ChainTokens
-	if n := uint64(len(m.GetChain())); n > 0 && n != want*HashBytes {
+	pos, count := int(m.GetPos()), int(m.GetCount())
+	want := kvcache.KeysWithin(pos, count)
+	if n := len(m.GetChain()); n > 0 && n != want*HashBytes {
 		return refuse(shard.Invalid, "step of %d tokens at position %d with hashes of %d bytes, want %d", count, pos, n, want*HashBytes)
 	}
 	return nil

@@ -10,6 +10,9 @@ import (
 // it. Pages hold one or more times as many; a store of other pages shares none.
 const KeyTokens = 32
 
+// KeysWithin returns how many keys end within n positions from pos on.
+func KeysWithin(pos, n int) int { return (pos+n)/KeyTokens - pos/KeyTokens }
+
 // A Key names positions of sessions, from the first on: all that their keys and
 // values depend on. Sessions with equal keys get each other's pages, so whoever
 // makes keys sees to it that they are equal only where that is right.

@@ -29,8 +29,8 @@ func (e *NoRouteError) Error() string { return e.Text }
 
 // Open opens a session over the swarm with room for tokens positions, which
 // begins with prompt (nil: not known). [pipeline.Session.Ready] says how much of
-// it the stages have from an earlier session of this member. When a peer refuses or is not there any
-// more, the next best route is tried.
+// it the stages have from an earlier session of this member. When a peer refuses
+// or is not there any more, the next best route is tried.
 func (m *Member) Open(ctx context.Context, tokens int, prompt []shard.Token) (*pipeline.Session, Route, error) {
 	about, err := m.WaitAbout(ctx)
 	if err != nil {
@@ -47,7 +47,7 @@ func (m *Member) Open(ctx context.Context, tokens int, prompt []shard.Token) (*p
 			Prefix: prompt, Secret: m.secret,
 		})
 		if err == nil {
-			m.foresee(&route, sess, tokens, len(prompt))
+			m.foresee(&route, sess, tokens, len(prompt), avoid)
 			return sess, route, nil
 		}
 		stage := stageError(err)
@@ -64,11 +64,11 @@ func (m *Member) Open(ctx context.Context, tokens int, prompt []shard.Token) (*p
 }
 
 // foresee predicts anew for a session that need not compute its whole prompt.
-func (m *Member) foresee(r *Route, sess *pipeline.Session, tokens, prompt int) {
+func (m *Member) foresee(r *Route, sess *pipeline.Session, tokens, prompt int, avoid []scheduler.ID) {
 	if sess.Ready() == 0 {
 		return
 	}
-	again, err := m.route(tokens, prompt-int(sess.Ready()), nil)
+	again, err := m.route(tokens, prompt-int(sess.Ready()), avoid)
 	if err == nil && slices.EqualFunc(again.Stages, r.Stages, func(a, b pipeline.Stage) bool { return a.Peer == b.Peer && a.Span == b.Span }) {
 		r.Predicted = again.Predicted
 	}

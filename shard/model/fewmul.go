@@ -175,14 +175,15 @@ func (o *fewMul) Begin(worker int) {
 			vec.RMSNorm(w.h[at:][:o.cols], w.x[at:][:o.cols], o.in.norm, o.f.m.cfg.Eps)
 		}
 	}
-	w.acts.Prepare(w.h, o.f.rows, o.cols, o.forms...)
+	w.acts.Begin(w.h, o.rows(), o.cols, o.forms...)
+	w.acts.Quantize(0, o.f.rows)
 	if !o.rests {
 		return
 	}
 	for r := range o.f.rows {
 		w.acts.Rest(w.h[(o.f.rows+r)*o.cols:], r)
 	}
-	w.acts.Prepare(w.h, o.rows(), o.cols, o.forms...)
+	w.acts.Quantize(o.f.rows, o.rows())
 }
 
 // job returns the matrix of a tile and its panels there.

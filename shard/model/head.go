@@ -109,9 +109,10 @@ func (m *Model) project(n int) {
 	s.rows = n
 	s.norm.run(s.h, s.top, m.head.norm)
 	if rows > n {
-		s.rests.Prepare(s.h, n, m.cfg.Dim, w)
+		acts := &s.mul.acts
+		acts.Prepare(s.h, n, m.cfg.Dim, w)
 		for r := range n {
-			s.rests.Rest(s.h[(n+r)*m.cfg.Dim:], r)
+			acts.Rest(s.h[(n+r)*m.cfg.Dim:], r)
 		}
 	}
 	s.rows = rows

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"github.com/shardnode/shardnode/tensorio/par"
 	"github.com/shardnode/shardnode/tensorio/quant"
 	"github.com/shardnode/shardnode/tensorio/vec"
 )
@@ -176,7 +177,7 @@ func (o *expertsOp) group() {
 }
 
 // eachPlace runs op, whose tiles are the places.
-func (o *expertsOp) eachPlace(op interface{ Tile(worker, tile int) }) {
+func (o *expertsOp) eachPlace(op par.Task) {
 	if o.m.s.rows <= fewRows {
 		for i := range o.places {
 			op.Tile(0, i)

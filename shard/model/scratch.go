@@ -3,7 +3,6 @@ package model
 import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/kvcache"
-	"github.com/shardnode/shardnode/tensorio/quant"
 	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
@@ -42,9 +41,8 @@ type scratch struct {
 	global angles // of the rows, for layers that see all positions
 	local  angles // for local layers
 
-	top    []float32  // [headRows, dim], hidden states on their way to the head
-	logits []float32  // [<= 2*headRows, vocab]; those of rests behind those of rows
-	rests  quant.Acts // hidden states before the head, for what quantising leaves of them
+	top    []float32 // [headRows, dim], hidden states on their way to the head
+	logits []float32 // [<= 2*headRows, vocab]; those of rests behind those of rows
 
 	norm     normOp
 	mul      mulOp

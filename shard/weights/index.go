@@ -3,8 +3,6 @@ package weights
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/tensorio/gguf"
@@ -77,12 +75,12 @@ func newIndex(files []*gguf.File) (*Index, error) {
 		return nil, fmt.Errorf("file has no tensors, only a vocabulary: name a file with weights")
 	}
 	for i, t := range x.tensors {
-		l, ok := layerOf(t.Name)
+		l, ok := gguf.LayerOf(t.Name)
 		switch {
 		case ok && l >= maxLayers:
 			return nil, fmt.Errorf("tensor %q: at most %d layers are allowed", t.Name, maxLayers)
 		case ok:
-			if need := int(l) + 1 - len(x.layers); need > 0 {
+			if need := l + 1 - len(x.layers); need > 0 {
 				x.layers = append(x.layers, make([][]int, need)...)
 			}
 			x.layers[l] = append(x.layers[l], i)
@@ -91,23 +89,6 @@ func newIndex(files []*gguf.File) (*Index, error) {
 		}
 	}
 	return x, nil
-}
-
-// layerOf returns the layer of a name such as "blk.7.attn_q.weight".
-func layerOf(name string) (shard.Layer, bool) {
-	rest, ok := strings.CutPrefix(name, "blk.")
-	if !ok {
-		return 0, false
-	}
-	digits, _, ok := strings.Cut(rest, ".")
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(digits, 10, 31)
-	if err != nil || strconv.FormatUint(n, 10) != digits {
-		return 0, false
-	}
-	return shard.Layer(n), true
 }
 
 // Meta returns the metadata of the model, that of the first part of a split one.

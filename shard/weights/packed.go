@@ -2,26 +2,30 @@ package weights
 
 import (
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/gguf"
 	"github.com/shardnode/shardnode/tensorio/quant"
 )
 
-// packedBytes returns what a tensor takes in memory: a matrix as it is packed for
-// its kernel, anything else as it is in the file.
-func packedBytes(t gguf.TensorInfo) int64 {
+// PackedBytes returns what a matrix, or several of one tensor, take as they are
+// packed for their kernel. ok is false if t is no matrix, or nothing computes
+// with it.
+func PackedBytes(t gguf.TensorInfo) (n int64, ok bool) {
 	if len(t.Shape) < 2 {
-		return t.Bytes
+		return 0, false
 	}
-	last := len(t.Shape) - 1
-	rows := 1
-	for _, n := range t.Shape[:last] {
-		rows *= n
+	cols := t.Shape[len(t.Shape)-1]
+	packed, err := quant.PackedBytes(t.Type, tensorio.Tensor{Shape: t.Shape}.Elements()/max(1, cols), cols)
+	return int64(packed), err == nil
+}
+
+// memoryBytes returns what a tensor takes in memory: a matrix packed, anything
+// else as it is in the file.
+func memoryBytes(t gguf.TensorInfo) int64 {
+	if n, ok := PackedBytes(t); ok {
+		return n
 	}
-	n, err := quant.PackedBytes(t.Type, rows, t.Shape[last])
-	if err != nil {
-		return t.Bytes // it can't be loaded, and loading says why
-	}
-	return int64(n)
+	return t.Bytes // or it can't be loaded, and loading says why
 }
 
 // PackedLayerBytes returns what layer l takes in memory, 0 if there is no such
@@ -32,7 +36,7 @@ func (x *Index) PackedLayerBytes(l shard.Layer) int64 {
 	}
 	n := int64(0)
 	for _, i := range x.layers[l] {
-		n += packedBytes(x.tensors[i].TensorInfo)
+		n += memoryBytes(x.tensors[i].TensorInfo)
 	}
 	return n
 }
@@ -41,7 +45,7 @@ func (x *Index) PackedLayerBytes(l shard.Layer) int64 {
 func (x *Index) PackedHeadBytes() int64 {
 	n := int64(0)
 	for _, i := range x.pick(Part{Head: true}) {
-		n += packedBytes(x.tensors[i].TensorInfo)
+		n += memoryBytes(x.tensors[i].TensorInfo)
 	}
 	return n
 }

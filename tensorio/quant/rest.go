@@ -16,30 +16,33 @@ func (a *Acts) Rest(dst []float32, t int) {
 	x, dst := a.floats[t*a.cols:(t+1)*a.cols], dst[:a.cols]
 	switch {
 	case a.hasSupers:
-		for k, v := range x {
-			b := &a.supers[t*(a.cols/256)+k/256]
-			dst[k] = left(v, b.d, float32(b.q[k%256]))
+		for i, b := range a.supers[t*(a.cols/256):][:a.cols/256] {
+			rest(dst[256*i:][:256], x[256*i:], b.d, b.q[:])
 		}
 	case a.hasBlocks:
-		for k, v := range x {
-			b := &a.blocks[t*a.blockStride()+k/32]
-			dst[k] = left(v, b.d, float32(b.q[k%32]))
+		for i, b := range a.blocks[t*a.blockStride():][:a.cols/32] {
+			rest(dst[32*i:][:32], x[32*i:], b.d, b.q[:])
 		}
 	case a.hasBytes:
-		for k, v := range x {
-			b := &a.bytes[t*a.blockStride()+k/32]
-			dst[k] = left(v, b.d, float32(b.q[k%32]))
+		for i, b := range a.bytes[t*a.blockStride():][:a.cols/32] {
+			rest(dst[32*i:][:32], x[32*i:], b.d, b.q[:])
 		}
 	case a.hasWide:
-		for k, v := range x {
-			b := &a.wide[t*a.blockStride()+k/32]
-			dst[k] = left(v, b.d, float32(b.q[k%32&^3|k&1<<1|k>>1&1]))
+		for i, b := range a.wide[t*a.blockStride():][:a.cols/32] {
+			for k := 0; k < 32; k += 4 { // back from 0, 2, 1, 3
+				b.q[k+1], b.q[k+2] = b.q[k+2], b.q[k+1]
+			}
+			rest(dst[32*i:][:32], x[32*i:], b.d, b.q[:])
 		}
 	default:
 		clear(dst)
 	}
 }
 
-// left returns v - d*q, rounded twice. The conversion keeps compilers from
+// rest writes x - d*q, rounded twice, to dst. The conversion keeps compilers from
 // fusing the two.
-func left(v, d, q float32) float32 { return v - float32(d*q) }
+func rest[T int8 | int16](dst, x []float32, d float32, q []T) {
+	for k := range dst {
+		dst[k] = x[k] - float32(d*float32(q[k]))
+	}
+}

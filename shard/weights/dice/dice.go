@@ -50,7 +50,9 @@ func Like(meta *gguf.Meta, tensors []gguf.TensorInfo, types string) (*Plan, erro
 	}
 	layers := 0
 	for _, t := range tensors {
-		layers = max(layers, layerOf(t.Name)+1)
+		if l, ok := gguf.LayerOf(t.Name); ok {
+			layers = max(layers, l+1)
+		}
 	}
 	for _, t := range tensors {
 		p.tensors = append(p.tensors, tensorio.Tensor{Name: t.Name, Shape: t.Shape, Type: m.of(t.Name, t.Shape, layers)})

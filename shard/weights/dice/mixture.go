@@ -2,11 +2,11 @@ package dice
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/shardnode/shardnode/shard/nearest"
 	"github.com/shardnode/shardnode/tensorio"
+	"github.com/shardnode/shardnode/tensorio/gguf"
 )
 
 // A mixture says which matrix gets which type.
@@ -48,7 +48,8 @@ func (m mixture) of(name string, dims []int, layers int) tensorio.Type {
 		t = m.better
 	case m.careful && (strings.HasSuffix(name, "attn_v.weight") || strings.HasSuffix(name, "ffn_down.weight")):
 		// The first and the last eighth, and every third between (use_more_bits).
-		if i, n := layerOf(name), layers; i < n/8 || i >= 7*n/8 || (i-n/8)%3 == 2 {
+		i, _ := gguf.LayerOf(name) // these are of layers
+		if n := layers; i < n/8 || i >= 7*n/8 || (i-n/8)%3 == 2 {
 			t = m.better
 		}
 	}
@@ -56,18 +57,4 @@ func (m mixture) of(name string, dims []int, layers int) tensorio.Type {
 		return tensorio.F16 // rows too short for blocks
 	}
 	return t
-}
-
-// layerOf returns the layer of a tensor, -1 if it is of none.
-func layerOf(name string) int {
-	rest, ok := strings.CutPrefix(name, "blk.")
-	if !ok {
-		return -1
-	}
-	number, _, _ := strings.Cut(rest, ".")
-	i, err := strconv.Atoi(number)
-	if err != nil || i < 0 {
-		return -1
-	}
-	return i
 }
