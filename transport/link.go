@@ -21,6 +21,7 @@ const (
 	codeRefused quic.ApplicationErrorCode = 3 // no longer a member
 	codeFull    quic.ApplicationErrorCode = 4 // too many connections
 	codeJoined  quic.ApplicationErrorCode = 5 // the join exchange is over
+	codeSilent  quic.ApplicationErrorCode = 6 // nothing was heard for SessionSilence
 )
 
 // A linkKey names what connections are shared by.
@@ -36,6 +37,7 @@ type link struct {
 	member Member
 	proto  string
 	dialed bool
+	watch  watch // for session protocols
 
 	// Guarded by Node.mu:
 	streams int       // open now, from both ends
@@ -61,7 +63,10 @@ func (n *Node) quicConfig(proto string) *quic.Config {
 	}
 	switch {
 	case slices.Contains(SessionProtocols(), proto):
-		c.MaxIdleTimeout, c.KeepAlivePeriod = n.cfg.SessionSilence, n.cfg.SessionSilence/6
+		// The silence that counts is watched by both ends: quic-go takes no idle
+		// timeout below 5 s from whoever dialed.
+		c.MaxIdleTimeout = max(sessionIdle, 2*n.cfg.SessionSilence)
+		c.KeepAlivePeriod = min(sessionKeepAlive, n.cfg.SessionSilence/6)
 	case proto == GossipProtocol:
 		c.MaxIdleTimeout = otherSilence
 	case proto != "":
@@ -136,6 +141,7 @@ func (n *Node) adopt(l *link) bool {
 	}
 	n.book.learn(l.member, addrPort(l.q.RemoteAddr()))
 	n.cfg.Logger.Debug().Stringer("peer", key.peer).Str("proto", l.proto).Msg("connected")
+	n.wakeWatch(l)
 	return true
 }
 
@@ -172,6 +178,7 @@ func (n *Node) serveStreams(l *link) {
 		h := n.handlers[l.proto]
 		l.streams++
 		n.mu.Unlock()
+		n.wakeWatch(l)
 		s := &Stream{q: q, l: l, n: n}
 		if h == nil {
 			s.Reset(shard.NotServing)
@@ -194,13 +201,23 @@ func (n *Node) lost(l *link, cause error) {
 	n.mu.Unlock()
 	_ = l.q.CloseWithError(codeLeaving, "leaving") // in case our own life ended first
 	app, onPurpose := errors.AsType[*quic.ApplicationError](cause)
-	if !was || closed || onPurpose && (!app.Remote || app.ErrorCode == codeUnused) {
+	if !was || closed || onPurpose && app.ErrorCode != codeSilent && (!app.Remote || app.ErrorCode == codeUnused) {
 		return
 	}
 	err := n.unreachable(l.member.Peer, cause)
 	n.cfg.Logger.Debug().Stringer("peer", l.member.Peer).Str("proto", l.proto).Err(err).Msg("connection lost")
 	if last && n.cfg.OnLost != nil {
 		n.cfg.OnLost(l.member.Peer, l.proto, err)
+	}
+}
+
+// wakeWatch lets the watch look at a new link, or more often at an old one.
+func (n *Node) wakeWatch(l *link) {
+	if slices.Contains(SessionProtocols(), l.proto) {
+		select {
+		case n.sessions <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -280,6 +297,7 @@ func (n *Node) linkTo(ctx context.Context, key linkKey) (l *link, fresh bool, er
 	}
 	if l != nil {
 		n.mu.Unlock()
+		n.wakeWatch(l)
 		return l, false, nil
 	}
 	d := n.dials[key]

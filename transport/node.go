@@ -67,13 +67,17 @@ type Config struct {
 	// node closes it.
 	PacketConn net.PacketConn
 
+	// Wrap returns what is used in place of the socket at ListenAddr, and
+	// closes it. Default: the socket itself.
+	Wrap func(socket net.PacketConn) net.PacketConn
+
 	// Admitter answers joiners. Default: none, joiners are refused.
 	Admitter *Admitter
 
 	// SessionSilence is how long a peer that carries a session may be silent
-	// before its connection counts as lost; who dials asks for a sign of life
-	// six times within it. Default: 1.8 s. Raise it where machines stall for
-	// longer.
+	// before its connection counts as lost, whoever dialed. Time in which this
+	// process itself stood still does not count. Default: 0.9 s. Raise it where
+	// machines stall for longer.
 	SessionSilence time.Duration
 
 	// MaxConns bounds the connections that others make. Default: 1024.
@@ -105,7 +109,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, err
 	}
 	c.ListenAddr = cmp.Or(c.ListenAddr, "127.0.0.1:0")
-	c.SessionSilence = cmp.Or(c.SessionSilence, 1800*time.Millisecond)
+	c.SessionSilence = cmp.Or(c.SessionSilence, 900*time.Millisecond)
 	c.MaxConns = cmp.Or(c.MaxConns, 1024)
 	return c, nil
 }
@@ -130,6 +134,9 @@ type Node struct {
 	wg     sync.WaitGroup
 	pkts   chan Packet
 	joins  chan struct{} // a place for each join being served
+
+	sessions chan struct{}                              // a session link or stream is new
+	probe    func(a netip.AddrPort) (*portProbe, error) // nil on a network that is not the system's
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
@@ -159,13 +166,18 @@ func Listen(cfg Config) (*Node, error) {
 	}
 	quietQUIC()
 	pc := cfg.PacketConn
+	var probe func(netip.AddrPort) (*portProbe, error)
 	if pc == nil {
 		if pc, err = listenUDP(cfg.ListenAddr); err != nil {
 			return nil, err
 		}
+		if probe = newPortProbe; cfg.Wrap != nil {
+			pc = cfg.Wrap(pc)
+		}
 	}
 	n := &Node{
 		cfg: cfg, pc: pc, book: newPeerBook(), seal: seal, pkts: make(chan Packet, packetQueue), joins: make(chan struct{}, maxJoins),
+		sessions: make(chan struct{}, 1), probe: probe,
 		handlers: map[string]Handler{}, links: map[linkKey][]*link{}, dials: map[linkKey]*dial{},
 		halfFrom: map[netip.Addr]int{}, refused: map[shard.PeerID]bool{},
 	}
@@ -182,6 +194,7 @@ func Listen(cfg Config) (*Node, error) {
 	n.wg.Go(n.acceptLoop)
 	n.wg.Go(n.readPackets)
 	n.wg.Go(n.closeUnused)
+	n.wg.Go(n.watchLinks)
 	return n, nil
 }
 

@@ -138,7 +138,7 @@ func (n *Node) unreachable(peer shard.PeerID, err error) error {
 	if _, ok := errors.AsType[*shard.StageError](err); ok {
 		return err
 	}
-	if app, ok := errors.AsType[*quic.ApplicationError](err); ok && !app.Remote {
+	if app, ok := errors.AsType[*quic.ApplicationError](err); ok && !app.Remote && app.ErrorCode != codeSilent {
 		peer = n.ID() // we closed it: nobody else is to blame
 	}
 	return &shard.StageError{Peer: peer, Code: shard.Unreachable, Text: explain(err).Error()}
@@ -159,6 +159,9 @@ func explain(err error) error {
 		return errors.New("the peer was restarted")
 	}
 	if app, ok := errors.AsType[*quic.ApplicationError](err); ok {
+		if app.ErrorCode == codeSilent && !app.Remote {
+			return errors.New("the peer fell silent")
+		}
 		who := "the peer"
 		if !app.Remote {
 			who = "this peer"

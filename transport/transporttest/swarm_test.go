@@ -2,6 +2,8 @@ package transporttest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"testing"
@@ -69,32 +71,60 @@ func TestRateAndLossSlowABulkTransfer(t *testing.T) {
 	})
 }
 
-func TestKilledPeerIsNoticedWithinSessionSilence(t *testing.T) {
+func TestASilentPeerIsNoticedByBothEnds(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		latency  time.Duration
+		loss     float64
+		min, max time.Duration
+	}{
+		{"near", 100 * time.Microsecond, 0, 700 * time.Millisecond, time.Second},
+		{"lan", 10 * time.Millisecond, 0, 700 * time.Millisecond, time.Second},
+		{"far", 80 * time.Millisecond, 0.01, 600 * time.Millisecond, 2500 * time.Millisecond},
+	} {
+		for _, silent := range []int{0, 1} { // who dialed, who accepted
+			t.Run(fmt.Sprintf("%s/%d", c.name, silent), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					heard := make(chan time.Time, 1)
+					s := NewSwarm(t, 2, Link{Latency: c.latency, Loss: c.loss}, func(peer int, cfg *transport.Config) {
+						if peer != silent {
+							cfg.OnLost = func(shard.PeerID, string, error) { heard <- time.Now() }
+						}
+					})
+					s.Introduce()
+					s.Nodes[1].Handle(transport.HopProtocol, echo)
+					st := open(t, s, 0, 1)
+					roundTrip(t, st, 1)
+					time.Sleep(10 * time.Minute) // the session thinks; keep-alives hold the connection
+					roundTrip(t, st, 1)
+					began := time.Now()
+					s.Endpoints[silent].Kill()
+					if took := (<-heard).Sub(began); took < c.min || took > c.max {
+						t.Errorf("noticed after %v, want %v to %v", took, c.min, c.max)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestAStoppedPeerIsDialedAgainWhenItWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var lost time.Time
-		s := NewSwarm(t, 2, Link{Latency: 10 * time.Millisecond}, func(peer int, cfg *transport.Config) {
-			if peer == 0 {
-				cfg.OnLost = func(shard.PeerID, string, error) { lost = time.Now() }
-			}
-		})
+		s := NewSwarm(t, 2, Link{Latency: 10 * time.Millisecond}, nil)
 		s.Introduce()
 		s.Nodes[1].Handle(transport.HopProtocol, echo)
-		st := open(t, s, 0, 1)
-		time.Sleep(time.Minute) // the session thinks; keep-alives hold the connection
-		roundTrip(t, st, 1)
-		began := time.Now()
+		old := open(t, s, 0, 1)
+		roundTrip(t, old, 1)
 		s.Endpoints[1].Kill()
-		_, err := st.Read(make([]byte, 1))
-		if shard.CodeOf(err) != shard.Unreachable {
-			t.Errorf("read from a killed peer = %v, want unreachable", err)
+		_, err := old.Read(make([]byte, 1))
+		if e, ok := errors.AsType[*shard.StageError](err); !ok || e.Code != shard.Unreachable || e.Peer != s.ID(1) {
+			t.Errorf("read from a stopped peer = %v, want that it is unreachable", err)
 		}
-		if took := time.Since(began); took < 1500*time.Millisecond || took > 2200*time.Millisecond {
-			t.Errorf("noticed after %v, want 1.8 s and at most a keep-alive more", took)
+		s.Endpoints[1].Wake()
+		if _, err := old.Write([]byte{1}); shard.CodeOf(err) != shard.Unreachable {
+			t.Errorf("write on the old stream = %v, want unreachable", err)
 		}
-		synctest.Wait()
-		if lost.IsZero() {
-			t.Error("OnLost was not called")
-		}
+		roundTrip(t, open(t, s, 0, 1), 1)
 	})
 }
 
