@@ -27,6 +27,14 @@ const (
 	KindMore   Kind = 8  // More: all logits, please
 	KindClose  Kind = 9  // Close
 	KindClosed Kind = 10 // Closed
+
+	KindLost     Kind = 11 // Lost: a stage lost a neighbour
+	KindReroute  Kind = 12 // Reroute: the session takes another route
+	KindRerouted Kind = 13 // Rerouted
+	KindResume   Kind = 14 // Resume: replay, then go on
+	KindLeaving  Kind = 15 // Leaving: the peer will be gone
+	KindFill     Kind = 16 // Fill: fill a stage to come
+	KindFilled   Kind = 17 // Filled: so much is there
 )
 
 // Bounds of a frame.

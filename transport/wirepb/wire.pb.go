@@ -154,6 +154,8 @@ type Open struct {
 	Next       *Peer                  `protobuf:"bytes,10,opt,name=next,proto3" json:"next,omitempty"`                               // the downstream stage; absent for the last
 	Codec      string                 `protobuf:"bytes,11,opt,name=codec,proto3" json:"codec,omitempty"`                             // how to encode hidden states: "raw", "planes"; else the stage chooses
 	KvType     uint32                 `protobuf:"varint,15,opt,name=kv_type,json=kvType,proto3" json:"kv_type,omitempty"`            // kvcache.Precision: how all stages keep keys and values
+	Wait       bool                   `protobuf:"varint,16,opt,name=wait,proto3" json:"wait,omitempty"`                              // steps wait for a Resume: the stage joins a session that runs
+	Unlinked   bool                   `protobuf:"varint,17,opt,name=unlinked,proto3" json:"unlinked,omitempty"`                      // next is linked to at a Reroute, not before
 	// What the session will begin with, so that the stage need not compute again
 	// what it still has. All three are absent, or none. A stage that does not
 	// know them has nothing ready.
@@ -278,6 +280,20 @@ func (x *Open) GetKvType() uint32 {
 	return 0
 }
 
+func (x *Open) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+func (x *Open) GetUnlinked() bool {
+	if x != nil {
+		return x.Unlinked
+	}
+	return false
+}
+
 func (x *Open) GetChain() []byte {
 	if x != nil {
 		return x.Chain
@@ -375,6 +391,7 @@ type Link struct {
 	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	Session       []byte                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
 	Epoch         uint32                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Start         uint32                 `protobuf:"varint,4,opt,name=start,proto3" json:"start,omitempty"` // first layer of the stage that is meant: a peer may be several of a session
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -430,6 +447,13 @@ func (x *Link) GetEpoch() uint32 {
 	return 0
 }
 
+func (x *Link) GetStart() uint32 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
 // Linked accepts a Link.
 type Linked struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -480,19 +504,22 @@ func (x *Linked) GetVersion() uint32 {
 // [count, dim] 16-bit values in the codec's form). Everything at pos and after
 // is replaced.
 type Step struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Pos           uint32                 `protobuf:"varint,2,opt,name=pos,proto3" json:"pos,omitempty"`
-	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
-	Codec         uint32                 `protobuf:"varint,4,opt,name=codec,proto3" json:"codec,omitempty"` // wire.Codec of the payload, 0 for tokens
-	Want          Want                   `protobuf:"varint,5,opt,name=want,proto3,enum=shardnode.wire.v1.Want" json:"want,omitempty"`
-	TopK          uint32                 `protobuf:"varint,6,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`                      // highest logits wanted of each position
-	Named         []uint32               `protobuf:"varint,7,rep,packed,name=named,proto3" json:"named,omitempty"`                         // ids whose logits are wanted besides
-	Temperature   float64                `protobuf:"fixed64,8,opt,name=temperature,proto3" json:"temperature,omitempty"`                   // for lse_temp
-	Full          bool                   `protobuf:"varint,9,opt,name=full,proto3" json:"full,omitempty"`                                  // all logits, as the payload of the result
-	SentUnixUs    int64                  `protobuf:"varint,10,opt,name=sent_unix_us,json=sentUnixUs,proto3" json:"sent_unix_us,omitempty"` // the sender's clock when the frame was written
-	Times         []*StageTime           `protobuf:"bytes,11,rep,name=times,proto3" json:"times,omitempty"`                                // of the stages passed so far
-	Chain         []byte                 `protobuf:"bytes,12,opt,name=chain,proto3" json:"chain,omitempty"`                                // as in Open, of the blocks that end within the step; may be absent
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Epoch       uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Pos         uint32                 `protobuf:"varint,2,opt,name=pos,proto3" json:"pos,omitempty"`
+	Count       uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	Codec       uint32                 `protobuf:"varint,4,opt,name=codec,proto3" json:"codec,omitempty"` // wire.Codec of the payload, 0 for tokens
+	Want        Want                   `protobuf:"varint,5,opt,name=want,proto3,enum=shardnode.wire.v1.Want" json:"want,omitempty"`
+	TopK        uint32                 `protobuf:"varint,6,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`                      // highest logits wanted of each position
+	Named       []uint32               `protobuf:"varint,7,rep,packed,name=named,proto3" json:"named,omitempty"`                         // ids whose logits are wanted besides
+	Temperature float64                `protobuf:"fixed64,8,opt,name=temperature,proto3" json:"temperature,omitempty"`                   // for lse_temp
+	Full        bool                   `protobuf:"varint,9,opt,name=full,proto3" json:"full,omitempty"`                                  // all logits, as the payload of the result
+	SentUnixUs  int64                  `protobuf:"varint,10,opt,name=sent_unix_us,json=sentUnixUs,proto3" json:"sent_unix_us,omitempty"` // the sender's clock when the frame was written
+	Times       []*StageTime           `protobuf:"bytes,11,rep,name=times,proto3" json:"times,omitempty"`                                // of the stages passed so far
+	Chain       []byte                 `protobuf:"bytes,12,opt,name=chain,proto3" json:"chain,omitempty"`                                // as in Open, of the blocks that end within the step; may be absent
+	// The step is only to be computed again: the last stage gives no result, and
+	// a stage whose input ends up here tells the driver so (Filled).
+	Replay        bool `protobuf:"varint,13,opt,name=replay,proto3" json:"replay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -609,6 +636,13 @@ func (x *Step) GetChain() []byte {
 		return x.Chain
 	}
 	return nil
+}
+
+func (x *Step) GetReplay() bool {
+	if x != nil {
+		return x.Replay
+	}
+	return false
 }
 
 // StageTime says where the time of a step went on one stage.
@@ -997,6 +1031,473 @@ func (x *Error) GetName() string {
 	return ""
 }
 
+// Lost says that a stage lost a neighbour. Stage to driver. The stage goes on
+// and waits for a Reroute.
+type Lost struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Peer          []byte                 `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`  // the neighbour
+	Code          uint32                 `protobuf:"varint,3,opt,name=code,proto3" json:"code,omitempty"` // shard.Code
+	Text          string                 `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lost) Reset() {
+	*x = Lost{}
+	mi := &file_transport_wirepb_wire_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lost) ProtoMessage() {}
+
+func (x *Lost) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wirepb_wire_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lost.ProtoReflect.Descriptor instead.
+func (*Lost) Descriptor() ([]byte, []int) {
+	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Lost) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Lost) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *Lost) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *Lost) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// Reroute gives a session another route. Driver to a stage that stays; steps
+// of older epochs are dropped from then on, those of the new one wait for a
+// Resume.
+type Reroute struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Prev          []byte                 `protobuf:"bytes,2,opt,name=prev,proto3" json:"prev,omitempty"`       // as in Open
+	Next          *Peer                  `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`       // as in Open
+	Relink        bool                   `protobuf:"varint,4,opt,name=relink,proto3" json:"relink,omitempty"`  // next is a new stage, though it may be the same peer
+	Lineage       []byte                 `protobuf:"bytes,5,opt,name=lineage,proto3" json:"lineage,omitempty"` // as in Open; absent as there
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reroute) Reset() {
+	*x = Reroute{}
+	mi := &file_transport_wirepb_wire_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reroute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reroute) ProtoMessage() {}
+
+func (x *Reroute) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wirepb_wire_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reroute.ProtoReflect.Descriptor instead.
+func (*Reroute) Descriptor() ([]byte, []int) {
+	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Reroute) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Reroute) GetPrev() []byte {
+	if x != nil {
+		return x.Prev
+	}
+	return nil
+}
+
+func (x *Reroute) GetNext() *Peer {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Reroute) GetRelink() bool {
+	if x != nil {
+		return x.Relink
+	}
+	return false
+}
+
+func (x *Reroute) GetLineage() []byte {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+// Rerouted answers a Reroute. Stage to driver.
+type Rerouted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Held          uint32                 `protobuf:"varint,2,opt,name=held,proto3" json:"held,omitempty"`                      // positions that the stage has computed
+	LogFrom       uint32                 `protobuf:"varint,3,opt,name=log_from,json=logFrom,proto3" json:"log_from,omitempty"` // it has what it sent of positions log_from up to held
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rerouted) Reset() {
+	*x = Rerouted{}
+	mi := &file_transport_wirepb_wire_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rerouted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rerouted) ProtoMessage() {}
+
+func (x *Rerouted) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wirepb_wire_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rerouted.ProtoReflect.Descriptor instead.
+func (*Rerouted) Descriptor() ([]byte, []int) {
+	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Rerouted) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Rerouted) GetHeld() uint32 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *Rerouted) GetLogFrom() uint32 {
+	if x != nil {
+		return x.LogFrom
+	}
+	return 0
+}
+
+// Resume lets steps of the epoch through. Driver to stage.
+type Resume struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Epoch uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Positions [replay_from, replay_to) are to be sent to the next stage from
+	// the log.
+	ReplayFrom uint32 `protobuf:"varint,2,opt,name=replay_from,json=replayFrom,proto3" json:"replay_from,omitempty"`
+	ReplayTo   uint32 `protobuf:"varint,3,opt,name=replay_to,json=replayTo,proto3" json:"replay_to,omitempty"`
+	// What comes out before send_from is kept in the log and not sent: the next
+	// stage has it.
+	SendFrom      uint32 `protobuf:"varint,4,opt,name=send_from,json=sendFrom,proto3" json:"send_from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resume) Reset() {
+	*x = Resume{}
+	mi := &file_transport_wirepb_wire_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resume) ProtoMessage() {}
+
+func (x *Resume) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wirepb_wire_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resume.ProtoReflect.Descriptor instead.
+func (*Resume) Descriptor() ([]byte, []int) {
+	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Resume) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Resume) GetReplayFrom() uint32 {
+	if x != nil {
+		return x.ReplayFrom
+	}
+	return 0
+}
+
+func (x *Resume) GetReplayTo() uint32 {
+	if x != nil {
+		return x.ReplayTo
+	}
+	return 0
+}
+
+func (x *Resume) GetSendFrom() uint32 {
+	if x != nil {
+		return x.SendFrom
+	}
+	return 0
+}
+
+// Leaving says that a stage's peer lets go of the span soon. Stage to driver.
+type Leaving struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	WithinMs      uint32                 `protobuf:"varint,3,opt,name=within_ms,json=withinMs,proto3" json:"within_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Leaving) Reset() {
+	*x = Leaving{}
+	mi := &file_transport_wirepb_wire_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Leaving) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Leaving) ProtoMessage() {}
+
+func (x *Leaving) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wirepb_wire_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
+func (*Leaving) Descriptor() ([]byte, []int) {
+	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Leaving) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Leaving) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Leaving) GetWithinMs() uint32 {
+	if x != nil {
+		return x.WithinMs
+	}
+	return 0
+}
+
+// Fill has a stage send what it has of positions from on, and all that comes,
+// to a stage of a route to come. Driver to stage, which answers Filled.
+type Fill struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"` // of the route to come
+	Next          *Peer                  `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	From          uint32                 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fill) Reset() {
+	*x = Fill{}
+	mi := &file_transport_wirepb_wire_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fill) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fill) ProtoMessage() {}
+
+func (x *Fill) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wirepb_wire_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fill.ProtoReflect.Descriptor instead.
+func (*Fill) Descriptor() ([]byte, []int) {
+	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Fill) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Fill) GetNext() *Peer {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Fill) GetFrom() uint32 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+// Filled says how far a stage has got. Stage to driver.
+type Filled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Held          uint32                 `protobuf:"varint,2,opt,name=held,proto3" json:"held,omitempty"`                      // as in Rerouted
+	LogFrom       uint32                 `protobuf:"varint,3,opt,name=log_from,json=logFrom,proto3" json:"log_from,omitempty"` // as in Rerouted
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Filled) Reset() {
+	*x = Filled{}
+	mi := &file_transport_wirepb_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Filled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Filled) ProtoMessage() {}
+
+func (x *Filled) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wirepb_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Filled.ProtoReflect.Descriptor instead.
+func (*Filled) Descriptor() ([]byte, []int) {
+	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Filled) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Filled) GetHeld() uint32 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *Filled) GetLogFrom() uint32 {
+	if x != nil {
+		return x.LogFrom
+	}
+	return 0
+}
+
 // Close ends a session. Driver to stage; the stage answers Closed.
 type Close struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1007,7 +1508,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_transport_wirepb_wire_proto_msgTypes[11]
+	mi := &file_transport_wirepb_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1520,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wirepb_wire_proto_msgTypes[11]
+	mi := &file_transport_wirepb_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1533,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{11}
+	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Close) GetEpoch() uint32 {
@@ -1055,7 +1556,7 @@ type Closed struct {
 
 func (x *Closed) Reset() {
 	*x = Closed{}
-	mi := &file_transport_wirepb_wire_proto_msgTypes[12]
+	mi := &file_transport_wirepb_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1568,7 @@ func (x *Closed) String() string {
 func (*Closed) ProtoMessage() {}
 
 func (x *Closed) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wirepb_wire_proto_msgTypes[12]
+	mi := &file_transport_wirepb_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1581,7 @@ func (x *Closed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Closed.ProtoReflect.Descriptor instead.
 func (*Closed) Descriptor() ([]byte, []int) {
-	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{12}
+	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Closed) GetSteps() uint64 {
@@ -1125,7 +1626,7 @@ type Hop struct {
 
 func (x *Hop) Reset() {
 	*x = Hop{}
-	mi := &file_transport_wirepb_wire_proto_msgTypes[13]
+	mi := &file_transport_wirepb_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1638,7 @@ func (x *Hop) String() string {
 func (*Hop) ProtoMessage() {}
 
 func (x *Hop) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wirepb_wire_proto_msgTypes[13]
+	mi := &file_transport_wirepb_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1651,7 @@ func (x *Hop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hop.ProtoReflect.Descriptor instead.
 func (*Hop) Descriptor() ([]byte, []int) {
-	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{13}
+	return file_transport_wirepb_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Hop) GetSteps() uint64 {
@@ -1196,7 +1697,7 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05addrs\x18\x03 \x03(\tR\x05addrs\"\x91\x03\n" +
+	"\x05addrs\x18\x03 \x03(\tR\x05addrs\"\xc1\x03\n" +
 	"\x04Open\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vmin_version\x18\x02 \x01(\rR\n" +
@@ -1212,7 +1713,9 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	"\x04next\x18\n" +
 	" \x01(\v2\x17.shardnode.wire.v1.PeerR\x04next\x12\x14\n" +
 	"\x05codec\x18\v \x01(\tR\x05codec\x12\x17\n" +
-	"\akv_type\x18\x0f \x01(\rR\x06kvType\x12\x14\n" +
+	"\akv_type\x18\x0f \x01(\rR\x06kvType\x12\x12\n" +
+	"\x04wait\x18\x10 \x01(\bR\x04wait\x12\x1a\n" +
+	"\bunlinked\x18\x11 \x01(\bR\bunlinked\x12\x14\n" +
 	"\x05chain\x18\f \x01(\fR\x05chain\x12!\n" +
 	"\fchain_tokens\x18\r \x01(\rR\vchainTokens\x12\x18\n" +
 	"\alineage\x18\x0e \x01(\fR\alineage\"`\n" +
@@ -1220,13 +1723,14 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x10\n" +
 	"\x03dim\x18\x02 \x01(\rR\x03dim\x12\x14\n" +
 	"\x05vocab\x18\x03 \x01(\rR\x05vocab\x12\x14\n" +
-	"\x05ready\x18\x04 \x01(\rR\x05ready\"P\n" +
+	"\x05ready\x18\x04 \x01(\rR\x05ready\"f\n" +
 	"\x04Link\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\asession\x18\x02 \x01(\fR\asession\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"\"\n" +
+	"\x05epoch\x18\x03 \x01(\rR\x05epoch\x12\x14\n" +
+	"\x05start\x18\x04 \x01(\rR\x05start\"\"\n" +
 	"\x06Linked\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\rR\aversion\"\xd4\x02\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"\xec\x02\n" +
 	"\x04Step\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x10\n" +
 	"\x03pos\x18\x02 \x01(\rR\x03pos\x12\x14\n" +
@@ -1241,7 +1745,8 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	" \x01(\x03R\n" +
 	"sentUnixUs\x122\n" +
 	"\x05times\x18\v \x03(\v2\x1c.shardnode.wire.v1.StageTimeR\x05times\x12\x14\n" +
-	"\x05chain\x18\f \x01(\fR\x05chain\"E\n" +
+	"\x05chain\x18\f \x01(\fR\x05chain\x12\x16\n" +
+	"\x06replay\x18\r \x01(\bR\x06replay\"E\n" +
 	"\tStageTime\x12\x1d\n" +
 	"\n" +
 	"compute_us\x18\x01 \x01(\rR\tcomputeUs\x12\x19\n" +
@@ -1273,7 +1778,40 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	"\x05start\x18\x04 \x01(\rR\x05start\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\rR\x03end\x12\x14\n" +
 	"\x05epoch\x18\x06 \x01(\rR\x05epoch\x12\x12\n" +
-	"\x04name\x18\a \x01(\tR\x04name\"\x1d\n" +
+	"\x04name\x18\a \x01(\tR\x04name\"X\n" +
+	"\x04Lost\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
+	"\x04peer\x18\x02 \x01(\fR\x04peer\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\rR\x04code\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"\x92\x01\n" +
+	"\aReroute\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
+	"\x04prev\x18\x02 \x01(\fR\x04prev\x12+\n" +
+	"\x04next\x18\x03 \x01(\v2\x17.shardnode.wire.v1.PeerR\x04next\x12\x16\n" +
+	"\x06relink\x18\x04 \x01(\bR\x06relink\x12\x18\n" +
+	"\alineage\x18\x05 \x01(\fR\alineage\"O\n" +
+	"\bRerouted\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
+	"\x04held\x18\x02 \x01(\rR\x04held\x12\x19\n" +
+	"\blog_from\x18\x03 \x01(\rR\alogFrom\"y\n" +
+	"\x06Resume\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x1f\n" +
+	"\vreplay_from\x18\x02 \x01(\rR\n" +
+	"replayFrom\x12\x1b\n" +
+	"\treplay_to\x18\x03 \x01(\rR\breplayTo\x12\x1b\n" +
+	"\tsend_from\x18\x04 \x01(\rR\bsendFrom\"P\n" +
+	"\aLeaving\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x1b\n" +
+	"\twithin_ms\x18\x03 \x01(\rR\bwithinMs\"]\n" +
+	"\x04Fill\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12+\n" +
+	"\x04next\x18\x02 \x01(\v2\x17.shardnode.wire.v1.PeerR\x04next\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\rR\x04from\"M\n" +
+	"\x06Filled\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
+	"\x04held\x18\x02 \x01(\rR\x04held\x12\x19\n" +
+	"\blog_from\x18\x03 \x01(\rR\alogFrom\"\x1d\n" +
 	"\x05Close\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\"\x8a\x01\n" +
 	"\x06Closed\x12\x14\n" +
@@ -1306,7 +1844,7 @@ func file_transport_wirepb_wire_proto_rawDescGZIP() []byte {
 }
 
 var file_transport_wirepb_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_transport_wirepb_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_transport_wirepb_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_transport_wirepb_wire_proto_goTypes = []any{
 	(Want)(0),         // 0: shardnode.wire.v1.Want
 	(*Peer)(nil),      // 1: shardnode.wire.v1.Peer
@@ -1320,9 +1858,16 @@ var file_transport_wirepb_wire_proto_goTypes = []any{
 	(*Result)(nil),    // 9: shardnode.wire.v1.Result
 	(*More)(nil),      // 10: shardnode.wire.v1.More
 	(*Error)(nil),     // 11: shardnode.wire.v1.Error
-	(*Close)(nil),     // 12: shardnode.wire.v1.Close
-	(*Closed)(nil),    // 13: shardnode.wire.v1.Closed
-	(*Hop)(nil),       // 14: shardnode.wire.v1.Hop
+	(*Lost)(nil),      // 12: shardnode.wire.v1.Lost
+	(*Reroute)(nil),   // 13: shardnode.wire.v1.Reroute
+	(*Rerouted)(nil),  // 14: shardnode.wire.v1.Rerouted
+	(*Resume)(nil),    // 15: shardnode.wire.v1.Resume
+	(*Leaving)(nil),   // 16: shardnode.wire.v1.Leaving
+	(*Fill)(nil),      // 17: shardnode.wire.v1.Fill
+	(*Filled)(nil),    // 18: shardnode.wire.v1.Filled
+	(*Close)(nil),     // 19: shardnode.wire.v1.Close
+	(*Closed)(nil),    // 20: shardnode.wire.v1.Closed
+	(*Hop)(nil),       // 21: shardnode.wire.v1.Hop
 }
 var file_transport_wirepb_wire_proto_depIdxs = []int32{
 	1,  // 0: shardnode.wire.v1.Open.next:type_name -> shardnode.wire.v1.Peer
@@ -1330,12 +1875,14 @@ var file_transport_wirepb_wire_proto_depIdxs = []int32{
 	7,  // 2: shardnode.wire.v1.Step.times:type_name -> shardnode.wire.v1.StageTime
 	8,  // 3: shardnode.wire.v1.Result.dists:type_name -> shardnode.wire.v1.Dist
 	7,  // 4: shardnode.wire.v1.Result.times:type_name -> shardnode.wire.v1.StageTime
-	14, // 5: shardnode.wire.v1.Closed.inbound:type_name -> shardnode.wire.v1.Hop
-	6,  // [6:6] is the sub-list for method output_type
-	6,  // [6:6] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	1,  // 5: shardnode.wire.v1.Reroute.next:type_name -> shardnode.wire.v1.Peer
+	1,  // 6: shardnode.wire.v1.Fill.next:type_name -> shardnode.wire.v1.Peer
+	21, // 7: shardnode.wire.v1.Closed.inbound:type_name -> shardnode.wire.v1.Hop
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_transport_wirepb_wire_proto_init() }
@@ -1349,7 +1896,7 @@ func file_transport_wirepb_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transport_wirepb_wire_proto_rawDesc), len(file_transport_wirepb_wire_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
