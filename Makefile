@@ -85,6 +85,19 @@ busy: ## measures decoding beside a busy loop on each processor: MODEL=a.gguf
 	@mkdir -p $(BIN) && go build -o $(BIN)/shardnode ./cmd/shardnode
 	@BIN=$(BIN)/shardnode tools/busy.sh $(MODEL)
 
+# MODEL names the model of `make kill` and `make soak`; without it, the embedded
+# story runs. FLAGS="-kills 10 -link latency=20ms,loss=1%" changes the rest.
+KILL = @mkdir -p $(BIN) && go build -o $(BIN)/shardnode ./cmd/shardnode && \
+	go run ./tools/kill -shardnode $(BIN)/shardnode -model "$(MODEL)"
+
+.PHONY: kill
+kill: ## kills members that serve answers, 50 times: MODEL=a.gguf, FLAGS="-stop"
+	$(KILL) $(FLAGS)
+
+.PHONY: soak
+soak: ## ten minutes in which members come and go; memory and descriptors stay flat
+	$(KILL) -soak 10m $(FLAGS)
+
 .PHONY: compare
 compare: $(RANDOM_MODELS) ## measures beside llama.cpp and ik_llama.cpp: MODELS="a.gguf b.gguf" adds some, FLAGS="-rounds 3"
 	tools/compare/build.sh $(COMPARE)

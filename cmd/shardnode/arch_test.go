@@ -28,6 +28,7 @@ const ours = "github.com/shardnode/shardnode/"
 var floors = map[string]int{
 	"cmd/shardnode": 9,
 	"tools/compare": 9,
+	"tools/kill":    9,
 
 	"shard/member": 8,
 	"shard/openai": 8,

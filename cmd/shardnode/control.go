@@ -51,6 +51,7 @@ func (s *server) openControl() error {
 func (s *server) serveControl() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ps", func(w http.ResponseWriter, _ *http.Request) { s.answerControl(w, s.status(), nil) })
+	mux.HandleFunc("GET /use", func(w http.ResponseWriter, _ *http.Request) { s.answerControl(w, inUse(), nil) })
 	mux.HandleFunc("GET /plan", func(w http.ResponseWriter, _ *http.Request) {
 		res, took, err := s.member.Plan()
 		s.answerControl(w, livePlanJSON{Result: res, PlanMS: millis(took)}, err)

@@ -264,12 +264,8 @@ func listenFamily(identity transport.Identity, membership transport.Membership, 
 	if err != nil {
 		return nil, err
 	}
-	pc, err := link.listen()
-	if err != nil {
-		return nil, err
-	}
 	return transport.Listen(transport.Config{
-		Identity: identity, Membership: membership, PacketConn: pc, Logger: zerolog.Nop(),
+		Identity: identity, Membership: membership, Wrap: link.wrap(), Logger: zerolog.Nop(),
 	})
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -37,17 +36,13 @@ func (l linkFlag) latencyMS() float64 {
 
 func (l linkFlag) mbit() float64 { return l.RateBits / 1e6 }
 
-// listen opens a UDP port on loopback behind the link; nil without a link, so
-// that the transport opens its own.
-func (l linkFlag) listen() (net.PacketConn, error) {
+// wrap returns what puts a member's socket behind the link; nil without one, so
+// that the transport uses its own.
+func (l linkFlag) wrap() func(net.PacketConn) net.PacketConn {
 	if !l.given {
-		return nil, nil
+		return nil
 	}
-	pc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return nil, fmt.Errorf("listen on loopback: %w", err)
-	}
-	return emulate.Wrap(pc, l.Link), nil
+	return func(pc net.PacketConn) net.PacketConn { return emulate.Wrap(pc, l.Link) }
 }
 
 // transportDial opens streams of sessions over n.

@@ -31,6 +31,7 @@ type serveFlags struct {
 	allowOrigins              []string
 	client                    bool
 	model                     string // join only: the own copy of the model
+	link                      string
 }
 
 // The default addresses. A port that is taken is replaced by a free one unless
@@ -55,6 +56,7 @@ func (s *serveFlags) add(f *pflag.FlagSet) {
 	f.DurationVar(&s.peerTimeout, "peer-timeout", 30*time.Second, "how long a request waits for layers that nobody serves")
 	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "how long a leaving member finishes its sessions")
 	f.StringSliceVar(&s.allowOrigins, "api-allow-origin", nil, "web pages that may use the API, for example https://chat.example.org")
+	f.StringVar(&s.link, "link", "", "make what this member sends travel like over such a link, to try things out: latency=20ms,rate=100mbit,loss=0.5%,jitter=2ms")
 	f.BoolVar(&s.client, "client", false, "use the swarm and hold no layers")
 }
 
@@ -124,7 +126,11 @@ func (a *app) serve(cmd *cobra.Command, f *serveFlags, inv transport.Invitation)
 	if f.threads < 0 || f.threads > maxThreads {
 		return usage("--threads is %d, want 1 to %d", f.threads, maxThreads)
 	}
-	s := &server{app: a, flags: f, log: log, pinned: pinned, named: cmd.Flags().Changed}
+	link, err := parseLink(f.link)
+	if err != nil {
+		return err
+	}
+	s := &server{app: a, flags: f, log: log, pinned: pinned, link: link, named: cmd.Flags().Changed}
 	defer s.close()
 	if err := s.start(ctx, inv); err != nil {
 		return err

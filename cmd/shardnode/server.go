@@ -37,6 +37,7 @@ type server struct {
 	flags  *serveFlags
 	log    zerolog.Logger
 	pinned shard.Span
+	link   linkFlag
 	named  func(flag string) bool // whether the user gave a flag
 
 	identity transport.Identity
@@ -194,7 +195,7 @@ func (s *server) openPorts(membership transport.Membership) error {
 	}
 	s.onClose(func() { _ = s.api.Close() })
 	cfg := transport.Config{
-		Identity: s.identity, Membership: membership, ListenAddr: s.flags.listen, Admitter: s.admitter, Logger: s.log,
+		Identity: s.identity, Membership: membership, ListenAddr: s.flags.listen, Admitter: s.admitter, Wrap: s.link.wrap(), Logger: s.log,
 	}
 	// Others know the port of last time; it is taken again if nobody else has.
 	if last := s.lastListen(); last != "" && !s.named("listen") {
