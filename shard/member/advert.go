@@ -57,6 +57,7 @@ func (m *Member) advertLocked() gossip.Advert {
 		kv := l.Engine.Stats().KV
 		a.KVFreeTokens = kvFreeTokens(kv.BudgetBytes-kv.ReservedBytes, l)
 	}
+	m.lent(&a)
 	return a
 }
 

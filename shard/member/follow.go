@@ -84,6 +84,7 @@ func (m *Member) keepUp(ctx context.Context) error {
 		switch {
 		case m.cfg.Client:
 			m.say("using the swarm, holding no layers")
+		case m.rests(ctx):
 		case time.Now().Before(notBefore):
 			wait = time.Until(notBefore)
 		default:

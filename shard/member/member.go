@@ -115,6 +115,7 @@ type Member struct {
 	loaded  *Loaded // nil while nothing is held
 	target  shard.Span
 	status  string // what it does or waits for, for people
+	paused  string // why it lets go of its layers; empty: it does not
 	state   gossip.State
 	fatal   error
 	changed chan struct{} // closed and made anew at every change of the above
