@@ -32,6 +32,7 @@ type serveFlags struct {
 	client                    bool
 	model                     string // join only: the own copy of the model
 	link                      string
+	lendFlags
 }
 
 // The default addresses. A port that is taken is replaced by a free one unless
@@ -56,6 +57,7 @@ func (s *serveFlags) add(f *pflag.FlagSet) {
 	f.DurationVar(&s.peerTimeout, "peer-timeout", 30*time.Second, "how long a request waits for layers that nobody serves")
 	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "how long a leaving member finishes its sessions")
 	f.StringSliceVar(&s.allowOrigins, "api-allow-origin", nil, "web pages that may use the API, for example https://chat.example.org")
+	s.lendFlags.add(f)
 	f.StringVar(&s.link, "link", "", "make what this member sends travel like over such a link, to try things out: latency=20ms,rate=100mbit,loss=0.5%,jitter=2ms")
 	f.BoolVar(&s.client, "client", false, "use the swarm and hold no layers")
 }
@@ -128,6 +130,9 @@ func (a *app) serve(cmd *cobra.Command, f *serveFlags, inv transport.Invitation)
 	}
 	link, err := parseLink(f.link)
 	if err != nil {
+		return err
+	}
+	if err := f.lendFlags.check(); err != nil {
 		return err
 	}
 	s := &server{app: a, flags: f, log: log, pinned: pinned, link: link, named: cmd.Flags().Changed}

@@ -60,6 +60,10 @@ type Config struct {
 	KV      kvcache.Precision
 	Threads int
 
+	// UploadBytesPerSec bounds what is sent of the model to other members.
+	// Default: no bound.
+	UploadBytesPerSec float64
+
 	// Client members hold no layers. One whose membership lacks
 	// [transport.RoleServe] is a client whatever is said here.
 	Client bool
@@ -143,6 +147,7 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 		cfg: cfg, cancel: cancel, server: &weights.Server{}, state: gossip.Joining,
 		status: "starting", changed: make(chan struct{}),
 	}
+	m.server.SetPace(cfg.UploadBytesPerSec)
 	rand.Read(m.secret[:])
 	m.node, err = node.New(node.Config{Self: cfg.Node.ID(), Name: cfg.Name, Dial: m.dial, Logger: cfg.Logger})
 	if err != nil {

@@ -21,6 +21,8 @@ type pieces interface {
 // A Server hands out pieces of models to whoever asks over a stream. The zero
 // Server is usable and serves nothing.
 type Server struct {
+	pace pace
+
 	mu     sync.Mutex // guards what follows
 	models map[shard.ModelID]served
 }
@@ -40,6 +42,10 @@ type filePieces struct {
 func (fp filePieces) piece(n int) ([]byte, bool) { return fp.f.bytesOf(fp.m.place(n)), true }
 
 func (fp filePieces) release(n int) { fp.f.releasePiece(fp.m.place(n)) }
+
+// SetPace bounds what is sent to all clients together; 0 is no bound. At less
+// than 32 KiB a second clients take their turn for a peer that is silent.
+func (s *Server) SetPace(bytesPerSec float64) { s.pace.set(bytesPerSec) }
 
 // AddFile serves the model m, whose bytes are in f, which m was made from. f
 // must stay open until the last Serve has returned, or longer than Remove.
@@ -101,7 +107,7 @@ func (s *Server) Serve(ctx context.Context, stream io.ReadWriteCloser) error {
 		if err != nil {
 			return refuse(stream, err)
 		}
-		if err := s.answer(stream, req); err != nil {
+		if err := s.answer(&pacedWriter{ctx.Done(), stream, &s.pace}, req); err != nil {
 			return err
 		}
 	}

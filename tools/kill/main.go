@@ -76,7 +76,7 @@ func parse() (config, error) {
 	flag.IntVar(&c.sessions, "sessions", 2, "answers at the same time")
 	flag.IntVar(&c.kills, "kills", 50, "how often a member goes")
 	flag.IntVar(&c.history, "history", 0, "tokens of a prompt (default: 512, or 128 for the story)")
-	flag.IntVar(&c.tokens, "tokens", 0, "tokens of an answer (default: 64, or 300 for the story)")
+	flag.IntVar(&c.tokens, "tokens", 0, "tokens of an answer (default: 64, or 100 for the story)")
 	flag.BoolVar(&c.pinned, "pinned", true, "a third of the layers each, by --layers; false: as the plan says")
 	flag.BoolVar(&c.stop, "stop", false, "SIGSTOP, and SIGCONT up to 3 s later, in place of SIGKILL")
 	flag.DurationVar(&c.soak, "soak", 0, "mix all ways to go for so long")
@@ -90,7 +90,7 @@ func parse() (config, error) {
 	c.model = cmp.Or(c.model, storyModel)
 	history, tokens := 512, 64
 	if c.model == storyModel {
-		history, tokens = 128, 300 // it has room for 512, and is fast
+		history, tokens = 128, 100 // its answers are short
 	}
 	c.history, c.tokens = cmp.Or(c.history, history), cmp.Or(c.tokens, tokens)
 	switch {
