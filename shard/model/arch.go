@@ -17,14 +17,25 @@ type arch struct {
 
 	// halves rotates the pairs (i, i+ropeDim/2) of a head; otherwise (2i, 2i+1).
 	halves bool
-	// qkNorm normalises each head of q and k (RMSNorm with a weight) before rotation.
-	qkNorm bool
-	// fused says that q, k, v are one tensor, and gate and up another.
-	fused bool
+	// qkNorm normalises q and k before rotation: each head or all heads together, as
+	// the shape of the weights says; qkNormIfAny does if the file has weights for it.
+	qkNorm, qkNormIfAny bool
+	// layerNorm is LayerNorm (less the mean, with a bias where the file has one)
+	// in place of RMSNorm.
+	layerNorm bool
 	// postNorms normalises what attention and MLP give before it is added.
 	postNorms bool
-	// gelu takes GELU, by tanh, where others take SiLU.
-	gelu bool
+	// noPreNorms feeds attention and MLP with the hidden state as it is.
+	noPreNorms bool
+	// parallel feeds attention and MLP with the same hidden state, that before the
+	// layer. A file may have one norm for both; parallelKey names a key that says
+	// whether it is so.
+	parallel    bool
+	parallelKey string
+	// plainMLP has no gate: act(up) in place of act(gate) * up.
+	plainMLP bool
+	// act is the activation of the MLP.
+	act activation
 	// scaledEmbed multiplies embeddings with sqrt(dim).
 	scaledEmbed bool
 	// globalEvery makes every so many-th layer attend to all positions; the
@@ -32,8 +43,14 @@ type arch struct {
 	globalEvery int
 	// oneRope makes these layers rotate like the others.
 	oneRope bool
+	// localRope rotates in layers that see a window only.
+	localRope bool
+	// latent is attention over a latent (see latent.go).
+	latent bool
 	// capped bounds scores and logits softly.
 	capped bool
+	// divides makes logit_scale what logits are divided by, not multiplied with.
+	divides bool
 	// wideLayers is how many layers the one model of a family has that divides
 	// scores by sqrt(dim/heads) where others divide by sqrt(headDim); no key of the
 	// file says so. 0: none does.
@@ -48,21 +65,50 @@ type arch struct {
 	// file has one; sharedExpert says that one more sees every row.
 	mixture      mixture
 	sharedExpert bool
+	// sharedAlways says that it has the MLP's size where the file says none.
+	sharedAlways bool
 	// noRopeEvery leaves every so many-th layer without rotation; 0 for none.
 	noRopeEvery int
 }
 
+// An activation is what an MLP bends its values with.
+type activation uint8
+
+const (
+	silu     activation = iota // x * sigmoid(x)
+	geluTanh                   // GELU by its approximation with tanh
+	gelu                       // GELU by the error function
+)
+
+// few reports whether steps of few rows run as a program (few.go).
+func (a *arch) few() bool {
+	return !a.layerNorm && !a.noPreNorms && !a.parallel && !a.plainMLP && !a.latent && a.act != gelu
+}
+
 // archs are the architectures that Forward computes.
 var archs = []arch{
-	{name: "llama", like: "Llama 2 and 3, Mistral, Mixtral, SmolLM2", mixture: weighChosen},
+	{name: "llama", like: "Llama 2 and 3, Mistral, Mixtral, SmolLM2", mixture: weighChosen, windowed: true},
 	{name: "qwen2", like: "Qwen 2 and 2.5", halves: true},
 	{name: "qwen3", like: "Qwen 3", halves: true, qkNorm: true},
-	{name: "qwen2moe", like: "Qwen 1.5 and 2 with experts", halves: true, mixture: weighAll, sharedExpert: true},
+	{name: "qwen2moe", like: "Qwen 1.5 and 2 with experts", halves: true, mixture: weighAll, sharedExpert: true, sharedAlways: true},
 	{name: "qwen3moe", like: "Qwen 3 with experts", halves: true, qkNorm: true, mixture: weighChosen},
 	{name: "smollm3", like: "SmolLM3", noRopeEvery: 4},
-	{name: "phi3", like: "Phi 3 and 4", halves: true, fused: true, windowed: true},
+	{name: "phi3", like: "Phi 3 and 4", halves: true, windowed: true},
+	{name: "glm4", like: "GLM 4", postNorms: true},
+	{name: "olmo2", like: "OLMo 2 and 3", halves: true, qkNorm: true, noPreNorms: true, postNorms: true, windowed: true, globalEvery: 4},
+	{name: "granite", like: "Granite 3", divides: true},
+	{name: "granitemoe", like: "Granite 3 with experts", divides: true, mixture: weighChosen, sharedExpert: true},
+	{name: "command-r", like: "Command R, Aya", layerNorm: true, parallel: true, qkNormIfAny: true},
+	{name: "cohere2", like: "Command R7B", layerNorm: true, parallel: true, globalEvery: 4, oneRope: true, localRope: true},
+	{name: "starcoder2", like: "StarCoder 2", halves: true, layerNorm: true, plainMLP: true, act: geluTanh, windowed: true},
+	{name: "gptneox", like: "Pythia, GPT-NeoX", halves: true, layerNorm: true, plainMLP: true, act: gelu, parallel: true, parallelKey: "use_parallel_residual"},
+	{name: "gemma", like: "Gemma", halves: true, act: geluTanh, scaledEmbed: true},
 	{
-		name: "gemma2", like: "Gemma 2", halves: true, postNorms: true, gelu: true, scaledEmbed: true,
+		name: "deepseek2", like: "DeepSeek V2 and V3", latent: true,
+		mixture: weighAll, sharedExpert: true,
+	},
+	{
+		name: "gemma2", like: "Gemma 2", halves: true, postNorms: true, act: geluTanh, scaledEmbed: true,
 		globalEvery: 2, oneRope: true, capped: true, wideLayers: 46,
 	},
 	{
@@ -71,7 +117,7 @@ var archs = []arch{
 	},
 	{
 		name: "gemma3", like: "Gemma 3", halves: true, qkNorm: true,
-		postNorms: true, gelu: true, scaledEmbed: true, globalEvery: 6, wideLayers: 62,
+		postNorms: true, act: geluTanh, scaledEmbed: true, globalEvery: 6, wideLayers: 62,
 	},
 }
 

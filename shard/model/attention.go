@@ -1,7 +1,6 @@
 package model
 
 import (
-	"math"
 	"sync/atomic"
 
 	"github.com/shardnode/shardnode/shard/kvcache"
@@ -32,22 +31,12 @@ func (o *storeOp) Tile(_, r int) {
 	addBias(q, l.bq)
 	addBias(k, l.bk)
 	addBias(v, l.bv)
-	o.normHeads(q, l.qNorm)
-	o.normHeads(k, l.kNorm)
+	l.qNorm.apply(c, q)
+	l.kNorm.apply(c, k)
 	o.rotate(q, r)
 	o.rotate(k, r)
 	if row := &s.of[r]; row.kv != nil && row.kv.Put(o.index, row.pos, k, v) != nil {
 		row.bad = true
-	}
-}
-
-// normHeads normalises each head of x, if the architecture does.
-func (o *storeOp) normHeads(x, w []float32) {
-	if w == nil {
-		return
-	}
-	for n := len(w); len(x) > 0; x = x[n:] {
-		vec.RMSNorm(x[:n], x[:n], w, o.m.cfg.Eps)
 	}
 }
 
@@ -178,7 +167,7 @@ func (o *attendOp) blocksOf(c *Config, rows []row) {
 // begin chooses the tiles.
 func (o *attendOp) begin(m *Model, rows []row) {
 	c := &m.cfg
-	o.scale = 1 / float32(math.Sqrt(float64(c.queryDim())))
+	o.scale = c.scoreScale()
 	o.blocksOf(c, rows)
 	slots := o.all.make(o, 0)
 	if c.Window > 0 {

@@ -43,6 +43,7 @@ type Config struct {
 	// multiplied with.
 	RopeContext   int
 	RopeAmplitude float32
+	YarnAmplitude float32 // the same with YaRN; 0: as long as YaRN's paper has it
 	YarnFactor    float64 // by which YaRN divides low frequencies; 0 without YaRN
 	YarnFast      float64 // rotations within RopeContext above which a frequency stays
 	YarnSlow      float64 // and below which it is divided
@@ -54,7 +55,16 @@ type Config struct {
 
 	Window        int     // positions that a local layer sees, its own included; 0 if none is local
 	RopeLocalBase float64 // of local layers
-	arch          arch
+
+	EmbedScale    float32 // of embeddings; 1 for none
+	ResidualScale float32 // of what a layer adds to the hidden state; 1 for none
+	ScoreScale    float32 // of scores; 0 for 1/sqrt(headDim)
+	LogitScale    float32 // of logits; 1 for none
+
+	latent latentShape
+	route  routing
+	local  []bool // layers that see a window; nil: as arch says
+	arch   arch
 }
 
 // Limits on what a file may say. They bound memory, and are far above any
@@ -87,6 +97,7 @@ func ReadConfig(meta Metadata) (Config, error) {
 	c.ValDim = r.count("attention.value_length", c.HeadDim, maxDim)
 	c.Context = r.count("context_length", 0, math.MaxInt32)
 	c.RopeDim = r.count("rope.dimension_count", c.HeadDim, maxDim)
+	c.route.scale = 1
 	r.readExperts(&c)
 	if a.capped {
 		c.ScoreCap = float32(r.real("attn_logit_softcapping", 50))
@@ -94,13 +105,28 @@ func ReadConfig(meta Metadata) (Config, error) {
 	}
 	c.Vocab = r.vocab()
 	c.Eps = float32(r.real("attention.layer_norm_rms_epsilon", 1e-5))
+	if a.layerNorm {
+		c.Eps = float32(r.real("attention.layer_norm_epsilon", 1e-5))
+	}
+	r.readScales(&c)
+	r.readLatent(&c)
 	c.RopeBase = r.real("rope.freq_base", 10000)
 	c.RopeScale = r.ropeScale()
 	r.readYarn(&c)
 	c.RopeContext = r.count("rope.scaling.original_context_length", c.Context, math.MaxInt32)
 	c.RopeAmplitude = float32(r.real("rope.scaling.attn_factor", longAmplitude(c.Context, c.RopeContext)))
+	r.readWindow(&c)
+	if r.err != nil {
+		return Config{}, r.err
+	}
+	return c, c.check()
+}
+
+// readWindow reads which layers see a sliding window, and how long it is.
+func (r *keys) readWindow(c *Config) {
+	a := &c.arch
 	switch {
-	case a.globalEvery > 0:
+	case a.globalEvery > 0 && !a.windowed:
 		c.Window = r.count("attention.sliding_window", 0, math.MaxInt32)
 		c.RopeLocalBase = r.real("rope.freq_base_swa", 10000)
 		if a.oneRope {
@@ -110,10 +136,61 @@ func ReadConfig(meta Metadata) (Config, error) {
 		c.Window = r.window()
 		c.RopeLocalBase = c.RopeBase
 	}
-	if r.err != nil {
-		return Config{}, r.err
+	if more, ok := r.meta.(moreMetadata); ok && c.Window > 0 {
+		pattern, _ := more.Ints(r.arch + ".attention.sliding_window_pattern")
+		for _, p := range pattern[:min(len(pattern), c.Layers)] {
+			c.local = append(c.local, p != 0)
+		}
 	}
-	return c, c.check()
+	if n, ok := r.meta.Uint(r.arch + ".attention.sliding_window_pattern"); ok && n > 0 && n <= maxLayers && a.globalEvery > 0 {
+		c.arch.globalEvery = int(n)
+	}
+}
+
+// moreMetadata are kinds of values that few architectures ask for.
+type moreMetadata interface {
+	Bool(key string) (bool, bool)
+	// Ints returns an array of integers, or of booleans as 0 and 1.
+	Ints(key string) ([]int32, bool)
+}
+
+// readScales reads numbers that some families multiply with.
+func (r *keys) readScales(c *Config) {
+	c.EmbedScale = float32(r.real("embedding_scale", 1))
+	c.ResidualScale = float32(r.real("residual_scale", 1))
+	c.ScoreScale = float32(r.real("attention.scale", 0))
+	c.LogitScale = float32(r.real("logit_scale", 1))
+	if c.arch.divides && c.LogitScale != 0 {
+		c.LogitScale = 1 / c.LogitScale
+	}
+	if c.arch.scaledEmbed {
+		c.EmbedScale = float32(math.Sqrt(float64(c.Dim)))
+	}
+	if more, ok := r.meta.(moreMetadata); ok && c.arch.parallelKey != "" {
+		if parallel, ok := more.Bool(r.arch + "." + c.arch.parallelKey); ok {
+			c.arch.parallel = parallel
+		}
+	}
+}
+
+// isLocal reports whether a layer sees a window only.
+func (c *Config) isLocal(layer int) bool {
+	switch {
+	case c.Window == 0:
+		return false
+	case layer < len(c.local):
+		return c.local[layer]
+	}
+	return c.arch.globalEvery == 0 || (layer+1)%c.arch.globalEvery != 0
+}
+
+// rotates reports whether a layer rotates its queries and keys.
+func (c *Config) rotates(layer int) bool {
+	a := &c.arch
+	if a.localRope && !c.isLocal(layer) {
+		return false
+	}
+	return a.noRopeEvery == 0 || (layer+1)%a.noRopeEvery != 0
 }
 
 // check reports what cannot be computed.
@@ -143,6 +220,12 @@ func (c Config) check() error {
 		{"attn_logit_softcapping", float64(c.ScoreCap), 0, 1e6},
 		{"final_logit_softcapping", float64(c.LogitCap), 0, 1e6},
 		{"rope.scaling.attn_factor", float64(c.RopeAmplitude), 1e-3, 1e3},
+		{"rope.scaling.yarn_attn_factor", float64(c.YarnAmplitude), 0, 1e3},
+		{"embedding_scale", float64(c.EmbedScale), 1e-6, 1e6},
+		{"residual_scale", float64(c.ResidualScale), 1e-6, 1e6},
+		{"attention.scale", float64(c.ScoreScale), 0, 1e6},
+		{"logit_scale", float64(c.LogitScale), 1e-6, 1e6},
+		{"expert_weights_scale", float64(c.route.scale), 1e-6, 1e6},
 	} {
 		if !(n.x >= n.low && n.x <= n.high) {
 			return fmt.Errorf("model metadata: %s is %v, want %v to %v", n.key, n.x, n.low, n.high)
@@ -151,12 +234,17 @@ func (c Config) check() error {
 	return nil
 }
 
-// queryDim returns the number whose square root divides scores.
-func (c *Config) queryDim() int {
-	if n := c.arch.wideLayers; n > 0 && c.Layers == n {
-		return c.Dim / c.Heads
+// scoreScale returns what scores are multiplied with.
+func (c *Config) scoreScale() float32 {
+	switch n := c.arch.wideLayers; {
+	case c.ScoreScale > 0:
+		return c.ScoreScale
+	case n > 0 && c.Layers == n:
+		return 1 / float32(math.Sqrt(float64(c.Dim/c.Heads)))
+	case c.arch.latent:
+		return c.latentScale()
 	}
-	return c.HeadDim
+	return 1 / float32(math.Sqrt(float64(c.HeadDim)))
 }
 
 // longAmplitude is longrope's amplitude where the file has none (arXiv

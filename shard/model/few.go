@@ -66,8 +66,8 @@ func newFew(m *Model, rows int) *few {
 		attn := stream{x: f.x[0], add: last, norm: l.attnNorm, sum: &f.x[1]}
 		first := attn
 		first.add = nil
-		ffn := stream{x: f.x[1], add: &branch{bias: l.bo, norm: l.postAttn, rounding: RoundNone}, norm: l.ffnNorm, sum: &f.x[0]}
-		last = &branch{bias: l.bDown, norm: l.postFFN, rounding: m.rounding}
+		ffn := stream{x: f.x[1], add: &branch{bias: l.bo, norm: l.postAttn, scale: c.ResidualScale, rounding: RoundNone}, norm: l.ffnNorm, sum: &f.x[0]}
+		last = &branch{bias: l.bDown, norm: l.postFFN, scale: c.ResidualScale, rounding: m.rounding}
 		qkv := []fewJob{{w: l.wq, to: &s.q}, {w: l.wk, to: &s.k}, {w: l.wv, to: &s.v}}
 		f.layers = append(f.layers, fewLayer{
 			first: f.mul(&fewMul{in: first, jobs: qkv}),

@@ -19,6 +19,7 @@ type fewWorker struct {
 // A branch is what is added to the residual stream: norm(out + bias), rounded.
 type branch struct {
 	bias, norm []float32 // nil for none
+	scale      float32   // 1 for none
 	rounding   Rounding
 }
 
@@ -27,6 +28,9 @@ func (b *branch) add(x, y []float32, eps float32) {
 	addBias(y, b.bias)
 	if b.norm != nil {
 		vec.RMSNorm(y, y, b.norm, eps)
+	}
+	if b.scale != 1 {
+		vec.Scale(y, b.scale)
 	}
 	vec.Add(x, y)
 	if b.rounding == RoundBF16 {

@@ -54,7 +54,7 @@ type zooGolden struct {
 }
 
 func TestZooModelsGiveTheReferenceLogits(t *testing.T) {
-	for _, name := range []string{"llama-untied", "llama3-tied", "qwen2", "qwen3", "smollm3", "phi3", "mistral-swa", "gemma3", "mixtral", "qwen3moe", "phi3-longrope", "gemma2", "gpt-oss"} {
+	for _, name := range []string{"llama-untied", "llama3-tied", "qwen2", "qwen3", "smollm3", "phi3", "mistral-swa", "gemma3", "mixtral", "qwen3moe", "phi3-longrope", "gemma2", "gpt-oss", "starcoder2"} {
 		for rounding, limit := range map[Rounding]float64{RoundNone: 1e-3, RoundBF16: 0.1} {
 			t.Run(name+"-"+strconv.Itoa(int(rounding)), func(t *testing.T) {
 				dir := shared(t, "data/zoo/zoo/"+name)

@@ -2,7 +2,6 @@ package model
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/quant"
@@ -18,6 +17,7 @@ const headRows = 8
 type head struct {
 	mem  memory
 	norm []float32     // [dim]
+	bias []float32     // [dim], of the norm; nil without
 	out  *quant.Matrix // [vocab, dim]
 }
 
@@ -63,8 +63,8 @@ func (m *Model) embedRow(dst []float32, token int) error {
 	if err := quant.Dequantize(dst, m.embed.Type, row); err != nil {
 		return fmt.Errorf("embedding of token %d: %w", token, err)
 	}
-	if m.cfg.arch.scaledEmbed {
-		vec.Scale(dst, float32(math.Sqrt(float64(m.cfg.Dim))))
+	if x := m.cfg.EmbedScale; x != 1 {
+		vec.Scale(dst, x)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (m *Model) project(n int) {
 	rows := headRowsOf(w, n)
 	s.logits = grow(s.logits, rows*m.cfg.Vocab)
 	s.rows = n
-	s.norm.run(s.h, s.top, m.head.norm)
+	s.norm.run(s.h, s.top, m.head.norm, m.head.bias)
 	if rows > n {
 		acts := &s.mul.acts
 		acts.Prepare(s.h, n, m.cfg.Dim, w)
@@ -145,6 +145,9 @@ func (m *Model) Head(hidden []uint16) []float32 {
 // model bounds them. It is called once a row.
 func (m *Model) capped(i int) []float32 {
 	logits := m.s.logits[i*m.cfg.Vocab:][:m.cfg.Vocab]
+	if x := m.cfg.LogitScale; x != 1 {
+		vec.Scale(logits, x)
+	}
 	if m.cfg.LogitCap > 0 {
 		vec.SoftCap(logits, m.cfg.LogitCap)
 	}

@@ -40,6 +40,8 @@ const (
 	embedName    = "token_embd.weight"
 	headName     = "output.weight"
 	headNormName = "output_norm.weight"
+
+	headNormBiasName = "output_norm.bias"
 )
 
 // Options are the settings of [Load]. Only Pool must be set.
@@ -178,7 +180,9 @@ func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 		if at := m.span.Start + shard.Layer(i); at < m.span.End {
 			m.layers = append(m.layers, l.layer(at, p))
 		} else {
-			m.head = head{mem: p.mem, norm: l.vector(headNormName, m.cfg.Dim), out: p.mats[0].packed}
+			m.head = head{
+				mem: p.mem, norm: l.vector(headNormName, m.cfg.Dim), bias: l.optional(headNormBiasName, m.cfg.Dim), out: p.mats[0].packed,
+			}
 		}
 		if done += p.bytes; opts.Progress != nil && l.err == nil {
 			opts.Progress(done, m.bytes)

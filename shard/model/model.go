@@ -120,7 +120,7 @@ func (m *Model) ForwardSpan(span shard.Span, parts []Part, sink Sink) {
 	m.s.span = span
 	m.s.begin(m, parts)
 	lo, hi := int(span.Start-m.span.Start), int(span.End-m.span.Start)
-	if m.s.rows <= fewRows && m.cfg.Experts == 0 && m.pool.Threads() > 1 {
+	if m.s.rows <= fewRows && m.cfg.Experts == 0 && m.cfg.arch.few() && m.pool.Threads() > 1 {
 		m.forwardFew(lo, hi, parts, sink)
 		return
 	}

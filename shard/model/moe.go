@@ -18,6 +18,8 @@ const (
 	weighChosen
 	// weighAll takes the softmax over all experts' logits.
 	weighAll
+	// weighSigmoid takes the sigmoid of each expert's logit.
+	weighSigmoid
 )
 
 // maxExperts bounds the experts of a layer. The largest known model has 512.
@@ -30,9 +32,10 @@ type experts struct {
 	// all has the experts that the router knows and, at the end, the one that
 	// sees every row, if there is one.
 	all        []expert
-	sharedGate []float32 // [dim], how much the last one counts; nil without it
+	sharedGate []float32 // [dim], how much the last one counts; nil: it counts whole
 
 	bRouter           []float32 // [experts]; nil without bias
+	favour            []float32 // [experts], which only choosing heeds; nil without
 	bGate, bUp, bDown []float32 // [experts, n], [experts, n], [experts, dim]; nil without
 }
 
@@ -83,11 +86,16 @@ func (l *loader) experts(i shard.Layer, mats []matrixPlan) *experts {
 	}
 	c := &l.cfg
 	x.bRouter = l.optional(name(i, "ffn_gate_inp.bias"), c.Experts)
+	x.favour = l.optional(name(i, "exp_probs_b.bias"), c.Experts)
 	x.bGate = l.optional(name(i, "ffn_gate_exps.bias"), c.Experts, c.ExpertFFNDim)
 	x.bUp = l.optional(name(i, "ffn_up_exps.bias"), c.Experts, c.ExpertFFNDim)
 	x.bDown = l.optional(name(i, "ffn_down_exps.bias"), c.Experts, c.Dim)
-	if l.cfg.SharedFFNDim > 0 {
-		x.sharedGate = l.vector(name(i, "ffn_gate_inp_shexp.weight"), l.cfg.Dim)
+	if gate := name(i, "ffn_gate_inp_shexp.weight"); l.cfg.SharedFFNDim > 0 && l.src.Has(gate) {
+		shape := []int{l.cfg.Dim}
+		if t, err := l.src.Tensor(gate); err == nil && len(t.Shape) == 2 { // newer converters
+			shape = []int{1, l.cfg.Dim}
+		}
+		x.sharedGate = l.vector(gate, shape...)
 	}
 	return x
 }
@@ -106,7 +114,5 @@ func (r *keys) readExperts(c *Config) {
 	c.Experts = r.count("expert_count", 0, maxExperts)
 	c.ExpertsUsed = r.count("expert_used_count", 0, c.Experts)
 	c.ExpertFFNDim = r.count("expert_feed_forward_length", c.FFNDim, maxDim)
-	if c.arch.sharedExpert {
-		c.SharedFFNDim = r.count("expert_shared_feed_forward_length", c.FFNDim, maxDim)
-	}
+	r.readRouting(c)
 }

@@ -149,7 +149,7 @@ func TestExpertsWithTensorsOfTheirOwnGiveTheSameBits(t *testing.T) {
 }
 
 func TestExpertsAreChosenByTheHighestLogitsTheLowerIndexOnATie(t *testing.T) {
-	m := &Model{cfg: Config{Dim: 1, Experts: 6, ExpertsUsed: 3, arch: arch{mixture: weighChosen}}}
+	m := &Model{cfg: Config{Dim: 1, Experts: 6, ExpertsUsed: 3, route: routing{mixture: weighChosen, scale: 1}}}
 	o := &expertsOp{m: m, x: &experts{}, used: 3, chosen: make([]choice, 3)}
 	nan := float32(math.NaN())
 	for _, c := range []struct {

@@ -18,6 +18,7 @@ type expertsOp struct {
 
 	used   int       // experts of a row, the shared one included
 	logits []float32 // [rows, experts]
+	by     []float32 // [rows, experts], by which experts are chosen, where logits are not it
 	chosen []choice  // [rows, used], ascending in each row
 
 	// first has the place of the first row of each expert, and behind them the
@@ -72,6 +73,7 @@ func (o *expertsOp) fit(x *experts) {
 	c, n, rows := &o.m.cfg, len(x.all), o.m.s.rows
 	o.x, o.used = x, c.ExpertsUsed+n-c.Experts
 	o.logits = grow(o.logits, rows*c.Experts)
+	o.by = grow(o.by, rows*c.Experts)
 	o.chosen = grow(o.chosen, rows*o.used)
 	o.places = grow(o.places, rows*o.used)
 	o.first, o.hidden = grow(o.first, n+1), grow(o.hidden, n+1)
@@ -94,10 +96,11 @@ func (o *chooseOp) Tile(_, r int) {
 	addBias(logits, o.x.bRouter)
 	mine := o.chosen[r*o.used:][:o.used]
 	top := mine[:0]
+	by := o.route(r, logits)
 	for range c.ExpertsUsed {
 		best := -1
-		for e, x := range logits {
-			if !has(top, e) && (best < 0 || x > logits[best]) {
+		for e, x := range by {
+			if !has(top, e) && (best < 0 || x > by[best]) {
 				best = e
 			}
 		}
@@ -110,9 +113,12 @@ func (o *chooseOp) Tile(_, r int) {
 		top[at] = choice{expert: best}
 	}
 	o.weigh(logits, top)
+	if o.used > c.ExpertsUsed {
+		mine[o.used-1] = choice{expert: c.Experts, weight: 1}
+	}
 	if o.x.sharedGate != nil {
 		h := o.m.s.h[r*c.Dim:][:c.Dim]
-		mine[o.used-1] = choice{expert: c.Experts, weight: 1 / (1 + vec.Exp(-vec.Dot(h, o.x.sharedGate)))}
+		mine[o.used-1].weight = 1 / (1 + vec.Exp(-vec.Dot(h, o.x.sharedGate)))
 	}
 }
 
@@ -128,21 +134,24 @@ func has(chosen []choice, e int) bool {
 
 // weigh sets the weights of the chosen experts; logits is lost.
 func (o *chooseOp) weigh(logits []float32, chosen []choice) {
-	if o.m.cfg.arch.mixture == weighChosen {
+	route := &o.m.cfg.route
+	if route.mixture == weighChosen && !o.sigmoid() {
 		for i := range chosen {
 			logits[i] = logits[chosen[i].expert] // i <= expert, and experts ascend
 		}
 		logits = logits[:len(chosen)]
 		vec.Softmax(logits)
 		for i := range chosen {
-			chosen[i].weight = logits[i]
+			chosen[i].weight = logits[i] * route.scale
 		}
 		return
 	}
-	vec.Softmax(logits)
-	for i := range chosen {
-		chosen[i].weight = logits[chosen[i].expert]
+	if o.sigmoid() {
+		sigmoids(logits)
+	} else {
+		vec.Softmax(logits)
 	}
+	route.weigh(logits, chosen)
 }
 
 // group gives each choice its place: experts ascending, then rows ascending.

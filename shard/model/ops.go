@@ -3,7 +3,6 @@ package model
 import (
 	"github.com/shardnode/shardnode/tensorio/par"
 	"github.com/shardnode/shardnode/tensorio/quant"
-	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // fewRows is the most rows that one thread does by itself, in less time than
@@ -21,21 +20,26 @@ func (m *Model) eachRow(op par.Task) {
 	m.pool.Run(m.s.rows, op)
 }
 
-// normOp is RMSNorm of each row: dst = x / rms(x) * w.
+// normOp normalises each row: dst = norm(x) * w + b. Without w it copies.
 type normOp struct {
-	m         *Model
-	dst, x, w []float32
+	m            *Model
+	dst, x, w, b []float32
 }
 
-func (o *normOp) run(dst, x, w []float32) {
-	o.dst, o.x, o.w = dst, x, w
+func (o *normOp) run(dst, x, w, b []float32) {
+	o.dst, o.x, o.w, o.b = dst, x, w, b
 	o.m.eachRow(o)
 }
 
 // Tile normalises row r.
 func (o *normOp) Tile(_, r int) {
-	n := len(o.w)
-	vec.RMSNorm(o.dst[r*n:][:n], o.x[r*n:][:n], o.w, o.m.cfg.Eps)
+	n := o.m.cfg.Dim
+	dst, x := o.dst[r*n:][:n], o.x[r*n:][:n]
+	if o.w == nil {
+		copy(dst, x)
+		return
+	}
+	o.m.cfg.normalize(dst, x, o.w, o.b)
 }
 
 // A product is one matrix, [out, in], and where its product with the rows
@@ -115,7 +119,7 @@ type residualOp struct {
 }
 
 func (o *residualOp) run(x, y, bias, norm []float32, rounding Rounding) {
-	o.x, o.y, o.branch = x, y, branch{bias: bias, norm: norm, rounding: rounding}
+	o.x, o.y, o.branch = x, y, branch{bias: bias, norm: norm, scale: o.m.cfg.ResidualScale, rounding: rounding}
 	o.m.eachRow(o)
 }
 
@@ -125,7 +129,8 @@ func (o *residualOp) Tile(_, r int) {
 	o.add(o.x[r*n:][:n], o.y[r*n:][:n], o.m.cfg.Eps)
 }
 
-// gatedOp is gate = act(gate + bGate) * (up + bUp), act being SiLU or GELU.
+// gatedOp is gate = act(gate + bGate) * (up + bUp), or gate = act(gate + bGate)
+// if up is nil.
 type gatedOp struct {
 	m                    *Model
 	gate, up, bGate, bUp []float32
@@ -139,6 +144,10 @@ func (o *gatedOp) run(gate, up, bGate, bUp []float32) {
 // Tile computes row r.
 func (o *gatedOp) Tile(_, r int) {
 	n := o.m.cfg.FFNDim
+	if o.up == nil {
+		o.m.bend(o.gate[r*n:][:n], o.bGate)
+		return
+	}
 	o.m.gate(o.gate[r*n:][:n], o.up[r*n:][:n], o.bGate, o.bUp)
 }
 
@@ -146,9 +155,5 @@ func (o *gatedOp) Tile(_, r int) {
 func (m *Model) gate(gate, up, bGate, bUp []float32) {
 	addBias(gate, bGate)
 	addBias(up, bUp)
-	if m.cfg.arch.gelu {
-		vec.GeluMul(gate, gate, up)
-	} else {
-		vec.SiluMul(gate, gate, up)
-	}
+	m.cfg.arch.act.mul(gate, up)
 }

@@ -52,7 +52,7 @@ func (m *Model) loadRope(l *loader) error {
 	}
 	m.rope = &rotary{vec.NewRotary(c.RopeBase, c.RopeDim, 1/c.RopeScale, factors), amplitude}
 	switch {
-	case c.Window > 0 && (c.arch.windowed || c.arch.oneRope):
+	case c.Window > 0 && (c.arch.windowed && c.arch.globalEvery == 0 || c.arch.oneRope):
 		m.ropeLocal = m.rope
 	case c.Window > 0:
 		m.ropeLocal = &rotary{vec.NewRotary(c.RopeLocalBase, c.RopeDim, 1, nil), 1}
@@ -93,6 +93,10 @@ func (r *keys) readYarn(c *Config) {
 		return
 	}
 	c.YarnFactor = r.real("rope.scaling.factor", 1)
+	c.YarnAmplitude = float32(r.real("rope.scaling.yarn_attn_factor", r.real("rope.scaling.attn_factor", 0)))
+	if _, known := r.meta.Float(r.arch + yarnLogKey); known && c.arch.latent && c.YarnAmplitude == 0 {
+		c.YarnAmplitude = 1 // scores have it (latentScale)
+	}
 	c.YarnFast = r.real("rope.scaling.yarn_beta_fast", 32)
 	c.YarnSlow = r.real("rope.scaling.yarn_beta_slow", 1)
 }
@@ -113,6 +117,9 @@ func (c *Config) yarn() (factors []float32, amplitude float32) {
 		divided := min(max((float64(i)-lo)/max(hi-lo, 1e-3), 0), 1)
 		share := float64(divided / c.YarnFactor)
 		factors = append(factors, float32(1/(share+(1-divided))))
+	}
+	if c.YarnAmplitude > 0 {
+		return factors, c.YarnAmplitude
 	}
 	grown := float64(0.1 * vec.LogF64(c.YarnFactor))
 	return factors, float32(grown + 1)

@@ -51,6 +51,7 @@ type scratch struct {
 	residual residualOp
 	gated    gatedOp
 	experts  expertsOp
+	latent   latentOp
 	sink     sinkOp
 }
 
@@ -58,6 +59,7 @@ type scratch struct {
 func (s *scratch) init(m *Model) {
 	s.norm.m, s.mul.m, s.store.m = m, m, m
 	s.residual.m, s.gated.m, s.sink.m, s.experts.m = m, m, m, m
+	s.latent.init(m)
 	s.attend.init(m)
 }
 
