@@ -47,6 +47,8 @@ var floors = map[string]int{
 	"transport":         4,
 	"transport/emulate": 4,
 
+	"shard/hub":          3,
+	"shard/hub/hubtest":  3,
 	"shard/weights":      3,
 	"shard/weights/dice": 3,
 
@@ -92,7 +94,7 @@ var doors = []door{
 	}},
 	{module: "github.com/rs/zerolog", floor: logFloor},
 	{module: "golang.org/x/sys", packages: []string{
-		"cmd/shardnode", "shard/kvcache/offheap", "shard/weights", "tensorio/par", "tensorio/quant", "tensorio/vec",
+		"cmd/shardnode", "shard/hub", "shard/kvcache/offheap", "shard/weights", "tensorio/par", "tensorio/quant", "tensorio/vec",
 	}, closed: true},
 	{module: "golang.org/x/text", packages: []string{"shard/tokenizer"}, closed: true},
 	{module: "go.yaml.in/yaml/v3", packages: []string{"scheduler"}, closed: true},
