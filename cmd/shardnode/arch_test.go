@@ -49,11 +49,13 @@ var floors = map[string]int{
 
 	"shard/hub":          3,
 	"shard/hub/hubtest":  3,
-	"shard/weights":      3,
-	"shard/weights/dice": 3,
+	"shard/weights":        3,
+	"shard/weights/dice":   3,
+	"shard/weights/folder": 3,
 
-	"tensorio/gguf": 2,
-	"tensorio/wire": 2,
+	"tensorio/gguf":        2,
+	"tensorio/safetensors": 2,
+	"tensorio/wire":        2,
 
 	"scheduler":             1,
 	"shard/chat":            1,

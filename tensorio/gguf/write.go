@@ -106,23 +106,13 @@ func Write(w io.Writer, m *Meta, tensors []tensorio.Tensor) error {
 // of each tensor, in order, when it writes them, and not for Data. What data
 // returned may be changed at its next call.
 func WriteEach(w io.Writer, m *Meta, tensors []tensorio.Tensor, data func(i int) ([]byte, error)) error {
-	align, err := m.alignment()
+	b, sizes, err := appendHeader(m, tensors)
 	if err != nil {
 		return err
 	}
-	b := append([]byte(nil), magic...)
-	b = binary.LittleEndian.AppendUint32(b, writeVersion)
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(tensors)))
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(m.entries)))
-	for _, e := range m.entries {
-		b = appendEntry(b, e)
-	}
-	sizes, at := make([]int64, len(tensors)), int64(0)
-	for i, t := range tensors {
-		if b, sizes[i], err = appendTensorInfo(b, t, at); err != nil {
-			return fmt.Errorf("tensor %q: %w", t.Name, err)
-		}
-		at += padded(sizes[i], align)
+	align, err := m.alignment()
+	if err != nil {
+		return err
 	}
 	out := bufio.NewWriterSize(w, 1<<20)
 	write := func(data []byte) {
@@ -143,6 +133,47 @@ func WriteEach(w io.Writer, m *Meta, tensors []tensorio.Tensor, data func(i int)
 		write(raw)
 	}
 	return out.Flush()
+}
+
+// Layout returns the header of the file that [Write] would write, with the
+// places of its tensors: what [Read] would return of it. Their Data are not read.
+func Layout(m *Meta, tensors []tensorio.Tensor) (*File, error) {
+	b, sizes, err := appendHeader(m, tensors)
+	if err != nil {
+		return nil, err
+	}
+	align, err := m.alignment()
+	if err != nil {
+		return nil, err
+	}
+	size := padded(int64(len(b)), align)
+	for _, n := range sizes {
+		size += padded(n, align)
+	}
+	return ReadHeader(b, size)
+}
+
+// appendHeader returns the header of a file, and the lengths of its tensors.
+func appendHeader(m *Meta, tensors []tensorio.Tensor) ([]byte, []int64, error) {
+	align, err := m.alignment()
+	if err != nil {
+		return nil, nil, err
+	}
+	b := append([]byte(nil), magic...)
+	b = binary.LittleEndian.AppendUint32(b, writeVersion)
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(tensors)))
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(m.entries)))
+	for _, e := range m.entries {
+		b = appendEntry(b, e)
+	}
+	sizes, at := make([]int64, len(tensors)), int64(0)
+	for i, t := range tensors {
+		if b, sizes[i], err = appendTensorInfo(b, t, at); err != nil {
+			return nil, nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		at += padded(sizes[i], align)
+	}
+	return b, sizes, nil
 }
 
 // appendTensorInfo checks t, appends its info and returns the length of its
