@@ -47,8 +47,8 @@ var floors = map[string]int{
 	"transport":         4,
 	"transport/emulate": 4,
 
-	"shard/hub":          3,
-	"shard/hub/hubtest":  3,
+	"shard/hub":            3,
+	"shard/hub/hubtest":    3,
 	"shard/weights":        3,
 	"shard/weights/dice":   3,
 	"shard/weights/folder": 3,
