@@ -409,7 +409,7 @@ func (p *Peer) check(layers int) error {
 }
 
 func (p *Peer) checkSpans(layers int) error {
-	for _, s := range []shard.Span{p.Pinned, p.Held} {
+	for _, s := range []shard.Span{p.Pinned, p.Held, p.Planned} {
 		if s != (shard.Span{}) && (s.Start < 0 || s.Len() == 0 || int(s.End) > layers) {
 			return fmt.Errorf("layers %v, want some of [0,%d)", s, layers)
 		}

@@ -77,6 +77,9 @@ type Peer struct {
 	Pinned shard.Span
 	// Held is the span the peer serves now; empty: none.
 	Held shard.Span
+	// Planned is the span that the peer has said it will hold next, for
+	// [Settle]; empty: it stays with Held.
+	Planned shard.Span
 	// KVFreeBytes is the memory free for new sessions, for [Route]. 0: what
 	// MemoryBytes leaves beside the weights of Held.
 	KVFreeBytes int64
