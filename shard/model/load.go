@@ -35,6 +35,14 @@ type releaser interface {
 	WillNeed(data []byte)
 }
 
+// A maker is a [Source] that makes tensors from others, some rows at a time: those
+// whose Data it does not give.
+type maker interface {
+	Makes(name string) bool
+	// Rows returns rows [lo, lo+n) of a tensor. It is called by several goroutines.
+	Rows(name string, lo, n int) ([]byte, error)
+}
+
 // Names of tensors that belong to no layer.
 const (
 	embedName    = "token_embd.weight"
@@ -322,9 +330,10 @@ type matrixPlan struct {
 	row        int // of the tensor, the first one
 	typ        tensorio.Type
 	rows, cols int
-	data       []byte // of the rows
+	data       []byte // of the rows; nil if they are made
 	at, bytes  int64  // in the plan's memory
 	packed     *quant.Matrix
+	made       maker // of the rows; nil if data has them
 }
 
 // A plan is matrices that are packed into one piece of memory.
@@ -363,6 +372,9 @@ func (l *loader) addPart(p *plan, t tensorio.Tensor, lo, rows, cols int) {
 		return
 	}
 	mp := matrixPlan{name: t.Name, row: lo, typ: t.Type, rows: rows, cols: cols, at: p.bytes, bytes: int64(n)}
+	if maker, ok := l.src.(maker); ok && t.Data == nil && maker.Makes(t.Name) {
+		mp.made = maker
+	}
 	if t.Data != nil {
 		rowBytes, _ := t.Type.RowBytes(cols) // checked with the shape
 		mp.data = t.Data[lo*rowBytes : (lo+rows)*rowBytes]
@@ -418,6 +430,9 @@ func (l *loader) pack(ctx context.Context, mp *matrixPlan) error {
 		if work.err != nil {
 			return work.err
 		}
+		if mp.made != nil {
+			continue
+		}
 		l.release(mp.data[lo*quant.PanelRows*rowBytes : min(work.hi*quant.PanelRows, mp.rows)*rowBytes])
 	}
 	return nil
@@ -435,11 +450,28 @@ type packing struct {
 // Tile packs the panels of one tile.
 func (p *packing) Tile(_, tile int) {
 	lo := p.lo + tile*p.panels
-	if err := p.packed.PackPanels(p.data, lo, min(lo+p.panels, p.hi)); err != nil {
+	hi := min(lo+p.panels, p.hi)
+	var err error
+	if p.made != nil {
+		err = p.makePanels(lo, hi)
+	} else {
+		err = p.packed.PackPanels(p.data, lo, hi)
+	}
+	if err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.err = err
 	}
+}
+
+// makePanels packs panels whose rows have to be made first.
+func (p *packing) makePanels(lo, hi int) error {
+	part := p.packed.Part(lo, hi)
+	rows, err := p.made.Rows(p.name, p.row+lo*quant.PanelRows, part.Rows())
+	if err != nil {
+		return err
+	}
+	return part.PackPanels(rows, 0, hi-lo)
 }
 
 // tiles returns how many tiles of so many items n items make.

@@ -23,6 +23,7 @@ type File struct {
 	*Index
 	path  string
 	parts []part
+	made  *madeFile // nil unless it is made from other files
 
 	close sync.Once
 }
@@ -206,11 +207,19 @@ func (f *File) Tensor(name string) (tensorio.Tensor, error) {
 
 func (f *File) tensor(i int) tensorio.Tensor {
 	t := f.tensors[i]
+	if f.made != nil {
+		return f.made.tensor(t, i)
+	}
 	return tensorio.Tensor{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: f.parts[t.part].data[t.Offset:t.End():t.End()]}
 }
 
 // bytesOf returns a piece.
-func (f *File) bytesOf(pl place) []byte { return f.tensor(pl.tensor).Data[pl.lo:pl.hi] }
+func (f *File) bytesOf(pl place) []byte {
+	if f.made != nil && f.made.data[pl.tensor] == nil {
+		return f.made.bytes(f.tensors[pl.tensor], pl)
+	}
+	return f.tensor(pl.tensor).Data[pl.lo:pl.hi]
+}
 
 // Close unmaps the file. It may be called twice, and must come after the last
 // use of any tensor's Data: touching it later ends the process. Metadata,

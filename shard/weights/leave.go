@@ -27,6 +27,14 @@ func (f *File) WillNeed(data []byte) {
 
 // maps reports whether data lie in a mapped file of f.
 func (f *File) maps(data []byte) bool {
+	if f.made != nil {
+		for _, all := range f.made.Mapped() {
+			if within(data, all) {
+				return true
+			}
+		}
+		return false
+	}
 	for i := range f.parts {
 		if p := &f.parts[i]; p.mapped && within(data, p.data) {
 			return true
@@ -36,7 +44,11 @@ func (f *File) maps(data []byte) bool {
 }
 
 // releasePiece is Release for the data of one piece.
-func (f *File) releasePiece(pl place) { f.Release(f.bytesOf(pl)) }
+func (f *File) releasePiece(pl place) {
+	if f.made == nil || f.made.data[pl.tensor] != nil {
+		f.Release(f.bytesOf(pl))
+	}
+}
 
 // release is releasePiece for one of a copy.
 func (p *Partial) release(n int) {
