@@ -15,10 +15,11 @@ import (
 // which it is. Peers share one connection for all their sessions.
 const Protocol = "shard-hop/1"
 
-// The versions of the messages that this build speaks.
+// The versions of the messages that this build speaks. Stages of version 1 end
+// when a neighbour does, and know a session by its name alone.
 const (
-	Version    = 1
-	MinVersion = 1
+	Version    = 2
+	MinVersion = 2
 )
 
 // maxKeptBytes bounds the send buffer that a Conn keeps between frames.

@@ -52,6 +52,8 @@ type Open struct {
 	Next      *Neighbour   // the downstream stage; nil for the last
 	Codec     wire.Codec   // of hidden states sent to Next; CodecNone: the stage chooses
 	Prefix    *Prefix      // what the session begins with; nil if the driver shares nothing
+	Wait      bool         // steps wait for a Resume
+	Unlinked  bool         // Next is linked to at a Reroute only
 }
 
 // Message returns o as it is sent.
@@ -60,7 +62,7 @@ func (o Open) Message() *wirepb.Open {
 		Version: Version, MinVersion: MinVersion,
 		Session: o.Session[:], Epoch: uint32(o.Epoch), Model: o.Model[:],
 		Start: uint32(o.Span.Start), End: uint32(o.Span.End), MaxTokens: uint32(o.MaxTokens), KvType: uint32(o.KV),
-		Codec: o.Codec.String(),
+		Codec: o.Codec.String(), Wait: o.Wait, Unlinked: o.Unlinked,
 	}
 	if !o.Prev.IsZero() {
 		m.Prev = o.Prev[:]
@@ -68,10 +70,16 @@ func (o Open) Message() *wirepb.Open {
 	if o.Prefix != nil {
 		m.Chain, m.ChainTokens, m.Lineage = HashBlock(o.Prefix.Chain), ChainTokens, o.Prefix.Lineage[:]
 	}
-	if o.Next != nil {
-		m.Next = &wirepb.Peer{Id: o.Next.Peer[:], Name: o.Next.Name, Addrs: o.Next.Addrs}
-	}
+	m.Next = o.Next.message()
 	return m
+}
+
+// message returns n as it is sent, nil for none.
+func (n *Neighbour) message() *wirepb.Peer {
+	if n == nil {
+		return nil
+	}
+	return &wirepb.Peer{Id: n.Peer[:], Name: n.Name, Addrs: n.Addrs}
 }
 
 // ParseOpen checks what a peer asks for. Its errors carry a code.
@@ -101,8 +109,9 @@ func ParseOpen(m *wirepb.Open) (Open, error) {
 	o.Epoch = shard.Epoch(m.GetEpoch())
 	o.Span = shard.Span{Start: shard.Layer(m.GetStart()), End: shard.Layer(m.GetEnd())}
 	o.MaxTokens = int(m.GetMaxTokens())
+	o.Wait, o.Unlinked = m.GetWait(), m.GetUnlinked()
 	var err error
-	if o.Prev, err = parsePrev(m); err != nil {
+	if o.Prev, err = parsePrev(m.GetPrev(), o.Span); err != nil {
 		return o, err
 	}
 	if o.Prefix, err = parsePrefix(m); err != nil {
@@ -115,11 +124,10 @@ func ParseOpen(m *wirepb.Open) (Open, error) {
 	return o, err
 }
 
-// parsePrev reads who the upstream stage is.
-func parsePrev(m *wirepb.Open) (prev shard.PeerID, err error) {
-	id := m.GetPrev()
+// parsePrev reads who the upstream stage of the one of span is.
+func parsePrev(id []byte, span shard.Span) (prev shard.PeerID, err error) {
 	switch {
-	case (m.GetStart() == 0) != (len(id) == 0):
+	case (span.Start == 0) != (len(id) == 0):
 		return prev, refuse(shard.Invalid, "a stage has an upstream peer unless it begins with layer 0")
 	case len(id) == 0:
 		return prev, nil

@@ -55,6 +55,14 @@ type Config struct {
 	// how long setting up the stage may take. Default: 10 s.
 	OpenTimeout time.Duration
 
+	// LogBytes bounds the memory for what stages sent to the next ones, which
+	// they send again when one of these is replaced. Default: 64 MiB. Above it
+	// the oldest bytes go to files in LogDir.
+	LogBytes int64
+	// LogDir is the folder of these files. Default: none, the oldest bytes are
+	// dropped, and have to be computed again when they are needed.
+	LogDir string
+
 	Logger zerolog.Logger
 }
 
@@ -62,6 +70,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxSessions < 0 {
 		return c, fmt.Errorf("node: MaxSessions is %d, want 0 or more", c.MaxSessions)
 	}
+	if c.LogBytes < 0 {
+		return c, fmt.Errorf("node: LogBytes is %d, want 0 or more", c.LogBytes)
+	}
+	c.LogBytes = cmp.Or(c.LogBytes, 64<<20)
 	c.MaxSessions = cmp.Or(c.MaxSessions, 512)
 	c.OpenTimeout = cmp.Or(c.OpenTimeout, 10*time.Second)
 	return c, nil
@@ -78,8 +90,15 @@ type Node struct {
 	held     *Held      // what new sessions get; nil: nothing
 	draining bool
 	closed   bool
-	sessions map[shard.SessionID]*stage
-	changed  chan struct{} // closed and made anew when a session comes or goes
+	sessions map[stageKey]*stage
+	changed  chan struct{} // closed and made anew when a session comes, goes or gets a new route
+	logs     logBudget
+}
+
+// A stageKey names a stage of a node: a peer may be several of one session.
+type stageKey struct {
+	session shard.SessionID
+	start   shard.Layer
 }
 
 var errClosed = errors.New("the node is closed")
@@ -93,7 +112,7 @@ func New(cfg Config) (*Node, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	return &Node{
 		cfg: cfg, ctx: ctx, cancel: cancel,
-		sessions: map[shard.SessionID]*stage{}, changed: make(chan struct{}),
+		sessions: map[stageKey]*stage{}, changed: make(chan struct{}), logs: logBudget{limit: cfg.LogBytes, dir: cfg.LogDir},
 	}, nil
 }
 
@@ -113,14 +132,8 @@ func (n *Node) Sessions() int {
 	return len(n.sessions)
 }
 
-// Drain refuses new sessions from now on, and returns when none run any more
-// or ctx has ended.
-func (n *Node) Drain(ctx context.Context) error {
-	n.mu.Lock()
-	n.draining = true
-	n.mu.Unlock()
-	return n.Idle(ctx)
-}
+// LogBytes returns the memory that the logs of stages take now.
+func (n *Node) LogBytes() int64 { return n.logs.bytes.Load() }
 
 // Idle returns when no session runs, or with the error of ctx.
 func (n *Node) Idle(ctx context.Context) error {
@@ -174,33 +187,35 @@ func (n *Node) Local() io.ReadWriteCloser {
 	return theirs
 }
 
-// admit registers st, or says why it can't be.
-func (n *Node) admit(st *stage) error {
+// admit registers st, or says why it can't be. old is the stage whose place it
+// takes, if any: the driver has given that one up.
+func (n *Node) admit(st *stage) (old *stage, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	h, o := n.held, &st.open
+	if old = n.sessions[st.key()]; old != nil && (old.control.Peer() != st.control.Peer() || old.epochNow() >= o.Epoch) {
+		return nil, &shard.StageError{Span: o.Span, Code: shard.Invalid, Text: "the session has a stage with these layers on this peer already"}
+	}
 	switch {
 	case n.draining:
-		return &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: "the peer is leaving"}
+		return nil, &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: "the peer is leaving"}
 	case h == nil:
-		return &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: "the peer holds no layers yet"}
+		return nil, &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: "the peer holds no layers yet"}
 	case h.Model != o.Model:
-		return &shard.StageError{Span: o.Span, Code: shard.WrongModel, Text: "the peer serves other model bytes: all members need the same file"}
+		return nil, &shard.StageError{Span: o.Span, Code: shard.WrongModel, Text: "the peer serves other model bytes: all members need the same file"}
 	case h.KV != o.KV:
-		return &shard.StageError{Span: o.Span, Code: shard.WrongModel, Text: fmt.Sprintf("the peer keeps keys and values as %v, the session wants %v: all members of a session need the same --kv-type", h.KV, o.KV)}
+		return nil, &shard.StageError{Span: o.Span, Code: shard.WrongModel, Text: fmt.Sprintf("the peer keeps keys and values as %v, the session wants %v: all members of a session need the same --kv-type", h.KV, o.KV)}
 	case !h.Span.Covers(o.Span):
-		return &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: fmt.Sprintf("the peer holds layers %v", h.Span)}
+		return nil, &shard.StageError{Span: o.Span, Code: shard.NotServing, Text: fmt.Sprintf("the peer holds layers %v", h.Span)}
 	case (o.Next == nil) != (int(o.Span.End) == h.Layers):
-		return &shard.StageError{Span: o.Span, Code: shard.Invalid, Text: fmt.Sprintf("the model has %d layers: the stage with the last one, and only it, has no next", h.Layers)}
-	case len(n.sessions) >= n.cfg.MaxSessions:
-		return &shard.StageError{Span: o.Span, Code: shard.NoCapacity, Text: fmt.Sprintf("%d sessions run already", len(n.sessions))}
-	case n.sessions[o.Session] != nil:
-		return &shard.StageError{Span: o.Span, Code: shard.Invalid, Text: "the session has a stage on this peer already"}
+		return nil, &shard.StageError{Span: o.Span, Code: shard.Invalid, Text: fmt.Sprintf("the model has %d layers: the stage with the last one, and only it, has no next", h.Layers)}
+	case old == nil && len(n.sessions) >= n.cfg.MaxSessions:
+		return nil, &shard.StageError{Span: o.Span, Code: shard.NoCapacity, Text: fmt.Sprintf("%d sessions run already", len(n.sessions))}
 	}
 	st.held = h
-	n.sessions[o.Session] = st
+	n.sessions[st.key()] = st
 	n.notify()
-	return nil
+	return old, nil
 }
 
 // tellTimeout bounds how long a peer may take to read why it is not served.
@@ -210,10 +225,17 @@ const tellTimeout = time.Second
 func (n *Node) remove(st *stage) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.sessions[st.open.Session] == st {
-		delete(n.sessions, st.open.Session)
+	if n.sessions[st.key()] == st {
+		delete(n.sessions, st.key())
 		n.notify()
 	}
+}
+
+// wake has whoever waits for a change of sessions look again.
+func (n *Node) wake() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.notify()
 }
 
 // notify wakes whoever waits for a change of sessions. n.mu is held.
@@ -222,14 +244,15 @@ func (n *Node) notify() {
 	n.changed = make(chan struct{})
 }
 
-// find returns the stage of a session, waiting for it until ctx ends: a
-// neighbour's link may arrive before the driver's stream.
-func (n *Node) find(ctx context.Context, id shard.SessionID) (*stage, error) {
+// find returns the stage with the given name and a route as new as epoch,
+// waiting for it until ctx ends: a neighbour's link may arrive before the
+// driver's word.
+func (n *Node) find(ctx context.Context, key stageKey, epoch shard.Epoch) (*stage, error) {
 	for {
 		n.mu.Lock()
-		st, changed := n.sessions[id], n.changed
+		st, changed := n.sessions[key], n.changed
 		n.mu.Unlock()
-		if st != nil {
+		if st != nil && st.epochNow() >= epoch {
 			return st, nil
 		}
 		select {

@@ -133,7 +133,7 @@ func (b *bench) driver() *hop.Conn {
 		if _, err := far.Expect(wire.KindLink, &wirepb.Link{}); err != nil {
 			b.t.Fatal(err)
 		}
-		b.send(far, wire.KindLinked, &wirepb.Linked{Version: 1}, nil)
+		b.send(far, wire.KindLinked, &wirepb.Linked{Version: hop.Version}, nil)
 		b.t.Cleanup(func() { _ = far.Close() })
 		go func() { // a next stage that swallows all
 			for {
@@ -153,7 +153,7 @@ func (b *bench) driver() *hop.Conn {
 func (b *bench) link(peer shard.PeerID) *hop.Conn {
 	c := hop.NewConn(b.stream(peer), self, 0)
 	o := b.open()
-	b.send(c, wire.KindLink, &wirepb.Link{Version: 1, Session: o.Session[:], Epoch: uint32(o.Epoch)}, nil)
+	b.send(c, wire.KindLink, &wirepb.Link{Version: hop.Version, Session: o.Session[:], Epoch: uint32(o.Epoch), Start: uint32(o.Span.Start)}, nil)
 	return c
 }
 
@@ -321,9 +321,14 @@ func TestAHopIsForTheUpstreamPeerAndHiddenStates(t *testing.T) {
 					t.Fatal(err)
 				}
 				b.send(up, wire.KindStep, c.m, c.payload)
-				if err := b.refused(what, d, shard.Invalid); err.Peer != prev {
-					t.Errorf("the driver hears that %v is at fault, want the upstream peer", err.Peer)
+				var m wirepb.Lost
+				if _, err := d.Expect(wire.KindLost, &m); err != nil {
+					t.Fatal(err)
 				}
+				if epoch, lost, err := hop.ParseLost(&m); err != nil || epoch != 3 || lost.Peer != prev || lost.Code != shard.Invalid {
+					t.Errorf("the driver hears %v, %v, want that the upstream peer is at fault", &m, err)
+				}
+				_ = d.Close()
 				b.idle()
 			})
 		})

@@ -49,5 +49,5 @@ func (st *stage) openEngine() (ready shard.Pos, err error) {
 		st.keyring = newKeyring(st.control.Peer(), o.Model, o.Span, o.Prefix.Lineage)
 		keys = st.keyring.keys(o.Prefix.Chain)
 	}
-	return st.held.Engine.OpenShared(o.Session, o.Span, o.MaxTokens, keys)
+	return st.held.Engine.OpenShared(st.id, o.Span, o.MaxTokens, keys)
 }

@@ -80,7 +80,8 @@ func (n *Node) serveDriver(ctx context.Context, conn *hop.Conn, f wire.Frame, be
 	}
 	st := newStage(ctx, n, open, conn)
 	defer st.finish()
-	if err := n.admit(st); err != nil {
+	old, err := n.admit(st)
+	if err != nil {
 		return err
 	}
 	defer st.release()
@@ -100,6 +101,14 @@ func (n *Node) serveDriver(ctx context.Context, conn *hop.Conn, f wire.Frame, be
 		defer st.finish()
 		st.readControl()
 	})
+	if old != nil {
+		old.finish()
+		select { // its memory is needed
+		case <-old.released:
+		case <-st.done.Done():
+			return nil
+		}
+	}
 	if err := st.prepare(); err != nil {
 		st.fail(err)
 		return nil // it has been told
@@ -119,60 +128,6 @@ func (n *Node) serveNeighbour(ctx context.Context, conn *hop.Conn, f wire.Frame,
 	begun()
 	st.readSteps(conn)
 	return nil
-}
-
-// acceptLink finds the session that the frame f of a neighbour names.
-func (n *Node) acceptLink(ctx context.Context, conn *hop.Conn, f wire.Frame) (*stage, error) {
-	var m wirepb.Link
-	if err := conn.Unmarshal(f, &m); err != nil {
-		return nil, err
-	}
-	var id shard.SessionID
-	if len(m.GetSession()) != len(id) {
-		return nil, conn.Invalid("session id of %d bytes, want %d", len(m.GetSession()), len(id))
-	}
-	copy(id[:], m.GetSession())
-	// Less time than the neighbour gives us, so that it hears why.
-	ctx, stop := context.WithTimeout(ctx, n.cfg.OpenTimeout/2)
-	defer stop()
-	st, err := n.find(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case st.open.Prev != conn.Peer():
-		return nil, conn.Invalid("the session has another upstream peer")
-	case shard.Epoch(m.GetEpoch()) != st.open.Epoch:
-		return nil, &shard.StageError{Span: st.open.Span, Code: shard.Stale, Text: "the link belongs to another route of the session"}
-	case !st.inbound.CompareAndSwap(nil, conn):
-		return nil, conn.Invalid("the session has an upstream link already")
-	}
-	_, err = conn.Send(wire.KindLinked, &wirepb.Linked{Version: hop.Version}, nil)
-	return st, err
-}
-
-// readSteps hands the steps that arrive on a neighbour's conn to the worker.
-// A neighbour that breaks off ends the session, and the driver hears who it was.
-func (st *stage) readSteps(conn *hop.Conn) {
-	in := inbox{st: st}
-	for {
-		f, err := conn.Recv()
-		if errors.Is(err, io.EOF) {
-			return // the neighbour has closed the session
-		}
-		if err == nil && f.Kind != wire.KindStep {
-			err = conn.Invalid("got a frame of kind %d on a hop, want a step", f.Kind)
-		}
-		if err == nil {
-			if err = in.put(f); shard.CodeOf(err) == shard.Invalid {
-				err = conn.Invalid("%s", reason(err)) // the fault is the neighbour's
-			}
-		}
-		if err != nil {
-			st.fail(err)
-			return
-		}
-	}
 }
 
 // reason returns what err says of itself, without the peer.
@@ -198,7 +153,7 @@ func (in *inbox) put(f wire.Frame) error {
 	if err := st.control.Unmarshal(f, w.step); err != nil {
 		return err
 	}
-	if shard.Epoch(w.step.GetEpoch()) != st.open.Epoch {
+	if shard.Epoch(w.step.GetEpoch()) != st.epochNow() {
 		return nil // a frame of an older route (ARCHITECTURE §3.2)
 	}
 	if err := hop.CheckStep(w.step); err != nil {

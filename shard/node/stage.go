@@ -2,14 +2,8 @@ package node
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
-	"math"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
@@ -26,22 +20,41 @@ const maxAhead = hop.MaxInFlight
 // A stage is one session's span on this node.
 type stage struct {
 	node    *Node
-	open    hop.Open
-	held    *Held // set by admit
+	open    hop.Open        // as the driver asked; the route may be another now
+	id      shard.SessionID // of the engine's session: a peer may be several stages of one
+	held    *Held           // set by admit
 	control *hop.Conn
-	keyring *keyring                 // set by prepare; nil if the driver shares nothing
-	next    *hop.Conn                // nil on the last stage
-	inbound atomic.Pointer[hop.Conn] // what steps arrive on; set once
-	in      chan work                // capacity maxAhead
+	in      chan work  // capacity maxAhead
+	orders  chan order // of the driver; before what waits in in
+	log     *sentLog   // set by prepare; nil on the last stage
 
-	done   context.Context // ends with the session
-	finish context.CancelFunc
+	done     context.Context // ends with the session
+	finish   context.CancelFunc
+	released chan struct{} // closed when all memory is free
+	watchers sync.WaitGroup
 
 	failure sync.Once // the first failure is the one that is told
 
+	mu           sync.Mutex // guards what follows: the route, as the driver last said
+	epoch        shard.Epoch
+	turn         context.Context // ends with the epoch
+	endTurn      context.CancelFunc
+	prev         shard.PeerID
+	inbound      *hop.Conn // what steps arrive on; nil until it is there
+	inboundEpoch shard.Epoch
+	next         *link // nil on the last stage, and until it is there; set by the worker
+	opened       bool  // the driver knows that the stage is there
+	leaving      *wirepb.Leaving
+	filler       *filler
+
 	// Used by the worker alone.
+	keyring  *keyring  // nil if the driver shares nothing
+	at       shard.Pos // positions that the engine holds
+	waiting  bool      // for a Resume: no step runs
+	sendFrom shard.Pos // what comes out before it is kept in the log only
 	packer   wire.Packer
 	payload  []byte
+	replayed []uint16      // of a replay: its memory serves the next
 	result   engine.Result // of the last small step: its memory serves the next
 	sendCost sendCost
 	meter    hop.Meter
@@ -51,8 +64,7 @@ type stage struct {
 	lastPos  shard.Pos // position of the last logits given; valid if steps > 0
 }
 
-// work is something for the worker to do: a step, or (step == nil) a request
-// for more logits or the end of the session.
+// work is something for the worker to do: a step, or a request for more logits.
 type work struct {
 	step   *wirepb.Step
 	tokens []shard.Token // first stage
@@ -60,17 +72,45 @@ type work struct {
 	bytes  int
 	at     time.Time // when it was read
 	more   *wirepb.More
-	close  bool
+}
+
+// An order of the driver is one of these.
+type order struct {
+	reroute *hop.Reroute
+	resume  *hop.Resume
+	fill    *hop.Fill
+	close   bool
 }
 
 // newStage returns a stage that ends with ctx, or when its finish is called.
 func newStage(ctx context.Context, n *Node, open hop.Open, control *hop.Conn) *stage {
-	st := &stage{node: n, open: open, control: control, in: make(chan work, maxAhead)}
+	st := &stage{
+		node: n, open: open, id: shard.NewSessionID(), control: control, in: make(chan work, maxAhead), orders: make(chan order, 4),
+		released: make(chan struct{}), epoch: open.Epoch, prev: open.Prev, waiting: open.Wait,
+	}
 	st.done, st.finish = context.WithCancel(ctx)
+	st.turn, st.endTurn = context.WithCancel(st.done)
 	if open.Span.Start == 0 {
-		st.inbound.Store(control)
+		st.inbound = control
 	}
 	return st
+}
+
+func (st *stage) key() stageKey { return stageKey{session: st.open.Session, start: st.open.Span.Start} }
+
+// epochNow returns the newest route that the driver has named.
+func (st *stage) epochNow() shard.Epoch {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.epoch
+}
+
+// turnOf returns what ends with the route of the given epoch. It reports false
+// if there is a newer one.
+func (st *stage) turnOf(epoch shard.Epoch) (context.Context, bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.turn, epoch == st.epoch
 }
 
 // prepare reserves memory, links to the next stage and tells the driver.
@@ -79,73 +119,58 @@ func (st *stage) prepare() error {
 	if err != nil {
 		return err
 	}
-	if st.open.Next != nil {
-		if err := st.link(); err != nil {
-			return err
+	st.at = ready
+	if next := st.open.Next; next != nil {
+		st.log = newSentLog(&st.node.logs, st.held.Dim, ready)
+		if !st.open.Unlinked {
+			l, err := st.dial(st.done, *next, st.open.Epoch)
+			if err != nil {
+				return err
+			}
+			st.setNext(l)
 		}
 	}
 	opened := &wirepb.Opened{Version: hop.Version, Dim: uint32(st.held.Dim), Ready: uint32(ready)}
 	if st.open.Next == nil {
 		opened.Vocab = uint32(st.held.Vocab)
 	}
-	_, err = st.control.Send(wire.KindOpened, opened, nil)
+	if _, err = st.control.Send(wire.KindOpened, opened, nil); err != nil {
+		return err
+	}
+	st.mu.Lock()
+	leaving := st.leaving
+	st.opened = true
+	st.mu.Unlock()
+	if leaving != nil {
+		_, err = st.control.Send(wire.KindLeaving, leaving, nil)
+	}
 	return err
 }
 
-// link opens the hop to the next stage.
-func (st *stage) link() error {
-	if st.node.cfg.Dial == nil {
-		return st.invalid("this peer is alone and reaches no next stage")
-	}
-	// Less time than the driver gives us, so that it hears whom we wait for.
-	ctx, cancel := context.WithTimeout(st.done, st.node.cfg.OpenTimeout*3/4)
-	defer cancel()
-	stream, err := st.node.cfg.Dial(ctx, *st.open.Next)
-	if err != nil {
-		return st.unlinked(ctx, err)
-	}
-	conn := hop.NewConn(stream, st.open.Next.Peer, 0)
-	st.next = conn // release closes it
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	_, err = conn.Send(wire.KindLink, &wirepb.Link{
-		Version: hop.Version, Session: st.open.Session[:], Epoch: uint32(st.open.Epoch),
-	}, nil)
-	if err == nil {
-		_, err = conn.Expect(wire.KindLinked, &wirepb.Linked{})
-	}
-	if err == nil && stop() {
-		return nil
-	}
-	return st.unlinked(ctx, err)
-}
-
-// unlinked returns the error of a next stage that could not be linked to
-// within ctx.
-func (st *stage) unlinked(ctx context.Context, err error) error {
-	next := &shard.StageError{Peer: st.open.Next.Peer, Name: st.open.Next.Name, Code: shard.Unreachable}
-	switch {
-	case st.done.Err() != nil:
-		return context.Canceled
-	case ctx.Err() != nil:
-		next.Code, next.Text = shard.TimedOut, "it did not answer "+st.node.cfg.Name
-		return next
-	}
-	if stage, ok := errors.AsType[*shard.StageError](err); ok && stage.Code != shard.Unreachable {
-		return err // it is what the next stage says
-	}
-	next.Text = fmt.Sprintf("from %s: %s", st.node.cfg.Name, reason(err))
-	return next
+// setNext makes l the hop to the next stage, in place of the one before.
+func (st *stage) setNext(l *link) {
+	st.mu.Lock()
+	old := st.next
+	st.next = l
+	st.mu.Unlock()
+	old.close()
 }
 
 // release gives back all that st holds. Nothing works for st any more.
 func (st *stage) release() {
 	st.finish()
-	if st.next != nil {
-		_ = st.next.Close()
+	st.mu.Lock()
+	next, filler := st.next, st.filler
+	st.mu.Unlock()
+	next.close()
+	filler.end()
+	st.watchers.Wait()
+	st.held.Engine.CloseSession(st.id)
+	if st.log != nil {
+		st.log.close()
 	}
-	st.held.Engine.CloseSession(st.open.Session)
 	st.node.remove(st)
+	close(st.released)
 }
 
 // readControl hands what the driver says to the worker, until the driver is
@@ -169,10 +194,12 @@ func (st *stage) readControl() {
 			if err = st.control.Unmarshal(f, more); err == nil {
 				err = st.push(work{more: more})
 			}
+		case wire.KindReroute, wire.KindResume, wire.KindFill:
+			err = st.readOrder(f)
 		case wire.KindClose:
 			// The worker answers and ends the session; the driver's end of
 			// the stream is read until then.
-			err = st.push(work{close: true})
+			err = st.order(order{close: true})
 		default:
 			err = st.control.Invalid("got a frame of kind %d from a driver", f.Kind)
 		}
@@ -187,6 +214,16 @@ func (st *stage) readControl() {
 func (st *stage) push(w work) error {
 	select {
 	case st.in <- w:
+		return nil
+	case <-st.done.Done():
+		return context.Canceled
+	}
+}
+
+// order hands o to the worker. It fails when the session has ended.
+func (st *stage) order(o order) error {
+	select {
+	case st.orders <- o:
 		return nil
 	case <-st.done.Done():
 		return context.Canceled
@@ -212,146 +249,36 @@ func (st *stage) fail(err error) {
 
 // work runs what arrives until the session ends.
 func (st *stage) work() {
-	if st.next != nil {
-		// A neighbour says nothing after Linked but what went wrong. It may
-		// also read nothing: closing the hop ends a send that blocks.
-		stop := context.AfterFunc(st.done, func() { _ = st.next.Close() })
-		defer stop()
-		var watch sync.WaitGroup
-		defer watch.Wait()
-		watch.Go(st.watchNext)
-	}
 	defer st.finish() // before the hop closes, which is no failure then
 	for {
+		in := st.in
+		if st.waiting {
+			in = nil
+		}
+		var err error
 		select {
 		case <-st.done.Done():
 			return
-		case w := <-st.in:
-			var err error
-			switch {
-			case w.close:
+		case o := <-st.orders:
+			if o.close {
 				// First, so that whoever hears of it finds the memory free.
-				st.held.Engine.CloseSession(st.open.Session)
+				st.held.Engine.CloseSession(st.id)
 				st.sayClosed()
 				return
-			case w.more != nil:
+			}
+			err = st.obey(o)
+		case w := <-in:
+			if w.more != nil {
 				err = st.more(w.more)
-			default:
+			} else {
 				err = st.step(w)
 			}
-			if err != nil {
-				st.fail(err)
-				return
-			}
+		}
+		if err != nil {
+			st.fail(err)
+			return
 		}
 	}
-}
-
-// watchNext waits for what the next stage says: nothing, or what went wrong.
-func (st *stage) watchNext() {
-	_, err := st.next.Recv()
-	switch {
-	case errors.Is(err, io.EOF):
-		// It has closed the session, and the driver knows why.
-	case err != nil:
-		st.fail(err)
-	default:
-		st.fail(st.next.Invalid("the next stage talks back on a hop"))
-	}
-}
-
-// step runs one step and passes its result on.
-func (st *stage) step(w work) error {
-	m := w.step
-	st.meter.Add(w.bytes, wire.Codec(m.GetCodec()), m.GetSentUnixUs(), w.at)
-	last := st.open.Next == nil
-	hashes, err := hop.ParseHashes(m.GetChain())
-	if err != nil {
-		return err
-	}
-	s := engine.Step{
-		Session: st.open.Session, Pos: shard.Pos(m.GetPos()), Tokens: w.tokens, Hidden: w.hidden, Keys: st.keyring.keys(hashes),
-		Reuse: &st.result,
-	}
-	if last {
-		s.Want, s.Summary = engine.Want(m.GetWant()), hop.Request(m)
-		if s.Full = m.GetFull(); s.Full {
-			// All logits travel as floats, not as a Dist of the whole vocabulary.
-			s.Summary.Full, s.Summary.K = false, 0
-		}
-	}
-	res, err := st.held.Engine.Step(st.done, s)
-	if err != nil {
-		return err
-	}
-	st.result = engine.Result{}
-	if m.GetCount() == 1 { // what follows decode is decode; all else may be large
-		st.result = res
-	}
-	st.steps++
-	st.compute += res.Compute
-	st.queue += res.Queue
-	m.Times = append(m.Times, &wirepb.StageTime{
-		ComputeUs: uint32(res.Compute.Microseconds()), QueueUs: uint32(res.Queue.Microseconds()),
-	})
-	if last {
-		st.lastPos = s.Pos + shard.Pos(m.GetCount()) - 1
-		return st.sendResult(m, res)
-	}
-	return st.sendHidden(m, res.Hidden)
-}
-
-// sendHidden passes hidden states to the next stage.
-func (st *stage) sendHidden(m *wirepb.Step, hidden []uint16) error {
-	codec, raw, began := st.open.Codec, 2*len(hidden), time.Now()
-	if codec == wire.CodecNone {
-		codec = st.sendCost.codec(raw)
-	}
-	payload, codec, err := st.packer.Encode(st.payload[:0], codec, hidden)
-	if err != nil {
-		return err
-	}
-	st.payload = payload
-	packed := time.Now()
-	st.sendCost.packed(raw, len(payload), packed.Sub(began), codec)
-	m.Codec, m.SentUnixUs = uint32(codec), packed.UnixMicro()
-	n, err := st.next.Send(wire.KindStep, m, payload)
-	st.sendCost.sent(n, time.Since(packed))
-	return err
-}
-
-// sendResult answers the driver.
-func (st *stage) sendResult(m *wirepb.Step, res engine.Result) error {
-	out := &wirepb.Result{Epoch: m.GetEpoch(), Pos: m.GetPos(), Count: m.GetCount(), Times: m.GetTimes()}
-	for _, d := range res.Dists {
-		out.Dists = append(out.Dists, hop.DistMessage(d))
-	}
-	if len(res.Logits) > 0 {
-		out.Rows = uint32(len(res.Logits) / st.held.Vocab)
-	}
-	out.SentUnixUs = time.Now().UnixMicro()
-	_, err := st.control.Send(wire.KindResult, out, appendFloats(nil, res.Logits))
-	if _, ok := errors.AsType[*shard.StageError](err); err != nil && !ok {
-		return st.invalid("more logits are wanted than fit an answer: %v", err)
-	}
-	return err
-}
-
-// more sends all logits of the last position.
-func (st *stage) more(m *wirepb.More) error {
-	if shard.Epoch(m.GetEpoch()) != st.open.Epoch {
-		return nil
-	}
-	if st.open.Next != nil || st.steps == 0 || shard.Pos(m.GetPos()) != st.lastPos {
-		return st.control.Invalid("more logits of position %d: the last stage keeps those of %d", m.GetPos(), st.lastPos)
-	}
-	logits, err := st.held.Engine.More(st.done, st.open.Session)
-	if err != nil {
-		return err
-	}
-	out := &wirepb.Result{Epoch: uint32(st.open.Epoch), Pos: m.GetPos(), Count: 1, Rows: 1, SentUnixUs: time.Now().UnixMicro()}
-	_, err = st.control.Send(wire.KindResult, out, appendFloats(nil, logits))
-	return err
 }
 
 // sayClosed answers a Close.
@@ -364,17 +291,11 @@ func (st *stage) sayClosed() {
 
 // path returns what is known of the hop that ends here.
 func (st *stage) path() hop.Path {
-	if conn := st.inbound.Load(); conn != nil {
+	st.mu.Lock()
+	conn := st.inbound
+	st.mu.Unlock()
+	if conn != nil {
 		return conn.Path()
 	}
 	return hop.Path{} // no neighbour has linked
-}
-
-// appendFloats appends v as little-endian float32.
-func appendFloats(dst []byte, v []float32) []byte {
-	dst = slices.Grow(dst, 4*len(v))
-	for _, x := range v {
-		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(x))
-	}
-	return dst
 }

@@ -64,20 +64,30 @@ type Config struct {
 
 	// StepTimeout bounds how long the route may be silent while a step is
 	// under way. Connections notice a dead peer within two seconds; this is
-	// for one that lives and does not answer. Default: 2 min.
+	// for one that lives and does not answer. Default: 2 min. With Repair it
+	// is less once it is known how long a token takes.
 	StepTimeout time.Duration
+
+	// Repair finds another route when stages of the session's are lost or
+	// leave. It may wait for peers to come until ctx ends; its error ends the
+	// session. Default: a lost stage is the session's end.
+	Repair func(ctx context.Context, b Broken) ([]Stage, error)
+
+	// PeerTimeout bounds how long the session waits for a route that is whole
+	// again. Default: 30 s.
+	PeerTimeout time.Duration
+
+	// Healed, if set, is called when the session goes on after stages were
+	// lost or have left. It must not block.
+	Healed func(Recovery)
 }
 
 func (c Config) withDefaults() (Config, error) {
 	if len(c.Route) == 0 || len(c.Route) > hop.MaxStages {
 		return c, fmt.Errorf("pipeline: route of %d stages, want 1 to %d", len(c.Route), hop.MaxStages)
 	}
-	at := shard.Layer(0)
-	for i, s := range c.Route {
-		if s.Span.Start != at || s.Span.Len() == 0 {
-			return c, fmt.Errorf("pipeline: stage %d holds layers %v, want them from %d on", i, s.Span, at)
-		}
-		at = s.Span.End
+	if err := contiguous(c.Route); err != nil {
+		return c, err
 	}
 	if c.MaxTokens <= 0 {
 		return c, fmt.Errorf("pipeline: MaxTokens is %d, want 1 or more", c.MaxTokens)
@@ -89,32 +99,64 @@ func (c Config) withDefaults() (Config, error) {
 	c.ChunkTokens = min(cmp.Or(c.ChunkTokens, chunk), hop.MaxStepTokens)
 	c.OpenTimeout = cmp.Or(c.OpenTimeout, 15*time.Second)
 	c.StepTimeout = cmp.Or(c.StepTimeout, 2*time.Minute)
+	c.PeerTimeout = cmp.Or(c.PeerTimeout, 30*time.Second)
 	return c, nil
+}
+
+// contiguous returns an error unless the stages hold layers from 0 on without
+// gaps.
+func contiguous(route []Stage) error {
+	at := shard.Layer(0)
+	for i, s := range route {
+		if s.Span.Start != at || s.Span.Len() == 0 {
+			return fmt.Errorf("pipeline: stage %d holds layers %v, want them from %d on", i, s.Span, at)
+		}
+		at = s.Span.End
+	}
+	return nil
 }
 
 // A Session drives one timeline of tokens over a route.
 type Session struct {
-	cfg    Config
-	id     shard.SessionID
-	epoch  shard.Epoch
-	vocab  int
-	ready  shard.Pos
-	stages []*hop.Conn // one for each stage of the route
+	cfg   Config
+	id    shard.SessionID
+	vocab int
+	ready shard.Pos
 
 	ctx     context.Context // ends with the session; its cause says why
 	cancel  context.CancelCauseFunc
 	blame   blame
 	closing atomic.Bool // Close has been sent
 	readers sync.WaitGroup
-	results chan result // from the last stage; capacity hop.MaxInFlight
+	results chan result // from the last stage
 	closed  chan closedStage
+	filled  chan struct{} // capacity 1: some stage has said how far it is
+	epoch   atomic.Uint32 // of the route that steps take
+	turn    chan struct{} // holds one value: who has taken it drives the session
+	mover   mover
 
-	// The driver's goroutine alone.
-	owed   int       // results still to come
-	held   shard.Pos // positions that every stage holds once it has done what it was sent
-	gave   bool      // the last stage has been sent a step, so that it has logits of held-1
-	prefix *prefix
-	stats  recorder
+	mu   sync.Mutex // guards what follows
+	legs []*leg     // the route, changed by who has the turn
+	open map[*leg]bool
+
+	// Of who has the turn.
+	epochs  shard.Epoch   // the highest given out
+	whole   bool          // every stage is in the route; else await repairs it
+	history []shard.Token // the first held ones are what the stages were sent
+	held    shard.Pos     // positions that every stage holds once it has done what it was sent
+	sent    []sent        // what has no result yet, oldest first
+	gave    bool          // the last stage has been sent a step, so that it has logits of held-1
+	shun    []shunned
+	healing *healing // until the first result after a loss
+	pace    pace
+	prefix  *prefix
+	stats   recorder
+}
+
+// sent is a frame that the last stage answers.
+type sent struct {
+	step   *wirepb.Step // nil: a request for more logits
+	tokens []shard.Token
 }
 
 // result is a Result frame of the last stage.
@@ -126,8 +168,8 @@ type result struct {
 }
 
 type closedStage struct {
-	index int
-	m     *wirepb.Closed
+	leg *leg
+	m   *wirepb.Closed
 }
 
 var errSessionClosed = errors.New("the session is closed")
@@ -141,15 +183,21 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{
-		cfg: cfg, id: shard.NewSessionID(), epoch: 1,
-		stages:  make([]*hop.Conn, len(cfg.Route)),
-		results: make(chan result, hop.MaxInFlight),
-		closed:  make(chan closedStage, len(cfg.Route)),
+		cfg: cfg, id: shard.NewSessionID(), epochs: 1,
+		results: make(chan result, 2*hop.MaxInFlight), closed: make(chan closedStage, hop.MaxStages),
+		filled: make(chan struct{}, 1), turn: make(chan struct{}, 1), open: map[*leg]bool{},
 	}
+	s.epoch.Store(1)
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	s.blame.init(s.cancel, len(cfg.Route))
-	s.stats.init(cfg)
+	s.blame.init(s.cancel, false)
+	for _, st := range cfg.Route {
+		s.legs = append(s.legs, newLeg(st))
+	}
+	s.blame.begin(s.legs)
 	s.prefix = newPrefix(&cfg)
+	// When the session ends nobody reads any more: what blocks must end, and
+	// the other stages are freed before the caller gets to close the session.
+	context.AfterFunc(s.ctx, s.hangUp)
 	ctx, stop := context.WithTimeoutCause(ctx, cfg.OpenTimeout, errOpenTimeout)
 	defer stop()
 	if err := s.openStages(ctx); err != nil {
@@ -157,14 +205,16 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		s.closeStreams()
 		return nil, err
 	}
-	s.ready = s.prefix.begin()
+	s.ready = s.prefix.begin(s.legs)
 	s.held = s.ready
-	// When the session ends nobody reads any more: what blocks must end, and
-	// the other stages are freed before the caller gets to close the session.
-	context.AfterFunc(s.ctx, s.hangUp)
-	for i, conn := range s.stages {
-		s.readers.Go(func() { s.read(i, conn) })
+	s.history = append(make([]shard.Token, 0, min(cfg.MaxTokens, len(cfg.Prefix)+64)), cfg.Prefix[:s.ready]...)
+	s.blame.repair(cfg.Repair != nil)
+	for _, l := range s.legs {
+		s.readers.Go(func() { s.read(l) })
 	}
+	s.whole = true
+	s.mover.init(s)
+	s.turn <- struct{}{}
 	return s, nil
 }
 
@@ -172,11 +222,11 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 func (s *Session) openStages(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	errs := make([]error, len(s.stages))
+	errs := make([]error, len(s.legs))
 	var wg sync.WaitGroup
-	for i := range s.stages {
+	for i, l := range s.legs {
 		wg.Go(func() {
-			if errs[i] = s.openStage(ctx, i); errs[i] != nil {
+			if errs[i] = s.openLeg(ctx, l, s.invite(s.legs, i, 1)); errs[i] != nil {
 				cancel(errs[i]) // the others need not go on
 			}
 		})
@@ -191,157 +241,13 @@ func (s *Session) openStages(ctx context.Context) error {
 	for late > 0 && errs[late] == nil {
 		late--
 	}
-	return s.name(late, &shard.StageError{
-		Peer: s.cfg.Route[late].Peer, Code: shard.TimedOut, Text: fmt.Sprintf("the stage did not open within %v", s.cfg.OpenTimeout),
+	named, _ := s.name(s.legs[late], &shard.StageError{
+		Peer: s.legs[late].Peer, Code: shard.TimedOut, Text: fmt.Sprintf("the stage did not open within %v", s.cfg.OpenTimeout),
 	})
+	return named
 }
 
 var errOpenTimeout = errors.New("the route did not open in time")
-
-// openStage opens stage i.
-func (s *Session) openStage(ctx context.Context, i int) error {
-	route := s.cfg.Route
-	st := route[i]
-	stream, err := s.cfg.Dial(ctx, st.Neighbour)
-	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return s.name(i, err)
-	}
-	conn := hop.NewConn(stream, st.Peer, 0)
-	s.stages[i] = conn
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	open := hop.Open{
-		Session: s.id, Epoch: s.epoch, Model: s.cfg.Model, KV: s.cfg.KV, Span: st.Span,
-		MaxTokens: s.cfg.MaxTokens, Codec: s.cfg.Codec, Prefix: s.prefix.of(route, i),
-	}
-	if i > 0 {
-		open.Prev = route[i-1].Peer
-	}
-	if i+1 < len(route) {
-		open.Next = &route[i+1].Neighbour
-	}
-	if _, err := conn.Send(wire.KindOpen, open.Message(), nil); err != nil {
-		return s.giveUp(ctx, i, err)
-	}
-	var opened wirepb.Opened
-	if _, err := conn.Expect(wire.KindOpened, &opened); err != nil {
-		return s.giveUp(ctx, i, err)
-	}
-	if !stop() {
-		return context.Cause(ctx)
-	}
-	if err := s.prefix.take(conn, i, &opened); err != nil {
-		return s.name(i, err)
-	}
-	if i+1 < len(route) {
-		return nil
-	}
-	s.vocab = int(opened.GetVocab())
-	if s.vocab < 1 || s.vocab > maxVocab {
-		return s.name(i, conn.Invalid("a vocabulary of %d tokens, want 1 to %d", s.vocab, maxVocab))
-	}
-	return nil
-}
-
-// maxVocab bounds what the last stage may say of its vocabulary.
-const maxVocab = 1 << 24
-
-// giveUp returns why stage i did not open.
-func (s *Session) giveUp(ctx context.Context, i int, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return s.name(i, err)
-}
-
-// name returns err, which stage i gave, with what the route knows of the peer
-// that it blames: stage i itself, if it blames nobody of the route.
-func (s *Session) name(i int, err error) *shard.StageError {
-	named := shard.StageError{Code: shard.Unreachable, Text: err.Error()}
-	if stage, ok := errors.AsType[*shard.StageError](err); ok {
-		named = *stage
-	}
-	at := s.stageOf(named.Peer, i)
-	if at != i {
-		named.Text += ", says " + s.cfg.Route[i].Name
-	}
-	st := s.cfg.Route[at]
-	named.Peer, named.Name, named.Span = st.Peer, cmp.Or(st.Name, named.Name), st.Span
-	return &named
-}
-
-// stageOf returns the stage that a peer is, or if none.
-func (s *Session) stageOf(peer shard.PeerID, or int) int {
-	if peer == s.cfg.Route[or].Peer {
-		return or
-	}
-	for j, st := range s.cfg.Route {
-		if st.Peer == peer {
-			return j
-		}
-	}
-	return or
-}
-
-// fail ends the session because of err, which stage i gave.
-func (s *Session) fail(i int, err error) {
-	named := s.name(i, err)
-	s.blame.add(i, s.stageOf(named.Peer, i), named)
-}
-
-// read takes what stage i says until its stream ends.
-func (s *Session) read(i int, conn *hop.Conn) {
-	for {
-		f, err := conn.Recv()
-		if errors.Is(err, io.EOF) {
-			err = &shard.StageError{Peer: conn.Peer(), Code: shard.Unreachable, Text: "the peer closed the session"}
-		}
-		if err == nil {
-			var last bool
-			last, err = s.handle(i, conn, f)
-			if last {
-				return
-			}
-		}
-		if err != nil {
-			s.fail(i, err)
-			return
-		}
-	}
-}
-
-// handle takes one frame of stage i. It reports true after the last.
-func (s *Session) handle(i int, conn *hop.Conn, f wire.Frame) (last bool, err error) {
-	switch f.Kind {
-	case wire.KindResult:
-		if i != len(s.stages)-1 {
-			return false, conn.Invalid("a result from a stage that is not the last")
-		}
-		r := result{m: &wirepb.Result{}, bytes: len(f.Header) + len(f.Payload), at: time.Now()}
-		if err := conn.Unmarshal(f, r.m); err != nil {
-			return false, err
-		}
-		r.payload = append(r.payload, f.Payload...)
-		select {
-		case s.results <- r:
-			return false, nil
-		default:
-			return false, conn.Invalid("more results than steps")
-		}
-	case wire.KindClosed:
-		m := &wirepb.Closed{}
-		if !s.closing.Load() {
-			return false, conn.Invalid("the stage closed the session unasked")
-		}
-		err := conn.Unmarshal(f, m)
-		s.closed <- closedStage{index: i, m: m} // capacity: one a stage
-		return true, err
-	}
-	return false, conn.Invalid("got a frame of kind %d from a stage", f.Kind)
-}
 
 // Vocab returns the number of logits that the last stage gives.
 func (s *Session) Vocab() int { return s.vocab }
@@ -349,21 +255,55 @@ func (s *Session) Vocab() int { return s.vocab }
 // ID returns the session's name.
 func (s *Session) ID() shard.SessionID { return s.id }
 
+// Route returns the stages that the session runs through now.
+func (s *Session) Route() []Stage {
+	var out []Stage
+	for _, l := range s.legsNow() {
+		out = append(out, l.Stage)
+	}
+	return out
+}
+
+func (s *Session) legsNow() []*leg {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.legs
+}
+
+// take waits for the turn to drive the session.
+func (s *Session) take(ctx context.Context) error {
+	select {
+	case <-s.turn:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+}
+
+func (s *Session) give() { s.turn <- struct{}{} }
+
 // Close ends the session on every stage and returns what it cost. It waits
 // for the stages' figures until ctx ends, at most two seconds. It may be called
 // twice, but not while a Step runs.
 func (s *Session) Close(ctx context.Context) Stats {
 	ctx, stop := context.WithTimeout(ctx, 2*time.Second)
 	defer stop()
-	s.stats.last = s.stages[len(s.stages)-1].Path()
+	s.mover.end()
+	legs := s.legsNow()
+	if last := legs[len(legs)-1].conn; last != nil {
+		s.stats.last = last.Path()
+	}
 	// Steps that were given up are still under way: a stage that closed now
 	// would look broken to the one before it.
-	if s.ctx.Err() == nil && s.settle(ctx) == nil {
+	s.blame.repair(false)
+	if s.whole && s.ctx.Err() == nil && s.settle(ctx) == nil {
 		s.askClosed(ctx)
 	}
 	s.blame.settle(errSessionClosed)
 	s.closeStreams()
-	return s.stats.stats()
+	return s.Stats()
 }
 
 // askClosed closes every stage and collects what they measured.
@@ -372,15 +312,16 @@ func (s *Session) askClosed(ctx context.Context) {
 	stop := context.AfterFunc(ctx, s.hangUp)
 	defer stop()
 	s.closing.Store(true)
-	for _, conn := range s.stages {
-		if _, err := conn.Send(wire.KindClose, &wirepb.Close{Epoch: uint32(s.epoch)}, nil); err != nil {
+	legs := s.legsNow()
+	for _, l := range legs {
+		if _, err := l.conn.Send(wire.KindClose, &wirepb.Close{Epoch: s.epoch.Load()}, nil); err != nil {
 			return
 		}
 	}
-	for range s.stages {
+	for range legs {
 		select {
 		case c := <-s.closed:
-			s.stats.closed(c.index, c.m)
+			c.leg.inbound = c.m.GetInbound()
 		case <-s.ctx.Done():
 			return
 		case <-ctx.Done():
@@ -397,9 +338,9 @@ func (s *Session) closeStreams() {
 
 // hangUp closes every stream.
 func (s *Session) hangUp() {
-	for _, conn := range s.stages {
-		if conn != nil {
-			_ = conn.Close()
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.open {
+		_ = l.conn.Close()
 	}
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
@@ -11,8 +12,24 @@ import (
 
 // Stats says where the time of a session went.
 type Stats struct {
-	Hops   []HopStats   // driver to first, stage to stage, last to driver
-	Stages []StageStats // in the order of the route
+	Hops       []HopStats   // driver to first, stage to stage, last to driver
+	Stages     []StageStats // in the order of the route, as it was at the end
+	Recoveries []Recovery   // in the order of their ends
+}
+
+// A Recovery is how a session went on after a stage was lost or left.
+type Recovery struct {
+	// At is the position that the session had got to.
+	At shard.Pos
+	// Lost is the stage, and Replacement those that have its layers now.
+	Lost        Stage
+	Replacement []Stage
+	// Pause is how long nothing came out of the session.
+	Pause time.Duration
+	// ReplayedTokens were computed again, by one stage at least.
+	ReplayedTokens int
+	// Planned says that the stage left and was not lost.
+	Planned bool
 }
 
 // HopStats is what one hop carried and took.
@@ -33,46 +50,45 @@ type StageStats struct {
 
 // A recorder collects Stats.
 type recorder struct {
-	out   Stats
-	meter hop.Meter // the hop from the last stage to the driver
-	last  hop.Path  // of that hop
+	meter      hop.Meter // the hop from the last stage to the driver
+	last       hop.Path  // of that hop
+	recoveries []Recovery
 }
 
-func (r *recorder) init(cfg Config) {
-	from := cfg.Self
-	for _, st := range cfg.Route {
-		r.out.Stages = append(r.out.Stages, StageStats{Peer: st.Peer, Name: st.Name, Span: st.Span})
-		r.out.Hops = append(r.out.Hops, HopStats{From: from, To: st.Peer})
-		from = st.Peer
-	}
-	r.out.Hops = append(r.out.Hops, HopStats{From: from, To: cfg.Self})
-}
-
-// result counts one answer of the last stage.
-func (r *recorder) result(res result) {
+// result counts one answer of the last of legs.
+func (r *recorder) result(legs []*leg, res result) {
 	r.meter.Add(res.bytes, wire.CodecNone, res.m.GetSentUnixUs(), res.at)
 	for i, t := range res.m.GetTimes() {
-		if i >= len(r.out.Stages) {
+		if i >= len(legs) {
 			break
 		}
-		r.out.Stages[i].Compute += time.Duration(t.GetComputeUs()) * time.Microsecond
-		r.out.Stages[i].Queue += time.Duration(t.GetQueueUs()) * time.Microsecond
+		legs[i].compute += time.Duration(t.GetComputeUs()) * time.Microsecond
+		legs[i].queue += time.Duration(t.GetQueueUs()) * time.Microsecond
 	}
 }
 
-// closed takes what stage i measured of the hop that ends there.
-func (r *recorder) closed(i int, m *wirepb.Closed) { r.setHop(i, m.GetInbound()) }
-
-func (r *recorder) setHop(i int, m *wirepb.Hop) {
-	h := &r.out.Hops[i]
-	h.Steps, h.Bytes, h.Codec = m.GetSteps(), m.GetBytes(), m.GetCodec()
-	h.P50ms, h.P99ms = m.GetP50Ms(), m.GetP99Ms()
+// stats returns what is known of a route.
+func (r *recorder) stats(self shard.PeerID, legs []*leg) Stats {
+	out := Stats{Recoveries: slices.Clone(r.recoveries)}
+	from := self
+	for _, l := range legs {
+		out.Stages = append(out.Stages, StageStats{Peer: l.Peer, Name: l.Name, Span: l.Span, Compute: l.compute, Queue: l.queue})
+		out.Hops = append(out.Hops, hopStats(from, l.Peer, l.inbound))
+		from = l.Peer
+	}
+	out.Hops = append(out.Hops, hopStats(from, self, r.meter.Message(r.last)))
+	return out
 }
 
-func (r *recorder) stats() Stats {
-	r.setHop(len(r.out.Hops)-1, r.meter.Message(r.last))
-	return r.out
+func hopStats(from, to shard.PeerID, m *wirepb.Hop) HopStats {
+	return HopStats{
+		From: from, To: to, Steps: m.GetSteps(), Bytes: m.GetBytes(), Codec: m.GetCodec(), P50ms: m.GetP50Ms(), P99ms: m.GetP99Ms(),
+	}
 }
 
 // Stats returns what has been measured so far; hops are complete after Close.
-func (s *Session) Stats() Stats { return s.stats.stats() }
+func (s *Session) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats.stats(s.cfg.Self, s.legs)
+}

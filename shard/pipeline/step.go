@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
@@ -36,8 +37,12 @@ type Result struct {
 
 // Step pushes st through the route and returns the logits it asked for. It
 // blocks until they are there. When ctx ends it returns at once and the session
-// stays usable; when a stage fails, that is the session's end.
+// stays usable; when a stage is lost, so it does if the route can be repaired.
 func (s *Session) Step(ctx context.Context, st Step) (Result, error) {
+	if err := s.take(ctx); err != nil {
+		return Result{}, err
+	}
+	defer s.give()
 	if err := s.settle(ctx); err != nil {
 		return Result{}, err
 	}
@@ -49,22 +54,18 @@ func (s *Session) Step(ctx context.Context, st Step) (Result, error) {
 	}
 	var out Result
 	chunk := s.chunkTokens(st)
-	sent, done := 0, 0
+	at, done := 0, 0
 	for done < len(st.Tokens) {
-		if sent < len(st.Tokens) && s.owed < hop.MaxInFlight {
-			n := min(chunk, len(st.Tokens)-sent)
-			if err := s.send(ctx, st, sent, n); err != nil {
+		if at < len(st.Tokens) && len(s.sent) < hop.MaxInFlight {
+			n := min(chunk, len(st.Tokens)-at)
+			if err := s.send(ctx, st, at, n); err != nil {
 				return out, err
 			}
-			sent += n
+			at += n
 			continue
 		}
-		r, err := s.await(ctx)
-		if err != nil {
-			return out, err
-		}
 		n := min(chunk, len(st.Tokens)-done)
-		if err := s.collect(&out, r, expected{
+		if err := s.collect(ctx, &out, expected{
 			pos: st.Pos + shard.Pos(done), count: n, logits: wanted(st, done+n, n), full: st.full(),
 		}); err != nil {
 			return out, err
@@ -130,7 +131,7 @@ func (s *Session) chunkTokens(st Step) int {
 
 // settle waits for the results of a step that was given up.
 func (s *Session) settle(ctx context.Context) error {
-	for s.owed > 0 {
+	for len(s.sent) > 0 {
 		if _, err := s.await(ctx); err != nil {
 			return err
 		}
@@ -140,14 +141,11 @@ func (s *Session) settle(ctx context.Context) error {
 
 // send sends n tokens of st from index lo on to the first stage.
 func (s *Session) send(ctx context.Context, st Step, lo, n int) error {
-	payload := make([]byte, 0, 4*n)
-	for _, t := range st.Tokens[lo : lo+n] {
-		payload = binary.LittleEndian.AppendUint32(payload, uint32(t))
-	}
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	m := &wirepb.Step{Epoch: uint32(s.epoch), Pos: uint32(st.Pos) + uint32(lo), Count: uint32(n)}
+	pos, tokens := st.Pos+shard.Pos(lo), st.Tokens[lo:lo+n]
+	m := &wirepb.Step{Pos: uint32(pos), Count: uint32(n)}
 	switch {
 	case st.All:
 		m.Want = wirepb.Want_WANT_ALL
@@ -158,14 +156,47 @@ func (s *Session) send(ctx context.Context, st Step, lo, n int) error {
 		m.TopK, m.Named = uint32(min(max(st.Summary.K, 0), hop.MaxTopK)), hop.Uint32s(st.Summary.Named)
 		m.Temperature, m.Full = st.Summary.Temperature, st.full()
 	}
-	m.Chain = s.prefix.put(shard.Pos(m.Pos), st.Tokens[lo:lo+n])
-	m.SentUnixUs = time.Now().UnixMicro()
-	err := s.sendTo(ctx, 0, func(c *hop.Conn) (int, error) { return c.Send(wire.KindStep, m, payload) })
-	if err != nil {
-		return err
+	m.Chain = s.prefix.put(pos, tokens)
+	if pos < s.held {
+		s.mover.spoil() // what a stage to come was filled with
 	}
-	s.held, s.gave = st.Pos+shard.Pos(lo+n), true
-	return nil
+	s.history = append(s.history[:pos], tokens...)
+	s.held, s.gave = pos+shard.Pos(n), true
+	return s.ask(ctx, sent{step: m, tokens: s.history[pos:s.held:s.held]})
+}
+
+// ask sends a frame that the last stage answers. A stage that can't be sent to
+// is lost: that is not an error if the route can be repaired, which await does.
+func (s *Session) ask(ctx context.Context, f sent) error {
+	if len(s.sent) == 0 {
+		s.pace.began = time.Now()
+	}
+	s.sent = append(s.sent, f)
+	if !s.whole {
+		return nil // it is sent when the route is there
+	}
+	return s.sendFrame(ctx, f)
+}
+
+// sendFrame sends f on the route as it is now.
+func (s *Session) sendFrame(ctx context.Context, f sent) error {
+	legs, epoch := s.legsNow(), s.epoch.Load()
+	if f.step == nil {
+		m := &wirepb.More{Epoch: epoch, Pos: uint32(s.held - 1)}
+		return s.sendTo(ctx, legs[len(legs)-1], func(c *hop.Conn) (int, error) { return c.Send(wire.KindMore, m, nil) })
+	}
+	f.step.Epoch, f.step.SentUnixUs = epoch, time.Now().UnixMicro()
+	payload := tokenBytes(f.tokens)
+	return s.sendTo(ctx, legs[0], func(c *hop.Conn) (int, error) { return c.Send(wire.KindStep, f.step, payload) })
+}
+
+// tokenBytes returns tokens as they are sent.
+func tokenBytes(tokens []shard.Token) []byte {
+	out := make([]byte, 0, 4*len(tokens))
+	for _, t := range tokens {
+		out = binary.LittleEndian.AppendUint32(out, uint32(t))
+	}
+	return out
 }
 
 // sendPatience is how long a send may block after its caller has given up.
@@ -173,56 +204,90 @@ func (s *Session) send(ctx context.Context, st Step, lo, n int) error {
 // that is, blocks a send at all.
 const sendPatience = time.Second
 
-// sendTo sends a frame that a result answers to stage i. When ctx ends, a send
-// that blocks has some time left; then the stream has half a frame, and the
-// session is over.
-func (s *Session) sendTo(ctx context.Context, i int, send func(*hop.Conn) (int, error)) error {
+// sendTo sends a frame to stage l. When ctx ends, a send that blocks has some
+// time left; then the stream has half a frame, and the stage is lost.
+func (s *Session) sendTo(ctx context.Context, l *leg, send func(*hop.Conn) (int, error)) error {
 	sent := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		select {
 		case <-sent:
 		case <-time.After(sendPatience):
-			_ = s.stages[i].Close()
+			_ = l.conn.Close()
 		}
 	})
-	_, err := send(s.stages[i])
+	_, err := send(l.conn)
 	close(sent)
 	stop()
 	if err != nil {
-		return s.end(i, err)
+		return s.broke(l, err)
 	}
-	s.owed++
 	return nil
 }
 
-// end ends the session because of err, which stage i gave, and returns the
-// reason that turns out.
-func (s *Session) end(i int, err error) error {
-	s.fail(i, err)
-	<-s.ctx.Done()
-	return context.Cause(s.ctx)
+// broke says that err, which l gave, breaks the route. It returns why the
+// session has ended; nil if it can be repaired.
+func (s *Session) broke(l *leg, err error) error {
+	s.fault(l, err)
+	select {
+	case <-s.blame.state():
+	case <-s.ctx.Done():
+	}
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	return nil
 }
 
-// await returns the next result of the last stage.
+// await returns the next result of the last stage. It repairs the route when a
+// stage is lost.
 func (s *Session) await(ctx context.Context) (result, error) {
-	timeout := time.NewTimer(s.cfg.StepTimeout)
+	timeout := time.NewTimer(s.patience())
 	defer timeout.Stop()
-	select {
-	case r := <-s.results:
-		s.owed--
-		s.stats.result(r)
-		return r, nil
-	case <-s.ctx.Done():
-		return result{}, context.Cause(s.ctx)
-	case <-ctx.Done():
-		return result{}, context.Cause(ctx)
-	case <-timeout.C:
-		last := len(s.stages) - 1
-		return result{}, s.end(last, &shard.StageError{
-			Peer: s.cfg.Route[last].Peer, Code: shard.TimedOut,
-			Text: fmt.Sprintf("no result within %v, though every peer of the route is connected", s.cfg.StepTimeout),
-		})
+	for {
+		if !s.whole {
+			if err := s.heal(ctx); err != nil {
+				return result{}, err
+			}
+		}
+		select {
+		case r := <-s.results:
+			if r.m.GetEpoch() < s.epoch.Load() {
+				continue // it was asked for again
+			}
+			s.answered(r)
+			return r, nil
+		case <-s.blame.state():
+			if err := s.heal(ctx); err != nil {
+				return result{}, err
+			}
+		case <-s.mover.ready:
+			if err := s.mover.switchOver(ctx); err != nil {
+				return result{}, err
+			}
+		case <-s.filled: // a sign of life
+		case <-s.ctx.Done():
+			return result{}, context.Cause(s.ctx)
+		case <-ctx.Done():
+			return result{}, context.Cause(ctx)
+		case <-timeout.C:
+			if err := s.late(ctx); err != nil {
+				return result{}, err
+			}
+		}
+		timeout.Reset(s.patience())
 	}
+}
+
+// answered notes that r answers the oldest frame that has no answer.
+func (s *Session) answered(r result) {
+	if len(s.sent) == 0 {
+		return // collect refuses it
+	}
+	tokens := max(1, len(s.sent[0].tokens))
+	s.sent = slices.Delete(s.sent, 0, 1)
+	s.pace.add(tokens, r.at)
+	s.stats.result(s.legsNow(), r)
+	s.healed(r.at)
 }
 
 // expected says what a result must be.
@@ -231,27 +296,49 @@ type expected struct {
 	count  int
 	logits int  // positions that want logits
 	full   bool // all of them
+	bare   bool // and no summary
 }
 
-// collect adds what r carries to out. A result that is not what was asked for
-// ends the session.
-func (s *Session) collect(out *Result, r result, want expected) error {
-	if err := s.parse(out, r, want); err != nil {
-		return s.end(len(s.stages)-1, err)
+// collect waits for a result and adds what it carries to out. One that is not
+// what was asked for is the fault of the last stage, and is asked for again of
+// the one that takes its place.
+func (s *Session) collect(ctx context.Context, out *Result, want expected) error {
+	for {
+		var first sent
+		if len(s.sent) > 0 {
+			first = s.sent[0]
+		}
+		r, err := s.await(ctx)
+		if err != nil {
+			return err
+		}
+		before := *out
+		if err = s.parse(out, r, want); err == nil {
+			return nil
+		}
+		*out = before
+		s.sent = slices.Insert(s.sent, 0, first)
+		legs := s.legsNow()
+		if err := s.broke(legs[len(legs)-1], err); err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
 func (s *Session) parse(out *Result, r result, want expected) error {
-	conn, m := s.stages[len(s.stages)-1], r.m
-	rows := 0
+	legs := s.legsNow()
+	conn, m := legs[len(legs)-1].conn, r.m
+	rows, summaries := 0, want.logits
 	if want.full {
 		rows = want.logits
 	}
+	if want.bare {
+		summaries = 0
+	}
 	switch {
-	case shard.Epoch(m.GetEpoch()) != s.epoch || int64(m.GetPos()) != int64(want.pos) || int64(m.GetCount()) != int64(want.count):
+	case m.GetEpoch() != s.epoch.Load() || int64(m.GetPos()) != int64(want.pos) || int64(m.GetCount()) != int64(want.count):
 		return conn.Invalid("a result of %d tokens at position %d, want %d at %d", m.GetCount(), m.GetPos(), want.count, want.pos)
-	case len(m.GetDists()) != want.logits:
+	case len(m.GetDists()) != summaries:
 		return conn.Invalid("logits of %d positions, want %d", len(m.GetDists()), want.logits)
 	case int64(m.GetRows()) != int64(rows) || len(r.payload) != 4*rows*s.vocab:
 		return conn.Invalid("all logits of %d positions in %d bytes, want %d", m.GetRows(), len(r.payload), rows)
@@ -259,7 +346,7 @@ func (s *Session) parse(out *Result, r result, want expected) error {
 	for _, dm := range m.GetDists() {
 		d, err := hop.ParseDist(dm)
 		if err != nil {
-			return err
+			return conn.Invalid("%v", err)
 		}
 		if d.Vocab != s.vocab {
 			return conn.Invalid("logits of a vocabulary of %d, want %d", d.Vocab, s.vocab)
@@ -286,24 +373,22 @@ func (s *Session) floats(payload []byte) [][]float32 {
 // More returns all logits of pos, which must be the last position of the last
 // step.
 func (s *Session) More(ctx context.Context, pos shard.Pos) ([]float32, error) {
+	if err := s.take(ctx); err != nil {
+		return nil, err
+	}
+	defer s.give()
 	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
 	if !s.gave || pos != s.held-1 {
 		return nil, fmt.Errorf("more logits of position %d: the last stage keeps those of %d", pos, s.held-1)
 	}
-	last := len(s.stages) - 1
-	m := &wirepb.More{Epoch: uint32(s.epoch), Pos: uint32(pos)}
-	err := s.sendTo(ctx, last, func(c *hop.Conn) (int, error) { return c.Send(wire.KindMore, m, nil) })
-	if err != nil {
+	if err := s.ask(ctx, sent{}); err != nil {
 		return nil, err
 	}
-	r, err := s.await(ctx)
-	if err != nil {
+	var out Result
+	if err := s.collect(ctx, &out, expected{pos: pos, count: 1, logits: 1, full: true, bare: true}); err != nil {
 		return nil, err
 	}
-	if len(r.payload) != 4*s.vocab {
-		return nil, s.end(last, s.stages[last].Invalid("all logits of a position in %d bytes, want %d", len(r.payload), 4*s.vocab))
-	}
-	return s.floats(r.payload)[0], nil
+	return out.Logits[0], nil
 }

@@ -1111,6 +1111,7 @@ type Reroute struct {
 	Next          *Peer                  `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`       // as in Open
 	Relink        bool                   `protobuf:"varint,4,opt,name=relink,proto3" json:"relink,omitempty"`  // next is a new stage, though it may be the same peer
 	Lineage       []byte                 `protobuf:"bytes,5,opt,name=lineage,proto3" json:"lineage,omitempty"` // as in Open; absent as there
+	Filled        uint32                 `protobuf:"varint,6,opt,name=filled,proto3" json:"filled,omitempty"`  // epoch of the Fill that next was filled by; 0: of none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1178,6 +1179,13 @@ func (x *Reroute) GetLineage() []byte {
 		return x.Lineage
 	}
 	return nil
+}
+
+func (x *Reroute) GetFilled() uint32 {
+	if x != nil {
+		return x.Filled
+	}
+	return 0
 }
 
 // Rerouted answers a Reroute. Stage to driver.
@@ -1783,13 +1791,14 @@ const file_transport_wirepb_wire_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\fR\x04peer\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\rR\x04code\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\"\x92\x01\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"\xaa\x01\n" +
 	"\aReroute\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
 	"\x04prev\x18\x02 \x01(\fR\x04prev\x12+\n" +
 	"\x04next\x18\x03 \x01(\v2\x17.shardnode.wire.v1.PeerR\x04next\x12\x16\n" +
 	"\x06relink\x18\x04 \x01(\bR\x06relink\x12\x18\n" +
-	"\alineage\x18\x05 \x01(\fR\alineage\"O\n" +
+	"\alineage\x18\x05 \x01(\fR\alineage\x12\x16\n" +
+	"\x06filled\x18\x06 \x01(\rR\x06filled\"O\n" +
 	"\bRerouted\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
 	"\x04held\x18\x02 \x01(\rR\x04held\x12\x19\n" +
