@@ -160,7 +160,9 @@ func (s *settler) orders() [][]int {
 			loose = append(loose, i)
 		}
 	}
-	by := func(a, b int) int { return cmp.Or(cmp.Compare(s.has[a].middle(), s.has[b].middle()), cmp.Compare(a, b)) }
+	by := func(a, b int) int {
+		return cmp.Or(cmp.Compare(s.has[a].middle(), s.has[b].middle()), cmp.Compare(a, b))
+	}
 	slices.SortFunc(placed, by)
 	var there, empty []int // loose ones that have layers, and that have none
 	for _, i := range loose {

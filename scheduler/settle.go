@@ -85,11 +85,13 @@ func (p part) span() shard.Span {
 	return shard.Span{Start: shard.Layer(p.lo), End: shard.Layer(p.hi)}
 }
 
-func (p part) size() int             { return p.hi - p.lo }
-func (p part) covers(o part) bool    { return o.size() == 0 || p.lo <= o.lo && o.hi <= p.hi }
-func (p part) has(l int) bool        { return p.lo <= l && l < p.hi }
-func (p part) middle() int           { return p.lo + p.hi } // doubled
-func (p part) touches(o part) bool   { return p.size() > 0 && o.size() > 0 && p.lo <= o.hi && o.lo <= p.hi }
+func (p part) size() int          { return p.hi - p.lo }
+func (p part) covers(o part) bool { return o.size() == 0 || p.lo <= o.lo && o.hi <= p.hi }
+func (p part) has(l int) bool     { return p.lo <= l && l < p.hi }
+func (p part) middle() int        { return p.lo + p.hi } // doubled
+func (p part) touches(o part) bool {
+	return p.size() > 0 && o.size() > 0 && p.lo <= o.hi && o.lo <= p.hi
+}
 func (p part) within(o part) (q part) {
 	q = part{max(p.lo, o.lo), min(p.hi, o.hi)}
 	if q.lo >= q.hi {

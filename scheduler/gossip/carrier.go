@@ -116,7 +116,10 @@ func (c *carrier) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 	return memberIP(c.node.ID()), memberPort, nil
 }
 
-var errNoName = errors.New("gossip: address without a name")
+var (
+	errNoName  = errors.New("gossip: address without a name")
+	errRemoved = errors.New("gossip: the peer was removed from the swarm")
+)
 
 // WriteTo is never used: every address of ours has a name.
 func (c *carrier) WriteTo([]byte, string) (time.Time, error) { return time.Time{}, errNoName }
@@ -126,6 +129,9 @@ func (c *carrier) WriteToAddress(b []byte, a memberlist.Address) (time.Time, err
 	peer, err := shard.ParsePeerID(a.Name)
 	if err != nil {
 		return time.Time{}, err
+	}
+	if c.node.Removed(peer) {
+		return time.Time{}, errRemoved
 	}
 	now := time.Now()
 	return now, c.node.SendPacket(peer, b)

@@ -22,17 +22,27 @@ func (d delegate) NodeMeta(int) []byte {
 	return d.g.sealed
 }
 
-// NotifyMsg ignores user messages: there are none.
-func (d delegate) NotifyMsg([]byte) {}
+// NotifyMsg takes in a removal, the only message of our own.
+func (d delegate) NotifyMsg(b []byte) {
+	if err := d.g.cfg.Node.HearRemoval(b); err != nil {
+		d.g.cfg.Logger.Debug().Err(err).Msg("removal is refused")
+	}
+}
 
-// GetBroadcasts returns none: adverts travel with membership.
-func (d delegate) GetBroadcasts(int, int) [][]byte { return nil }
+// GetBroadcasts returns the removals to hand on: adverts travel with membership.
+func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
+	return d.g.news.GetBroadcasts(overhead, limit)
+}
 
-// LocalState returns none.
-func (d delegate) LocalState(bool) []byte { return nil }
+// LocalState returns all removals that are known.
+func (d delegate) LocalState(bool) []byte { return d.g.cfg.Node.Removals() }
 
-// MergeRemoteState ignores what should not be there.
-func (d delegate) MergeRemoteState([]byte, bool) {}
+// MergeRemoteState takes in the removals that another peer knows.
+func (d delegate) MergeRemoteState(b []byte, _ bool) {
+	if err := d.g.cfg.Node.HearRemovals(b); err != nil {
+		d.g.cfg.Logger.Debug().Err(err).Msg("removals are refused")
+	}
+}
 
 var errOld = errors.New("gossip: advert is older than the one known")
 
@@ -109,7 +119,7 @@ func (d delegate) NotifyLeave(n *memberlist.Node) { d.g.mark(n, false) }
 
 func (g *Gossip) mark(n *memberlist.Node, alive bool) {
 	peer, err := shard.ParsePeerID(n.Name)
-	if err != nil || peer == g.cfg.Node.ID() {
+	if err != nil || peer == g.cfg.Node.ID() || g.removed(peer) {
 		return
 	}
 	g.mu.Lock()

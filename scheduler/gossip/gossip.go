@@ -76,6 +76,10 @@ type Config struct {
 	// Advert is what this peer says first. Default: that it is joining.
 	Advert Advert
 
+	// Removed is called when this peer hears that it was removed from the
+	// swarm. It must not block. Default: nothing.
+	Removed func()
+
 	// Logger gets peers that come and go. Default: none.
 	Logger zerolog.Logger
 }
@@ -95,6 +99,7 @@ type Gossip struct {
 	cfg     Config
 	carrier *carrier
 	list    *memberlist.Memberlist
+	news    memberlist.TransmitLimitedQueue // removals to hand on
 
 	changed chan struct{}
 	kick    chan struct{} // the advert changed
@@ -125,6 +130,7 @@ func Start(ctx context.Context, cfg Config) (*Gossip, error) {
 		return nil, errors.New("gossip: Node is not set")
 	}
 	g := &Gossip{cfg: cfg, changed: make(chan struct{}, 1), kick: make(chan struct{}, 1), members: map[shard.PeerID]*record{}}
+	g.news.NumNodes, g.news.RetransmitMult = g.others, removalSpread
 	if err := g.Update(cfg.Advert); err != nil {
 		return nil, err
 	}
@@ -134,6 +140,7 @@ func Start(ctx context.Context, cfg Config) (*Gossip, error) {
 		return nil, errors.Join(fmt.Errorf("gossip: %w", err), g.carrier.Shutdown())
 	}
 	g.list = list
+	cfg.Node.OnRemoval(g.spread)
 	ctx, g.cancel = context.WithCancel(ctx)
 	context.AfterFunc(ctx, g.Close)
 	g.wg.Go(func() { g.sendUpdates(ctx) })
@@ -308,7 +315,7 @@ func (g *Gossip) missing() []shard.PeerID {
 	defer g.mu.Unlock()
 	var out []shard.PeerID
 	for _, s := range g.cfg.Seeds {
-		if r := g.members[s.Peer]; (r == nil || !r.shown) && s.Peer != g.cfg.Node.ID() {
+		if r := g.members[s.Peer]; (r == nil || !r.shown) && s.Peer != g.cfg.Node.ID() && !g.removed(s.Peer) {
 			out = append(out, s.Peer)
 		}
 	}
@@ -364,6 +371,7 @@ func (g *Gossip) Leave(ctx context.Context) error {
 // Close ends the gossip without a word to others. It may be called twice.
 func (g *Gossip) Close() {
 	g.once.Do(func() {
+		g.cfg.Node.OnRemoval(nil)
 		g.mu.Lock()
 		g.left = true
 		g.mu.Unlock()

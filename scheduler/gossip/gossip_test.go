@@ -211,7 +211,13 @@ func TestForgedAndReplayedAdvertsAreRefused(t *testing.T) {
 		if got, _ := find(g, one.ID()); got.Alive {
 			t.Error("a peer that memberlist did not take counts as alive")
 		}
-		s.Nodes[0].Refuse([]shard.PeerID{one.ID()})
+		removed, err := s.Key.Remove(one.ID(), "one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Nodes[0].HearRemoval(removed.Signed()); err != nil {
+			t.Fatal(err)
+		}
 		if err := show(one, member(one, Advert{}, 10)); err == nil {
 			t.Error("an advert of a removed member was taken")
 		}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/shardnode/shardnode/transport"
 )
 
 // Types of memberlist's messages, as in its net.go. The others are not used
@@ -19,6 +21,7 @@ const (
 	msgDead     = 5
 	msgPushPull = 6
 	msgCompound = 7
+	msgUser     = 8
 	msgNack     = 11
 	msgChecksum = 12
 	msgError    = 13
@@ -54,7 +57,7 @@ func goodPacket(b []byte) bool {
 }
 
 func goodMessage(b []byte) bool {
-	return len(b) > 0 && (b[0] <= msgDead || b[0] == msgNack)
+	return len(b) > 0 && (b[0] <= msgDead || b[0] == msgUser || b[0] == msgNack)
 }
 
 var errIntake = errors.New("gossip: stream does not carry what peers send")
@@ -68,6 +71,7 @@ type intake struct {
 	buf   [maxItemBytes]byte
 	begun bool
 	items int // values still to come
+	state int // bytes of removals that follow them
 	err   error
 }
 
@@ -93,11 +97,27 @@ func (in *intake) next() error {
 		return in.begin()
 	}
 	if in.items == 0 {
-		return io.EOF
+		return in.nextState()
 	}
 	in.items--
 	b, err := appendValue(in.buf[:0], in.r)
 	in.ready = b
+	return err
+}
+
+// nextState makes some of the removals ready. What they are is for who takes
+// them to check.
+func (in *intake) nextState() error {
+	if in.state == 0 {
+		return io.EOF
+	}
+	part := in.buf[:min(in.state, len(in.buf))]
+	n, err := io.ReadFull(in.r, part)
+	in.state -= n
+	in.ready = part[:n]
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // the message is not whole
+	}
 	return err
 }
 
@@ -117,7 +137,7 @@ func (in *intake) begin() error {
 		return err
 	}
 	if kind == msgPushPull {
-		if in.items, err = peersOf(b[1:]); err != nil {
+		if in.items, in.state, err = followers(b[1:]); err != nil {
 			return err
 		}
 	}
@@ -125,33 +145,35 @@ func (in *intake) begin() error {
 	return nil
 }
 
-// peersOf returns how many peers follow the header of a push-pull: a map of
-// text to numbers and truths.
-func peersOf(b []byte) (int, error) {
+// followers returns how many peers, and how many bytes of removals, follow the
+// header of a push-pull: a map of text to numbers and truths.
+func followers(b []byte) (peers, state int, err error) {
 	if len(b) == 0 || b[0]&0xf0 != 0x80 {
-		return 0, errIntake
+		return 0, 0, errIntake
 	}
-	fields, peers := int(b[0]&0x0f), 0
+	fields := int(b[0] & 0x0f)
 	b = b[1:]
 	for range fields {
 		if len(b) == 0 || b[0]&0xe0 != 0xa0 || len(b) < 2+int(b[0]&0x1f) {
-			return 0, errIntake
+			return 0, 0, errIntake
 		}
 		key := string(b[1:][:b[0]&0x1f])
 		b = b[1+len(key):]
 		n, width, ok := smallNumber(b)
 		if !ok {
-			return 0, errIntake
+			return 0, 0, errIntake
 		}
 		b = b[width:]
 		switch {
 		case key == "Nodes" && n <= maxMembers:
 			peers = n
-		case key == "Nodes", key == "UserStateLen" && n != 0:
-			return 0, fmt.Errorf("%w: %s is %d", errIntake, key, n)
+		case key == "UserStateLen" && n <= transport.MaxRemovalsBytes:
+			state = n
+		case key == "Nodes", key == "UserStateLen":
+			return 0, 0, fmt.Errorf("%w: %s is %d", errIntake, key, n)
 		}
 	}
-	return peers, nil
+	return peers, state, nil
 }
 
 // smallNumber returns the number or truth that b begins with, and its width.

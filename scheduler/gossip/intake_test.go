@@ -39,7 +39,7 @@ func TestPacketsOfOtherKindsAreRefused(t *testing.T) {
 		"empty":           {nil, false},
 		"only a sum":      {sum, false},
 		"compressed":      {[]byte{9, 0x80}, false},
-		"user's":          {[]byte{8, 1}, false},
+		"a removal":       {[]byte{msgUser, 1}, true},
 		"push-pull":       {[]byte{msgPushPull, 0x80}, false},
 		"with a label":    {[]byte{244, 1, 'x', 0}, false},
 		"in a compound":   {compound("\x04\x80", "\x09\x80"), false},
@@ -64,6 +64,7 @@ func TestIntakePassesMessagesAndEndsThere(t *testing.T) {
 	for name, message := range map[string]string{
 		"no peers":  pushPull("\x00", "\x00"),
 		"two peers": pushPull("\x02", "\x00") + peer + peer,
+		"removals":  pushPull("\x01", "\xcd\x08\x00") + peer + strings.Repeat("r", 2048),
 		"ping":      "\x00\x82\xa5SeqNo\xce\x00\x01\x02\x03\xa4Node\xa3two",
 		"error":     "\x0d\x81\xa5Error\xa4oops",
 	} {
@@ -79,7 +80,7 @@ func TestIntakeRefusesWhatCostsMemory(t *testing.T) {
 		"a million peers": pushPull("\xce\x00\x10\x00\x00", "\x00"),
 		"4097 peers":      pushPull("\xcd\x10\x01", "\x00"),
 		"negative peers":  pushPull("\xff", "\x00"),
-		"user state":      pushPull("\x00", "\xcd\x40\x00"),
+		"removals":        pushPull("\x00", "\xcd\x80\x00"),
 		"no header":       "\x06\x93\x01\x02\xc3",
 		"compressed":      "\x09\x82\xa4Algo\x00\xa3Buf\xa1x",
 		"user's":          "\x08\x81\xaaUserMsgLen\x01",
@@ -101,6 +102,7 @@ func TestIntakeRefusesWhatCostsMemory(t *testing.T) {
 func FuzzIntake(f *testing.F) {
 	f.Add([]byte(pushPull("\x01", "\x00") + "\x81\xa4Name\xa3one"))
 	f.Add([]byte("\x00\x82\xa5SeqNo\x01\xa4Node\xa3two"))
+	f.Add([]byte(pushPull("\x01", "\x03") + "\x81\xa4Name\xa3onexyz"))
 	f.Add(compound("\x04\x80", "\x05\x80"))
 	f.Add([]byte("\x00\xc9\x00\x00\x00\x01\x02\x03"))
 	f.Fuzz(func(t *testing.T, b []byte) {
