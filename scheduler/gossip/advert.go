@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"net/netip"
@@ -76,6 +77,7 @@ type Advert struct {
 	KV        kvcache.Precision // how it keeps keys and values: members that differ share no sessions
 	Span      shard.Span        // held
 	Planned   shard.Span        // to be held next
+	Ready     int               // percent of Planned that has arrived; more of it renews the promise
 	Pinned    bool              // its owner insists on the span: no plan moves it
 	Layout    [8]byte           // digest of the layout it follows; zero if none
 
@@ -88,9 +90,29 @@ type Advert struct {
 	Sessions     int
 	API          bool // answers the HTTP API
 
+	// Observed are peers whose stages took longer than they say, as this peer
+	// saw it in its own sessions; at most 3.
+	Observed []Observed
+
 	// Seq orders the adverts of a peer. It is set by [Gossip.Update].
 	Seq uint64
 }
+
+// maxObserved bounds Advert.Observed.
+const maxObserved = 3
+
+// An Observed is how long a peer really takes.
+type Observed struct {
+	Peer   PeerPrefix
+	Decode time.Duration // per layer and token, one token at a time; at most 4.29 s
+}
+
+// A PeerPrefix is the first bytes of a [shard.PeerID]: enough to name one peer
+// of a swarm to those who know all of them.
+type PeerPrefix [4]byte
+
+// PrefixOf returns the prefix of a peer's name.
+func PrefixOf(id shard.PeerID) PeerPrefix { return PeerPrefix(id[:4]) }
 
 // validate rejects what no peer can mean.
 func (a Advert) validate() error {
@@ -106,6 +128,8 @@ func (a Advert) validate() error {
 		return fmt.Errorf("advert: %d addresses, want at most %d", len(a.Addrs), maxAdvertAddrs)
 	case a.Layers < 0 || a.Layers > maxLayers:
 		return fmt.Errorf("advert: model has %d layers, want 0 to %d", a.Layers, maxLayers)
+	case len(a.Observed) > maxObserved:
+		return fmt.Errorf("advert: %d peers observed, want at most %d", len(a.Observed), maxObserved)
 	case !inModel(a.Span) || !inModel(a.Planned):
 		return fmt.Errorf("advert: spans %v and %v do not lie in %d layers", a.Span, a.Planned, a.Layers)
 	}
@@ -124,9 +148,15 @@ func (a Advert) validateClaims() error {
 		{"threads", int64(a.Threads), 1 << 16},
 		{"ns a layer in decode", int64(a.Decode), math.MaxUint32},
 		{"ns a layer in prefill", int64(a.Prefill), math.MaxUint32},
+		{"percent ready", int64(a.Ready), 100},
 	} {
 		if c.claim < 0 || c.claim > c.most {
 			return fmt.Errorf("advert: %d %s, want 0 to %d", c.claim, c.what, c.most)
+		}
+	}
+	for _, o := range a.Observed {
+		if o.Decode < 0 || o.Decode > math.MaxUint32 {
+			return fmt.Errorf("advert: peer observed at %v a layer", o.Decode)
 		}
 	}
 	return nil
@@ -157,12 +187,16 @@ func (a Advert) seal(id transport.Identity, membership []byte) ([]byte, error) {
 		Start: uint32(a.Span.Start), End: uint32(a.Span.End), PlanStart: uint32(a.Planned.Start), PlanEnd: uint32(a.Planned.End), //nolint:gosec // validated
 		Memory: uint64(a.MemoryBytes), Free: uint64(a.FreeBytes), KvFree: uint64(a.KVFreeTokens), //nolint:gosec // validated
 		DecodeNs: uint32(a.Decode), PrefillNs: uint32(a.Prefill), Api: a.API, Pinned: a.Pinned, KvType: uint32(a.KV), //nolint:gosec // validated
+		Ready: uint32(a.Ready), //nolint:gosec // validated
 	}
 	if !a.Model.IsZero() {
 		pb.Model = a.Model[:]
 	}
 	if a.Layout != [layoutBytes]byte{} {
 		pb.Layout = a.Layout[:]
+	}
+	for _, o := range a.Observed {
+		pb.Observed = append(pb.Observed, uint64(binary.BigEndian.Uint32(o.Peer[:]))<<32|uint64(o.Decode)) //nolint:gosec // validated
 	}
 	for _, addr := range a.Addrs {
 		pb.Addrs = append(pb.Addrs, transport.AppendAddr(nil, addr))
@@ -227,7 +261,12 @@ func advertOf(pb *wirepb.Advert) (Advert, error) {
 		MemoryBytes: int64(pb.GetMemory()), FreeBytes: int64(pb.GetFree()), KVFreeTokens: int64(pb.GetKvFree()), //nolint:gosec // validated
 		Decode: time.Duration(pb.GetDecodeNs()), Prefill: time.Duration(pb.GetPrefillNs()),
 		Threads: int(pb.GetThreads()), Sessions: int(pb.GetSessions()), API: pb.GetApi(), Pinned: pb.GetPinned(), Seq: pb.GetSeq(),
-		KV: kvcache.Precision(pb.GetKvType()),
+		KV: kvcache.Precision(pb.GetKvType()), Ready: int(min(pb.GetReady(), 101)),
+	}
+	for _, o := range pb.GetObserved()[:min(len(pb.GetObserved()), maxObserved)] {
+		x := Observed{Decode: time.Duration(o & math.MaxUint32)} //nolint:gosec // 32 bits
+		binary.BigEndian.PutUint32(x.Peer[:], uint32(o>>32))     //nolint:gosec // 32 bits
+		a.Observed = append(a.Observed, x)
 	}
 	copy(a.Model[:], pb.GetModel())
 	copy(a.Layout[:], pb.GetLayout())

@@ -31,7 +31,10 @@ func largest() Advert {
 		Name: strings.Repeat("n", maxNameBytes), ModelName: strings.Repeat("m", maxNameBytes), State: Draining, Layers: maxLayers,
 		Span: shard.Span{Start: maxLayers - 1, End: maxLayers}, Planned: shard.Span{Start: maxLayers - 1, End: maxLayers},
 		MemoryBytes: 1 << 45, FreeBytes: 1 << 45, KVFreeTokens: 1 << 40, Decode: math.MaxUint32, Prefill: math.MaxUint32,
-		Threads: 1 << 16, Sessions: 1 << 20, API: true, Seq: 1 << 53, Layout: [8]byte{1}, Model: shard.ModelID{1}, KV: 255,
+		Threads: 1 << 16, Sessions: 1 << 20, API: true, Seq: 1 << 53, Layout: [8]byte{1}, Model: shard.ModelID{1}, KV: 255, Ready: 100,
+	}
+	for i := range maxObserved {
+		a.Observed = append(a.Observed, Observed{Peer: PeerPrefix{255, 254, 253, byte(i)}, Decode: math.MaxUint32 - 1})
 	}
 	for i := range maxAdvertAddrs {
 		a.Addrs = append(a.Addrs, netip.AddrPortFrom(netip.MustParseAddr("2001:db8::1"), uint16(7000+i)))
@@ -71,6 +74,9 @@ func TestAdvertRefusesNonsense(t *testing.T) {
 		"free memory":     func(a *Advert) { a.FreeBytes = 1 << 62 },
 		"tokens":          func(a *Advert) { a.KVFreeTokens = 1 << 41 },
 		"slow":            func(a *Advert) { a.Decode = time.Hour },
+		"readier":         func(a *Advert) { a.Ready = 101 },
+		"many observed":   func(a *Advert) { a.Observed = append(a.Observed, Observed{}) },
+		"observed slow":   func(a *Advert) { a.Observed[0].Decode = time.Hour },
 	} {
 		a := largest()
 		spoil(&a)

@@ -116,10 +116,7 @@ func (c *carrier) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 	return memberIP(c.node.ID()), memberPort, nil
 }
 
-var (
-	errNoName  = errors.New("gossip: address without a name")
-	errRemoved = errors.New("gossip: the peer was removed from the swarm")
-)
+var errNoName = errors.New("gossip: address without a name")
 
 // WriteTo is never used: every address of ours has a name.
 func (c *carrier) WriteTo([]byte, string) (time.Time, error) { return time.Time{}, errNoName }
@@ -130,10 +127,10 @@ func (c *carrier) WriteToAddress(b []byte, a memberlist.Address) (time.Time, err
 	if err != nil {
 		return time.Time{}, err
 	}
-	if c.node.Removed(peer) {
-		return time.Time{}, errRemoved
-	}
 	now := time.Now()
+	if c.node.Removed(peer) {
+		return now, nil // after an error memberlist would not count the probe as failed
+	}
 	return now, c.node.SendPacket(peer, b)
 }
 

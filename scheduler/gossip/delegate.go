@@ -119,7 +119,7 @@ func (d delegate) NotifyLeave(n *memberlist.Node) { d.g.mark(n, false) }
 
 func (g *Gossip) mark(n *memberlist.Node, alive bool) {
 	peer, err := shard.ParsePeerID(n.Name)
-	if err != nil || peer == g.cfg.Node.ID() || g.removed(peer) {
+	if err != nil || peer == g.cfg.Node.ID() {
 		return
 	}
 	g.mu.Lock()
@@ -134,6 +134,9 @@ func (g *Gossip) mark(n *memberlist.Node, alive bool) {
 	left, name := r.Left, r.Advert.Name
 	g.mu.Unlock()
 	signal(g.changed)
+	if g.removed(peer) {
+		return // that is said already
+	}
 	log := g.cfg.Logger.With().Stringer("peer", peer).Str("name", name).Logger()
 	switch {
 	case alive:

@@ -224,7 +224,7 @@ func (g *Gossip) View() []Member {
 			delete(g.members, peer)
 			continue
 		}
-		if !r.shown {
+		if !r.shown || g.removed(peer) {
 			continue
 		}
 		m := r.Member
@@ -320,7 +320,7 @@ func (g *Gossip) missing() []shard.PeerID {
 		}
 	}
 	for peer, r := range g.members {
-		if r.shown && !r.Alive && !r.Left && time.Since(r.Since) < keepDead {
+		if r.shown && !r.Alive && !r.Left && time.Since(r.Since) < keepDead && !g.removed(peer) {
 			out = append(out, peer)
 		}
 	}
@@ -332,7 +332,7 @@ func (g *Gossip) alone() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for peer, r := range g.members {
-		if r.Alive && peer != g.cfg.Node.ID() {
+		if r.Alive && peer != g.cfg.Node.ID() && !g.removed(peer) {
 			return false
 		}
 	}

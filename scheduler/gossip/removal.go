@@ -31,16 +31,13 @@ func (n removalNews) Message() []byte { return n.r.Signed() }
 // Finished has nothing to do.
 func (removalNews) Finished() {}
 
-// spread hands a removal on that the node has heard of, whoever told it, and
-// forgets the peer. memberlist may hold its locks.
+// spread hands a removal on that the node has heard of, whoever told it. The
+// view leaves the peer out from now on. memberlist may hold its locks.
 func (g *Gossip) spread(r transport.Removal) {
 	self := g.cfg.Node.ID()
 	g.news.QueueBroadcast(removalNews{r})
 	tell := g.some(removalDirect)
 	if !r.Back && r.Peer != self {
-		g.mu.Lock()
-		delete(g.members, r.Peer)
-		g.mu.Unlock()
 		tell = append(tell, r.Peer) // an honest member leaves when it hears of it
 	}
 	for _, peer := range tell {
@@ -58,7 +55,7 @@ func (g *Gossip) some(n int) []shard.PeerID {
 	defer g.mu.Unlock()
 	var out []shard.PeerID
 	for peer, r := range g.members { // in no order
-		if r.Alive && peer != g.cfg.Node.ID() && len(out) < n {
+		if r.Alive && peer != g.cfg.Node.ID() && len(out) < n && !g.removed(peer) {
 			out = append(out, peer)
 		}
 	}

@@ -70,18 +70,6 @@ func TestARemovalReachesAllAndLasts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		defer func() {
-			if t.Failed() {
-				for _, m := range gs[bad].View() {
-					t.Logf("bad sees %v alive %v left %v since %v", m.Peer.Short(), m.Alive, m.Left, time.Since(m.Since))
-				}
-				for _, m := range gs[bad].list.Members() {
-					t.Logf("bad's list %v %v", m.Name[:8], m.State)
-				}
-				m, ok := find(gs[0], s.ID(bad))
-				t.Logf("0 sees %v %v removed %v; bad removed itself %v", m.Alive, ok, s.Nodes[0].Removed(s.ID(bad)), s.Nodes[bad].Removed(s.ID(bad)))
-			}
-		}()
 		took = until(t, 2*time.Minute, "it is back", all(rest, func(g *Gossip) bool {
 			m, ok := find(g, s.ID(bad))
 			return ok && m.Alive

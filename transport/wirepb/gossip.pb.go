@@ -479,6 +479,129 @@ func (x *JoinAnswer) GetSecret() []byte {
 	return nil
 }
 
+// Removal is the body of a Signed by the swarm's key: a peer is no member any
+// more, or is one again. Of several for a peer the latest counts.
+type Removal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	Peer          []byte                 `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`  // shard.PeerID, 20 bytes
+	At            int64                  `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`     // Unix nanoseconds
+	Back          bool                   `protobuf:"varint,4,opt,name=back,proto3" json:"back,omitempty"` // it is a member again
+	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`  // what people called it, at most 32 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Removal) Reset() {
+	*x = Removal{}
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Removal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Removal) ProtoMessage() {}
+
+func (x *Removal) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Removal.ProtoReflect.Descriptor instead.
+func (*Removal) Descriptor() ([]byte, []int) {
+	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Removal) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Removal) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *Removal) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Removal) GetBack() bool {
+	if x != nil {
+		return x.Back
+	}
+	return false
+}
+
+func (x *Removal) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Removals is what members tell each other and keep in their homes.
+type Removals struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Signed        [][]byte               `protobuf:"bytes,1,rep,name=signed,proto3" json:"signed,omitempty"` // encoded Signed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Removals) Reset() {
+	*x = Removals{}
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Removals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Removals) ProtoMessage() {}
+
+func (x *Removals) ProtoReflect() protoreflect.Message {
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Removals.ProtoReflect.Descriptor instead.
+func (*Removals) Descriptor() ([]byte, []int) {
+	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Removals) GetSigned() [][]byte {
+	if x != nil {
+		return x.Signed
+	}
+	return nil
+}
+
 // Advert is what a peer gossips about itself, the body of a Signed by the
 // peer's own key.
 type Advert struct {
@@ -506,13 +629,15 @@ type Advert struct {
 	Layout        []byte                 `protobuf:"bytes,21,opt,name=layout,proto3" json:"layout,omitempty"`                // digest of the layout it follows; empty or 8 bytes
 	Pinned        bool                   `protobuf:"varint,22,opt,name=pinned,proto3" json:"pinned,omitempty"`               // its owner insists on its span
 	KvType        uint32                 `protobuf:"varint,23,opt,name=kv_type,json=kvType,proto3" json:"kv_type,omitempty"` // kvcache.Precision: how it keeps keys and values
+	Ready         uint32                 `protobuf:"varint,24,opt,name=ready,proto3" json:"ready,omitempty"`                 // percent of the planned span that has arrived
+	Observed      []uint64               `protobuf:"fixed64,25,rep,packed,name=observed,proto3" json:"observed,omitempty"`   // peers that were slower than they say: 4 bytes of PeerID, ns a layer in 4 bytes; at most 3
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Advert) Reset() {
 	*x = Advert{}
-	mi := &file_transport_wirepb_gossip_proto_msgTypes[6]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +649,7 @@ func (x *Advert) String() string {
 func (*Advert) ProtoMessage() {}
 
 func (x *Advert) ProtoReflect() protoreflect.Message {
-	mi := &file_transport_wirepb_gossip_proto_msgTypes[6]
+	mi := &file_transport_wirepb_gossip_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +662,7 @@ func (x *Advert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advert.ProtoReflect.Descriptor instead.
 func (*Advert) Descriptor() ([]byte, []int) {
-	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{6}
+	return file_transport_wirepb_gossip_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Advert) GetMembership() []byte {
@@ -701,6 +826,20 @@ func (x *Advert) GetKvType() uint32 {
 	return 0
 }
 
+func (x *Advert) GetReady() uint32 {
+	if x != nil {
+		return x.Ready
+	}
+	return 0
+}
+
+func (x *Advert) GetObserved() []uint64 {
+	if x != nil {
+		return x.Observed
+	}
+	return nil
+}
+
 var File_transport_wirepb_gossip_proto protoreflect.FileDescriptor
 
 const file_transport_wirepb_gossip_proto_rawDesc = "" +
@@ -750,7 +889,15 @@ const file_transport_wirepb_gossip_proto_rawDesc = "" +
 	"\n" +
 	"membership\x18\x03 \x01(\fR\n" +
 	"membership\x12\x16\n" +
-	"\x06secret\x18\x04 \x01(\fR\x06secret\"\xbb\x04\n" +
+	"\x06secret\x18\x04 \x01(\fR\x06secret\"o\n" +
+	"\aRemoval\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
+	"\x04peer\x18\x02 \x01(\fR\x04peer\x12\x0e\n" +
+	"\x02at\x18\x03 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04back\x18\x04 \x01(\bR\x04back\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\"\"\n" +
+	"\bRemovals\x12\x16\n" +
+	"\x06signed\x18\x01 \x03(\fR\x06signed\"\xed\x04\n" +
 	"\x06Advert\x12\x1e\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\fR\n" +
@@ -780,7 +927,9 @@ const file_transport_wirepb_gossip_proto_rawDesc = "" +
 	"\x03api\x18\x14 \x01(\bR\x03api\x12\x16\n" +
 	"\x06layout\x18\x15 \x01(\fR\x06layout\x12\x16\n" +
 	"\x06pinned\x18\x16 \x01(\bR\x06pinned\x12\x17\n" +
-	"\akv_type\x18\x17 \x01(\rR\x06kvTypeB1Z/github.com/shardnode/shardnode/transport/wirepbb\x06proto3"
+	"\akv_type\x18\x17 \x01(\rR\x06kvType\x12\x14\n" +
+	"\x05ready\x18\x18 \x01(\rR\x05ready\x12\x1a\n" +
+	"\bobserved\x18\x19 \x03(\x06R\bobservedB1Z/github.com/shardnode/shardnode/transport/wirepbb\x06proto3"
 
 var (
 	file_transport_wirepb_gossip_proto_rawDescOnce sync.Once
@@ -794,7 +943,7 @@ func file_transport_wirepb_gossip_proto_rawDescGZIP() []byte {
 	return file_transport_wirepb_gossip_proto_rawDescData
 }
 
-var file_transport_wirepb_gossip_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_transport_wirepb_gossip_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_transport_wirepb_gossip_proto_goTypes = []any{
 	(*Signed)(nil),         // 0: shardnode.gossip.v1.Signed
 	(*Invitation)(nil),     // 1: shardnode.gossip.v1.Invitation
@@ -802,7 +951,9 @@ var file_transport_wirepb_gossip_proto_goTypes = []any{
 	(*MembershipFile)(nil), // 3: shardnode.gossip.v1.MembershipFile
 	(*JoinRequest)(nil),    // 4: shardnode.gossip.v1.JoinRequest
 	(*JoinAnswer)(nil),     // 5: shardnode.gossip.v1.JoinAnswer
-	(*Advert)(nil),         // 6: shardnode.gossip.v1.Advert
+	(*Removal)(nil),        // 6: shardnode.gossip.v1.Removal
+	(*Removals)(nil),       // 7: shardnode.gossip.v1.Removals
+	(*Advert)(nil),         // 8: shardnode.gossip.v1.Advert
 }
 var file_transport_wirepb_gossip_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -823,7 +974,7 @@ func file_transport_wirepb_gossip_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transport_wirepb_gossip_proto_rawDesc), len(file_transport_wirepb_gossip_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
