@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-
-	"github.com/shardnode/shardnode/shard/kvcache/offheap"
 )
 
 // defaultPageTokens is the number of positions of a page. 32 positions of
@@ -84,6 +82,7 @@ type Store struct {
 	reserved int        // pages promised to sessions; <= maxPages
 	taken    int        // pages in the hands of sessions, a shared one once; <= reserved
 	free     []page     // at most keptPages; taken + idle + free <= maxPages
+	arena    arena
 	prefixes prefixes
 	sessions int
 	closed   bool
@@ -96,6 +95,7 @@ func New(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, layout: cfg.layout(), pageBytes: cfg.pageBytes()}
+	s.arena = newArena(s.pageBytes)
 	s.maxPages = int(min(cfg.BudgetBytes/s.pageBytes, 1<<31-1))
 	return s, nil
 }
@@ -155,12 +155,12 @@ func (s *Store) takeLocked() (page, error) {
 		s.taken++
 		return p, nil
 	}
-	mem, err := offheap.Alloc(s.pageBytes)
+	p, err := s.arena.cut(s.pageBytes, int64(s.maxPages))
 	if err != nil {
-		return page{}, fmt.Errorf("page of KV cache: %w", err)
+		return page{}, err
 	}
 	s.taken++
-	return page{mem: mem}, nil
+	return p, nil
 }
 
 // leave takes back all that a session holds.
@@ -189,21 +189,16 @@ func (s *Store) giveLocked(pages []page) {
 		s.taken--
 		switch {
 		case p.shared != nil && s.closed:
-			s.unmap(s.prefixes.evict())
+			s.arena.release(s.prefixes.evict())
 		case p.shared != nil: // idle
 		case len(s.free) < keptPages && !s.closed:
 			s.free = append(s.free, p)
 		default:
-			s.unmap(p)
+			s.arena.release(p)
 		}
 	}
-}
-
-// unmap gives a page back to the system, which only refuses memory that it
-// did not give.
-func (s *Store) unmap(p page) {
-	if err := offheap.Free(p.mem); err != nil {
-		panic("kvcache: " + err.Error())
+	if s.closed {
+		s.arena.close()
 	}
 }
 
@@ -238,10 +233,11 @@ func (s *Store) Close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	for s.prefixes.idle.Len() > 0 {
-		s.unmap(s.prefixes.evict())
+		s.arena.release(s.prefixes.evict())
 	}
 	for _, p := range s.free {
-		s.unmap(p)
+		s.arena.release(p)
 	}
 	s.free = nil
+	s.arena.close()
 }

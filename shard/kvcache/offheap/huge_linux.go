@@ -17,6 +17,14 @@ func collapse(b []byte) bool {
 	return err == nil || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EBUSY)
 }
 
+// A system that refuses these goes on with what it has.
+
+func huge(b []byte) { _ = unix.Madvise(b, unix.MADV_HUGEPAGE) }
+
+func populate(b []byte) { _ = unix.Madvise(b, unix.MADV_POPULATE_WRITE) }
+
+func release(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) }
+
 // yield gives the goroutine a thread of the lowest priority, which ends with it.
 func yield() {
 	runtime.LockOSThread()                                     // for good

@@ -29,6 +29,18 @@ func Alloc(n int64) ([]byte, error) {
 // a page now and then. It reports whether there is any use in going on.
 func Collapse(b []byte) bool { return collapse(b) }
 
+// Huge lets b, which nobody has touched, lie in huge pages where the system has
+// them.
+func Huge(b []byte) { huge(b) }
+
+// Populate takes memory for b from the system now, where that can be done, and
+// changes nothing of what it holds. Others may use b meanwhile.
+func Populate(b []byte) { populate(b) }
+
+// Release gives the memory of b back to the system, where that can be done for a
+// part of what [Alloc] gave: what b holds is lost, and may be 0 then.
+func Release(b []byte) { release(b) }
+
 // Yield makes the calling goroutine, for the rest of its life, one that uses
 // processors which nobody else wants, where the system can do that.
 func Yield() { yield() }
