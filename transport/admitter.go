@@ -29,6 +29,7 @@ const (
 	RefusedSwarm   Refusal = 4 // invitation of another swarm, or forged
 	RefusedBusy    Refusal = 5 // try again
 	RefusedVersion Refusal = 6
+	RefusedRemoved Refusal = 7
 )
 
 // A RefusedError is the answer to a joiner that is not admitted, in one line.
@@ -144,7 +145,7 @@ func (a *Admitter) Invite(spec InviteSpec) (Invitation, error) {
 }
 
 // Revoke voids an invitation. Who joined with it stays a member; see
-// [Node.Refuse].
+// [SwarmKey.Remove].
 func (a *Admitter) Revoke(id InviteID) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

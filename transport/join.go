@@ -15,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/transport/wirepb"
 )
 
@@ -47,7 +48,7 @@ func Join(ctx context.Context, cfg JoinConfig) (Membership, error) {
 	defer pc.Close()
 	tr := &quic.Transport{Conn: pc}
 	defer tr.Close()
-	cert, err := selfSigned(cfg.Identity, nil)
+	cert, err := selfSigned(cfg.Identity, nil, time.Now())
 	if err != nil {
 		return Membership{}, err
 	}
@@ -193,11 +194,10 @@ func (n *Node) admit(q *quic.Conn, req *wirepb.JoinRequest) (Membership, error) 
 	if err != nil {
 		return Membership{}, err
 	}
-	m, err := n.cfg.Admitter.admit(pub, req.GetInvitation())
-	if err == nil && n.isRefused(m.Peer) {
-		return Membership{}, refuse(RefusedRevoked, "this peer was removed from the swarm")
+	if n.Removed(shard.PeerIDOf(pub)) {
+		return Membership{}, refuse(RefusedRemoved, "this peer was removed from the swarm: its founder can take it back")
 	}
-	return m, err
+	return n.cfg.Admitter.admit(pub, req.GetInvitation())
 }
 
 // writeMessage sends m after its length in 4 bytes.

@@ -116,7 +116,7 @@ func (n *Node) adopt(l *link) bool {
 	key := linkKey{l.member.Peer, l.proto}
 	var victim *link
 	n.mu.Lock()
-	full := n.closed || n.refused[key.peer] || !l.dialed && n.accepted >= n.cfg.MaxConns
+	full := n.closed || !l.dialed && n.accepted >= n.cfg.MaxConns
 	if ls := n.links[key]; !full && len(ls) >= maxLinksPerPeer {
 		if i := slices.IndexFunc(ls, func(o *link) bool { return o.streams == 0 }); i >= 0 {
 			victim = ls[i]
@@ -138,6 +138,9 @@ func (n *Node) adopt(l *link) bool {
 	if full {
 		_ = l.q.CloseWithError(codeFull, "too many connections")
 		return false
+	}
+	if n.Removed(key.peer) { // since its handshake
+		n.cut(key.peer)
 	}
 	n.book.learn(l.member, addrPort(l.q.RemoteAddr()))
 	n.cfg.Logger.Debug().Stringer("peer", key.peer).Str("proto", l.proto).Msg("connected")

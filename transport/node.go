@@ -74,6 +74,10 @@ type Config struct {
 	// Admitter answers joiners. Default: none, joiners are refused.
 	Admitter *Admitter
 
+	// Removals are the members that were removed from the swarm. Default: none
+	// yet, and what is heard of is forgotten at the end.
+	Removals *Removals
+
 	// SessionSilence is how long a peer that carries a session may be silent
 	// before its connection counts as lost, whoever dialed. Time in which this
 	// process itself stood still does not count. Default: 0.9 s. Raise it where
@@ -86,6 +90,11 @@ type Config struct {
 	// OnLost is called when the last connection to a peer for a protocol broke
 	// without anybody's intent. It must not block. Default: nothing.
 	OnLost func(peer shard.PeerID, proto string, err error)
+
+	// OnTwin is called when another process with the same identity is found
+	// that started before: this one must go. It must not block. Default:
+	// nothing, and nobody looks.
+	OnTwin func(*TwinError)
 
 	// Logger gets the changes of state. Default: none.
 	Logger zerolog.Logger
@@ -108,11 +117,20 @@ func (c Config) withDefaults() (Config, error) {
 	if err := c.Membership.current(time.Now()); err != nil {
 		return c, err
 	}
+	if c.Removals == nil {
+		c.Removals = &Removals{swarm: c.Membership.swarm, all: map[shard.PeerID]Removal{}}
+	}
+	if c.Removals.Removed(c.Identity.id) {
+		return c, ErrRemoved
+	}
 	c.ListenAddr = cmp.Or(c.ListenAddr, "127.0.0.1:0")
 	c.SessionSilence = cmp.Or(c.SessionSilence, 900*time.Millisecond)
 	c.MaxConns = cmp.Or(c.MaxConns, 1024)
 	return c, nil
 }
+
+// ErrRemoved means that this peer is no member of its swarm any more.
+var ErrRemoved = errors.New("this member was removed from the swarm by its founder")
 
 // A Handler serves one stream that a peer opened. ctx ends when the node
 // closes. The stream is closed when the handler returns.
@@ -121,6 +139,7 @@ type Handler func(ctx context.Context, s *Stream)
 // A Node is a peer's place on the network.
 type Node struct {
 	cfg  Config
+	born time.Time
 	pc   net.PacketConn
 	tr   *quic.Transport
 	ln   *quic.Listener
@@ -146,7 +165,9 @@ type Node struct {
 	accepted int // links that others made
 	half     int // handshakes of others in flight
 	halfFrom map[netip.Addr]int
-	refused  map[shard.PeerID]bool
+
+	onRemoval  func(Removal) // may be nil
+	soughtTwin time.Time
 }
 
 // Listen starts a node. It returns an error that says what to do when the
@@ -160,7 +181,8 @@ func Listen(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	tlsConf, err := newTLS(cfg)
+	born := time.Now()
+	tlsConf, err := newTLS(cfg, born)
 	if err != nil {
 		return nil, err
 	}
@@ -176,10 +198,10 @@ func Listen(cfg Config) (*Node, error) {
 		}
 	}
 	n := &Node{
-		cfg: cfg, pc: pc, book: newPeerBook(), seal: seal, pkts: make(chan Packet, packetQueue), joins: make(chan struct{}, maxJoins),
+		cfg: cfg, born: born, pc: pc, book: newPeerBook(), seal: seal, pkts: make(chan Packet, packetQueue), joins: make(chan struct{}, maxJoins),
 		sessions: make(chan struct{}, 1), probe: probe,
 		handlers: map[string]Handler{}, links: map[linkKey][]*link{}, dials: map[linkKey]*dial{},
-		halfFrom: map[netip.Addr]int{}, refused: map[shard.PeerID]bool{},
+		halfFrom: map[netip.Addr]int{},
 	}
 	n.life, n.cancel = context.WithCancel(context.Background())
 	n.tr = &quic.Transport{
@@ -301,18 +323,12 @@ func (n *Node) RTT(peer shard.PeerID) time.Duration {
 	return best
 }
 
-// Refuse closes the connections of peers and refuses them from now on, or
-// admits them again.
-func (n *Node) Refuse(peers []shard.PeerID) {
-	refused := make(map[shard.PeerID]bool, len(peers))
-	for _, p := range peers {
-		refused[p] = true
-	}
+// cut closes the connections of a peer that was removed.
+func (n *Node) cut(peer shard.PeerID) {
 	var victims []*link
 	n.mu.Lock()
-	n.refused = refused
 	for key, links := range n.links {
-		if refused[key.peer] {
+		if key.peer == peer {
 			victims = append(victims, links...)
 		}
 	}
@@ -322,11 +338,8 @@ func (n *Node) Refuse(peers []shard.PeerID) {
 	}
 }
 
-func (n *Node) isRefused(peer shard.PeerID) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.refused[peer]
-}
+// Removed reports whether peer was removed from the swarm.
+func (n *Node) Removed(peer shard.PeerID) bool { return n.cfg.Removals.Removed(peer) }
 
 // start runs f in a goroutine that Close waits for. It reports false when the
 // node is closed.

@@ -186,15 +186,15 @@ func TestStrangersGetAClosedConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if expired.base, err = newTLS(Config{Identity: expired.cfg.Identity, Membership: old}); err != nil {
+	if expired.base, err = newTLS(Config{Identity: expired.cfg.Identity, Membership: old}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	bare := member(t, key, nil)
-	if bare.base, err = newTLS(Config{Identity: bare.cfg.Identity}); err != nil {
+	if bare.base, err = newTLS(Config{Identity: bare.cfg.Identity}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	stolen := member(t, key, nil)
-	if stolen.base, err = newTLS(Config{Identity: stolen.cfg.Identity, Membership: bare.cfg.Membership}); err != nil {
+	if stolen.base, err = newTLS(Config{Identity: stolen.cfg.Identity, Membership: bare.cfg.Membership}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for name, n := range map[string]*Node{"other swarm": other, "expired": expired, "no membership": bare, "stolen membership": stolen} {
@@ -211,7 +211,7 @@ func TestStrangersGetAClosedConnection(t *testing.T) {
 	}
 }
 
-func TestRefusedPeerIsCutOff(t *testing.T) {
+func TestARemovedMemberIsCutOffUntilItIsTakenBack(t *testing.T) {
 	key := NewSwarmKey()
 	a, b := member(t, key, nil), member(t, key, nil)
 	introduce(a, b)
@@ -223,16 +223,149 @@ func TestRefusedPeerIsCutOff(t *testing.T) {
 	if err := roundTrip(s, "x"); err != nil {
 		t.Fatal(err)
 	}
-	b.Refuse([]shard.PeerID{a.ID()})
+	forged, err := NewSwarmKey().Remove(a.ID(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.HearRemoval(forged.Signed()); err == nil {
+		t.Error("another swarm's removal counts")
+	}
+	if err := roundTrip(s, "x"); err != nil {
+		t.Fatal(err)
+	}
+	removed, err := key.Remove(a.ID(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := key.Readmit(a.ID(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan Removal, 3)
+	b.OnRemoval(func(r Removal) { heard <- r })
+	for range 2 {
+		if err := b.HearRemoval(removed.Signed()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := <-heard; r.Peer != a.ID() || r.Back || r.Name != "a" || len(heard) > 0 {
+		t.Errorf("heard %+v and %d more, want one removal of a", r, len(heard))
+	}
 	if _, err := s.Read(make([]byte, 1)); shard.CodeOf(err) != shard.Unreachable {
 		t.Errorf("stream of a removed member: %v, want unreachable", err)
 	}
-	s, err = a.Open(testContext(t), b.ID(), HopProtocol)
-	if err == nil {
-		_, err = s.Read(make([]byte, 1))
+	again := func() error {
+		s, err := a.Open(testContext(t), b.ID(), HopProtocol)
+		if err == nil {
+			err = roundTrip(s, "x")
+		}
+		return err
 	}
-	if shard.CodeOf(err) != shard.Unreachable {
+	if err := again(); shard.CodeOf(err) != shard.Unreachable {
 		t.Errorf("removed member comes back: %v, want unreachable", err)
+	}
+	if _, err := b.Learn(a.Membership().Signed()); err == nil {
+		t.Error("a removed member's membership is learned")
+	}
+	if err := b.HearRemovals(nil); err != nil {
+		t.Error(err)
+	}
+	if err := b.HearRemoval(back.Signed()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.HearRemoval(removed.Signed()); err != nil { // a replay
+		t.Fatal(err)
+	}
+	if err := again(); err != nil {
+		t.Errorf("a member that was taken back: %v", err)
+	}
+}
+
+func TestTheSecondOfTwoTwinsHearsOfTheFirst(t *testing.T) {
+	key, id := NewSwarmKey(), NewIdentity()
+	m, err := key.Issue(id.Public(), allRoles, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var twins []*Node
+	heard := make(chan *TwinError, 4)
+	for range 2 {
+		n, err := Listen(Config{Identity: id, Membership: m, OnTwin: func(e *TwinError) { heard <- e }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		n.Handle(GossipProtocol, echo)
+		twins = append(twins, n)
+	}
+	stranger := member(t, key, nil)
+	stranger.Handle(GossipProtocol, echo)
+	first, second := twins[0], twins[1]
+	first.SeekTwin([]netip.AddrPort{first.Addr(), stranger.Addr(), second.Addr()}) // it was there before
+	second.SeekTwin([]netip.AddrPort{stranger.Addr(), first.Addr()})
+	if e := <-heard; e.Addr != first.Addr() || !e.Since.Equal(first.born) {
+		t.Errorf("heard of %+v, want the first at %v", e, first.Addr())
+	}
+	_ = first.Close() // ends its search
+	if len(heard) > 0 {
+		t.Errorf("heard of %+v as well", <-heard)
+	}
+}
+
+func TestRemovalsAreKeptInTheHome(t *testing.T) {
+	key, home := NewSwarmKey(), t.TempDir()
+	removals, err := LoadRemovals(home, key.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := NewIdentity()
+	n := member(t, key, func(c *Config) { c.Removals = removals })
+	other := member(t, key, nil)
+	r, err := key.Remove(gone.ID(), strings.Repeat("ä", 40))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.HearRemoval(r.Signed()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.HearRemovals(other.Removals()); err != nil || !n.Removed(gone.ID()) {
+		t.Fatalf("removals of another member: %v, removed %v", err, n.Removed(gone.ID()))
+	}
+	for swarm, want := range map[SwarmID]bool{key.ID(): true, NewSwarmKey().ID(): false} {
+		again, err := LoadRemovals(home, swarm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := again.Removed(gone.ID()); got != want {
+			t.Errorf("removed in swarm %v: %v, want %v", swarm, got, want)
+		}
+	}
+	m, err := key.Issue(gone.Public(), allRoles, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(Config{Identity: gone, Membership: m, Removals: removals}); !errors.Is(err, ErrRemoved) {
+		t.Errorf("a removed member listens: %v", err)
+	}
+	if err := removals.Forget(gone.ID()); err != nil || removals.Removed(gone.ID()) {
+		t.Errorf("forgotten: %v, removed %v", err, removals.Removed(gone.ID()))
+	}
+}
+
+func TestManyRemovalsFitAMessage(t *testing.T) {
+	key := NewSwarmKey()
+	n := member(t, key, nil)
+	for i := range maxRemovals + 1 {
+		r, err := key.Remove(NewIdentity().ID(), strings.Repeat("x", maxRemovalName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.HearRemoval(r.Signed()); (err != nil) != (i == maxRemovals) {
+			t.Fatalf("removal %d: %v", i, err)
+		}
+	}
+	if k := len(n.Removals()); k == 0 || k > MaxRemovalsBytes {
+		t.Errorf("%d removals take %d bytes, want at most %d", maxRemovals, k, MaxRemovalsBytes)
 	}
 }
 

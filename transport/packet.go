@@ -50,7 +50,7 @@ func (n *Node) readPackets() {
 		}
 		now := time.Now()
 		m, data, err := n.seal.Open(buf[:k], now)
-		if err != nil || n.isRefused(m.Peer) {
+		if err != nil || n.Removed(m.Peer) {
 			continue // a stranger's, a copy, or damaged: not worth a word
 		}
 		addr := addrPort(from)

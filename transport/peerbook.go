@@ -99,7 +99,7 @@ func (n *Node) Learn(signed []byte) (Member, error) {
 	if err := m.current(time.Now()); err != nil {
 		return Member{}, err
 	}
-	if n.isRefused(m.Peer) {
+	if n.Removed(m.Peer) {
 		return Member{}, fmt.Errorf("peer %s is no longer a member", m.Peer.Short())
 	}
 	n.book.learn(m, netip.AddrPort{})

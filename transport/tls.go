@@ -27,10 +27,11 @@ import (
 var membershipOID = asn1.ObjectIdentifier{2, 25, 1380267373}
 
 // selfSigned returns a certificate for id that carries the membership, if any.
-// Its own validity says nothing: the membership's counts.
-func selfSigned(id Identity, membership []byte) (tls.Certificate, error) {
+// Its own validity says nothing: the membership's counts. Its number says when
+// the process was born, which tells twins apart.
+func selfSigned(id Identity, membership []byte, born time.Time) (tls.Certificate, error) {
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "shardnode"},
+		SerialNumber: big.NewInt(max(1, born.UnixNano())), Subject: pkix.Name{CommonName: "shardnode"},
 		NotBefore: time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 		KeyUsage: x509.KeyUsageDigitalSignature,
 	}
@@ -45,8 +46,8 @@ func selfSigned(id Identity, membership []byte) (tls.Certificate, error) {
 }
 
 // newTLS returns what the TLS of both ends has in common.
-func newTLS(cfg Config) (*tls.Config, error) {
-	cert, err := selfSigned(cfg.Identity, cfg.Membership.signed)
+func newTLS(cfg Config, born time.Time) (*tls.Config, error) {
+	cert, err := selfSigned(cfg.Identity, cfg.Membership.signed, born)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +126,7 @@ func (n *Node) verify(cs *tls.ConnectionState, want shard.PeerID) error {
 	if m.Peer == n.ID() {
 		return errors.New("reached ourselves")
 	}
-	if n.isRefused(m.Peer) {
+	if n.Removed(m.Peer) {
 		return fmt.Errorf("peer %s is no longer a member", m.Peer.Short())
 	}
 	return nil

@@ -56,9 +56,26 @@ func (d delegate) NotifyAlive(n *memberlist.Node) error {
 		return fmt.Errorf("gossip: address %v is not that of peer %s", n.Addr, peer.Short())
 	}
 	if peer == d.g.cfg.Node.ID() {
+		d.g.seekTwin(n.Meta)
 		return nil // memberlist refutes what is not so
 	}
 	return d.g.check(peer, n.Meta)
+}
+
+// seekTwin looks for another process with our identity where an advert of ours
+// says that we are: it may be of such a one, or of ours before a restart.
+func (g *Gossip) seekTwin(sealed []byte) {
+	g.mu.Lock()
+	same := bytes.Equal(sealed, g.sealed)
+	g.mu.Unlock()
+	if same {
+		return
+	}
+	own := g.cfg.Node.Membership()
+	a, _, err := parseAdvert(bytes.Clone(sealed), func([]byte) (transport.Member, error) { return own.Member, nil })
+	if err == nil {
+		g.cfg.Node.SeekTwin(a.Addrs)
+	}
 }
 
 // check verifies an advert of peer and keeps it if it is new.
