@@ -85,7 +85,9 @@ func (s *server) openSession(ctx context.Context, model string, tokens int, prom
 	defer stop()
 	for {
 		changed := s.member.Changed()
-		sess, route, err := s.member.Open(ctx, tokens, prompt)
+		sess, route, err := s.member.Open(ctx, member.SessionConfig{
+			Tokens: tokens, Prompt: prompt, PeerTimeout: s.flags.peerTimeout, Waiting: waiting,
+		})
 		if err == nil {
 			about := sessionJSON{ID: sess.ID().String(), Model: model, Tokens: tokens}
 			for _, st := range route.Stages {

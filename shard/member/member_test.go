@@ -187,7 +187,7 @@ func (p *peer) answer(ctx context.Context) (ids []shard.Token, over []string, er
 		return nil, nil, err
 	}
 	prompt := about.Text.RawPrompt(strings.Repeat("Once upon a time there was a little fox. ", 6))
-	sess, route, err := p.Open(ctx, tokens, prompt)
+	sess, route, err := p.Open(ctx, SessionConfig{Tokens: tokens, Prompt: prompt})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -278,7 +278,7 @@ func TestFounderWithTooLittleMemoryWaitsForAnother(t *testing.T) {
 		t.Fatalf("a holds %v, all of the model, with %d bytes", spanOf(st, "a"), halfMemory(t))
 	}
 	var none *NoRouteError
-	if _, _, err := a.Open(t.Context(), 64, nil); !errors.As(err, &none) {
+	if _, _, err := a.Open(t.Context(), SessionConfig{Tokens: 64}); !errors.As(err, &none) {
 		t.Errorf("open gives %v, want that there is no route", err)
 	}
 	b := s.start("b")

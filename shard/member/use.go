@@ -27,27 +27,54 @@ type NoRouteError struct{ Text string }
 // Error says what is missing.
 func (e *NoRouteError) Error() string { return e.Text }
 
-// Open opens a session over the swarm with room for tokens positions, which
-// begins with prompt (nil: not known). [pipeline.Session.Ready] says how much of
-// it the stages have from an earlier session of this member. When a peer refuses
-// or is not there any more, the next best route is tried.
-func (m *Member) Open(ctx context.Context, tokens int, prompt []shard.Token) (*pipeline.Session, Route, error) {
+// A SessionConfig says what session to open.
+type SessionConfig struct {
+	// Tokens is how many positions it has room for.
+	Tokens int
+	// Prompt is what it begins with; nil if that is not known.
+	Prompt []shard.Token
+	// PeerTimeout bounds how long it waits for layers that are lost while it
+	// runs. Default: 30 s.
+	PeerTimeout time.Duration
+	// Waiting, if set, hears what it waits for then. It is called by whoever
+	// drives the session.
+	Waiting func(what string)
+}
+
+// Open opens a session over the swarm. [pipeline.Session.Ready] says how much of
+// the prompt the stages have from an earlier session of this member. When a peer
+// refuses or is not there any more, the next best route is tried; when one is
+// lost later, others take its place.
+func (m *Member) Open(ctx context.Context, c SessionConfig) (*pipeline.Session, Route, error) {
 	about, err := m.WaitAbout(ctx)
 	if err != nil {
 		return nil, Route{}, &NoRouteError{Text: err.Error()}
 	}
 	var avoid []scheduler.ID
+	for _, p := range m.shunnedNow() {
+		avoid = append(avoid, scheduler.ID(p.String()))
+	}
+	if _, err := m.route(c.Tokens, len(c.Prompt), avoid); err != nil {
+		avoid = nil // rather those that were late once
+	}
 	for {
-		route, err := m.route(tokens, len(prompt), avoid)
+		route, err := m.route(c.Tokens, len(c.Prompt), avoid)
 		if err != nil {
 			return nil, route, err
 		}
 		sess, err := pipeline.Open(ctx, pipeline.Config{
-			Self: m.cfg.Node.ID(), Name: m.cfg.Name, Dial: m.dial, Model: about.ID, KV: m.cfg.KV, Route: route.Stages, MaxTokens: tokens,
-			Prefix: prompt, Secret: m.secret,
+			Self: m.cfg.Node.ID(), Name: m.cfg.Name, Dial: m.dial, Model: about.ID, KV: m.cfg.KV, Route: route.Stages, MaxTokens: c.Tokens,
+			Prefix: c.Prompt, Secret: m.secret, PeerTimeout: c.PeerTimeout, Healed: m.healed,
+			Repair: func(ctx context.Context, b pipeline.Broken) ([]pipeline.Stage, error) {
+				waiting := c.Waiting
+				if b.Leaving { // nothing waits
+					waiting = nil
+				}
+				return m.repair(ctx, b, waiting)
+			},
 		})
 		if err == nil {
-			m.foresee(&route, sess, tokens, len(prompt), avoid)
+			m.foresee(&route, sess, c.Tokens, len(c.Prompt), avoid)
 			return sess, route, nil
 		}
 		stage := stageError(err)
@@ -56,7 +83,7 @@ func (m *Member) Open(ctx context.Context, tokens int, prompt []shard.Token) (*p
 		}
 		m.cfg.Logger.Warn().Stringer("peer", stage.Peer).Err(err).Msg("peer refused a session, routing anew")
 		next := append(avoid, scheduler.ID(stage.Peer.String()))
-		if _, again := m.route(tokens, len(prompt), next); again != nil {
+		if _, again := m.route(c.Tokens, len(c.Prompt), next); again != nil {
 			return nil, route, err // the peer's own reason says more than "no route"
 		}
 		avoid = next
@@ -84,20 +111,11 @@ func (m *Member) route(tokens, prompt int, avoid []scheduler.ID) (Route, error) 
 	}
 	out := Route{Predicted: predicted}
 	for _, a := range layout {
-		peer, err := shard.ParsePeerID(string(a.Peer))
+		st, err := v.stage(a)
 		if err != nil {
 			return out, err
 		}
-		n := hop.Neighbour{Peer: peer}
-		for _, g := range v.members {
-			if g.Peer == peer {
-				n.Name = g.Advert.Name
-				for _, addr := range g.Advert.Addrs {
-					n.Addrs = append(n.Addrs, addr.String())
-				}
-			}
-		}
-		out.Stages = append(out.Stages, pipeline.Stage{Neighbour: n, Span: a.Span})
+		out.Stages = append(out.Stages, st)
 	}
 	return out, nil
 }
