@@ -58,6 +58,9 @@ func (s *server) serveControl() {
 	})
 	mux.HandleFunc("GET /view", s.controlView)
 	mux.HandleFunc("POST /invite", s.controlInvite)
+	mux.HandleFunc("GET /invitations", s.controlInvitations)
+	mux.HandleFunc("GET /removed", s.controlRemoved)
+	mux.HandleFunc("POST /remove", s.controlRemove)
 	mux.HandleFunc("POST /drain", func(w http.ResponseWriter, _ *http.Request) {
 		s.drained.Do(func() { close(s.drain) })
 		s.answerControl(w, struct{}{}, nil)

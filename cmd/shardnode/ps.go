@@ -160,15 +160,19 @@ func (a *app) inviteCommand() *cobra.Command {
 	var uses int
 	var expires time.Duration
 	var role, revoke string
-	var asJSON bool
+	var list, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "invite",
 		Short: "one line to give to somebody who may join this home's swarm",
 		Example: `  shardnode invite
   shardnode invite --uses 5 --expires 1h --role client
+  shardnode invite --list
   shardnode invite --revoke ID`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if list {
+				return a.listInvitations(cmd.Context(), asJSON)
+			}
 			r, err := parseRole(role)
 			if err != nil {
 				return err
@@ -182,7 +186,8 @@ func (a *app) inviteCommand() *cobra.Command {
 	cmd.Flags().IntVar(&uses, "uses", 1, "members that may join with it")
 	cmd.Flags().DurationVar(&expires, "expires", 24*time.Hour, "how long it may be used")
 	cmd.Flags().StringVar(&role, "role", "serve,client", "what they may do: serve, client or both")
-	cmd.Flags().StringVar(&revoke, "revoke", "", "void the invitation with this id")
+	cmd.Flags().StringVar(&revoke, "revoke", "", "void the invitation with this id; who joined with it stays (see remove)")
+	cmd.Flags().BoolVar(&list, "list", false, "list the invitations of this home")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }

@@ -42,6 +42,8 @@ type server struct {
 
 	identity transport.Identity
 	admitter *transport.Admitter // nil unless this home founded the swarm
+	removals *transport.Removals
+	twin     chan *transport.TwinError // another process with this identity
 	node     *transport.Node
 	file     *modelFile // nil without an own copy
 	member   *member.Member
@@ -67,7 +69,7 @@ const (
 
 // start brings everything up; the member loads its layers after that.
 func (s *server) start(ctx context.Context, inv transport.Invitation) error {
-	s.drain = make(chan struct{})
+	s.drain, s.twin = make(chan struct{}), make(chan *transport.TwinError, 1)
 	if err := s.app.makeHome(); err != nil {
 		return err
 	}
@@ -131,7 +133,8 @@ func (s *server) belong(ctx context.Context, inv transport.Invitation) (transpor
 	home := s.app.home
 	if inv.Uses > 0 {
 		m, err := transport.LoadMembership(home)
-		if err == nil && m.Swarm() == inv.Swarm && time.Until(m.NotAfter) > 0 {
+		removed := s.wasRemoved(inv.Swarm)
+		if err == nil && m.Swarm() == inv.Swarm && time.Until(m.NotAfter) > 0 && !removed {
 			return m, s.saveSeeds(inv) // it has joined before
 		}
 		if key, err := transport.LoadSwarmKey(home); err == nil && key.ID() != inv.Swarm {
@@ -142,7 +145,10 @@ func (s *server) belong(ctx context.Context, inv transport.Invitation) (transpor
 		if err != nil {
 			return m, explainJoin(err, inv)
 		}
-		return m, errors.Join(m.Save(home), s.saveSeeds(inv))
+		if removed {
+			err = s.forgetRemoval(inv.Swarm)
+		}
+		return m, errors.Join(err, m.Save(home), s.saveSeeds(inv))
 	}
 	m, err := transport.LoadMembership(home)
 	if err == nil {
@@ -194,8 +200,11 @@ func (s *server) openPorts(membership transport.Membership) error {
 		return err
 	}
 	s.onClose(func() { _ = s.api.Close() })
+	if s.removals, err = transport.LoadRemovals(s.app.home, membership.Swarm()); err != nil {
+		return err
+	}
 	cfg := transport.Config{
-		Identity: s.identity, Membership: membership, ListenAddr: s.flags.listen, Admitter: s.admitter, Wrap: s.link.wrap(), Logger: s.log,
+		Removals: s.removals, OnTwin: s.meetTwin, Identity: s.identity, Membership: membership, ListenAddr: s.flags.listen, Admitter: s.admitter, Wrap: s.link.wrap(), Logger: s.log,
 	}
 	// Others know the port of last time; it is taken again if nobody else has.
 	if last := s.lastListen(); last != "" && !s.named("listen") {
@@ -205,6 +214,9 @@ func (s *server) openPorts(membership transport.Membership) error {
 	}
 	if s.node == nil || err != nil {
 		s.node, err = transport.Listen(cfg)
+	}
+	if errors.Is(err, transport.ErrRemoved) {
+		return hint(err, "its founder can take it back (`shardnode remove --undo`) and give a new invitation for `shardnode join`")
 	}
 	if err != nil {
 		return hint(err, "choose another address with --listen")
@@ -386,6 +398,8 @@ func (s *server) stay(ctx context.Context, failed <-chan error) error {
 			return nil
 		case <-s.drain:
 			return nil
+		case twin := <-s.twin:
+			return hint(twin, "a home is for one member: give this one its own with --home, and join with an invitation; or stop the other one")
 		case <-save.C:
 			s.saveView()
 		}
@@ -431,6 +445,9 @@ func dialable(addr netip.AddrPort) string {
 
 // explainFailure adds to why a member can't serve what to do.
 func (s *server) explainFailure(err error) error {
+	if errors.Is(err, transport.ErrRemoved) {
+		return hint(err, "its founder can take it back (`shardnode remove --undo`) and give a new invitation for `shardnode join`")
+	}
 	if big, ok := member.IsTooBig(err); ok {
 		return hint(err, "raise --memory by %s, or let more members join: each takes a share", mib(big.NeedBytes-big.LimitBytes))
 	}

@@ -17,6 +17,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.memberCommand(),
 		a.planCommand(),
 		a.psCommand(),
+		a.removeCommand(),
 		a.runCommand(),
 		a.scoreCommand(),
 		a.serveCommand(),

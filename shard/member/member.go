@@ -156,7 +156,7 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 		cancel(nil)
 		return nil, err
 	}
-	m.gossip, err = gossip.Start(ctx, gossip.Config{Node: cfg.Node, Seeds: cfg.Seeds, Advert: m.advert(), Logger: cfg.Logger})
+	m.gossip, err = gossip.Start(ctx, gossip.Config{Node: cfg.Node, Seeds: cfg.Seeds, Advert: m.advert(), Removed: m.removed, Logger: cfg.Logger})
 	if err != nil {
 		cancel(nil)
 		m.node.Close()
@@ -286,6 +286,15 @@ func (m *Member) Close() {
 			_ = m.partial.Close() // what matters was flushed by the fetch
 		}
 	})
+}
+
+// removed ends m's part in the swarm, which has removed it.
+func (m *Member) removed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fatal = transport.ErrRemoved
+	close(m.changed)
+	m.changed = make(chan struct{})
 }
 
 var errClosed = errors.New("the member is closed")
