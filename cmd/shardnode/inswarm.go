@@ -28,7 +28,7 @@ func (a *app) swarmFor(ctx context.Context, f *runFlags, ref string) (*controlCl
 	if err := c.call(ctx, "GET", "/ps", nil, &st); err != nil {
 		return nil, "" // it is just starting or ending
 	}
-	name := (&modelFile{ref: ref}).name()
+	name := modelName(ref)
 	if len(st.Models) == 0 || st.Models[0].Model != name {
 		return nil, ""
 	}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
+	"github.com/shardnode/shardnode/shard/hub"
 	"github.com/shardnode/shardnode/shard/nearest"
 	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/shard/weights/story"
@@ -15,54 +18,150 @@ import (
 // A modelFile is a model that a command line named, opened.
 type modelFile struct {
 	*weights.File
-	ref string // as it was named; members are given the same
+	ref    string // "story" or a path; members are given the same
+	called string // what people call it
 }
 
-// openModel opens what MODEL names: "story", or the path of a GGUF file.
+// A modelPlace is where a model lies that a command line named.
+type modelPlace struct {
+	path   string // "" for the embedded model
+	name   string // what people call it
+	folder bool
+}
+
+// openModel opens what MODEL names: "story", a path, a name of the catalogue or
+// a file on the hub. The last two must have been pulled; [openOrPull] pulls.
 func openModel(ref string) (*modelFile, error) {
-	if ref == story.Name {
+	at, err := locateModel(ref)
+	if err != nil {
+		return nil, err
+	}
+	if at.path == "" {
 		f, err := weights.OpenBytes(story.Name, story.Bytes())
 		if err != nil {
 			return nil, err
 		}
-		return &modelFile{File: f, ref: ref}, nil
+		return &modelFile{File: f, ref: story.Name, called: story.Name}, nil
 	}
-	info, err := os.Stat(ref)
-	switch {
-	case err != nil && namesModel(ref):
-		return nil, hint(fmt.Errorf("model %s: models can't be fetched by their names yet", ref),
-			"give the path of a .gguf file that is here, or `story` for the embedded model")
-	case err != nil && !looksLikePath(ref):
-		return nil, unknownModel(ref)
-	case err != nil:
-		return nil, hint(fmt.Errorf("model %s: %w", ref, unwrapPath(err)), "give the path of a .gguf file, or `story` for the embedded model")
-	case info.IsDir():
+	if at.folder {
 		return nil, hint(fmt.Errorf("model %s is a folder", ref), "give a .gguf file: folders with safetensors can't be run yet")
 	}
-	abs, err := filepath.Abs(ref)
-	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", ref, err)
-	}
-	f, err := weights.Open(abs)
+	f, err := weights.Open(at.path)
 	if err != nil {
 		return nil, err
 	}
-	return &modelFile{File: f, ref: abs}, nil
+	return &modelFile{File: f, ref: at.path, called: at.name}, nil
 }
+
+// openOrPull is openModel, and pulls a model that is on the hub and not here.
+func openOrPull(ctx context.Context, ref string, notify func(format string, args ...any)) (*modelFile, error) {
+	file, err := openModel(ref)
+	missing, ok := errors.AsType[*notHereError](err)
+	if !ok {
+		return file, err
+	}
+	if _, err := pullModel(ctx, missing.ref, notify, nil); err != nil {
+		return nil, err
+	}
+	return openModel(ref)
+}
+
+// locateModel returns where what MODEL names lies on this machine.
+func locateModel(ref string) (modelPlace, error) {
+	if ref == story.Name {
+		return modelPlace{name: story.Name}, nil
+	}
+	if strings.HasPrefix(ref, hub.RefPrefix) {
+		r, err := hub.ParseRef(ref)
+		if err != nil {
+			return modelPlace{}, hint(usage("model: %w", err), "write hf:org/repo, hf:org/repo:FILE or hf:org/repo@REVISION:FILE")
+		}
+		return locateInCache(ref, r)
+	}
+	info, err := os.Stat(ref)
+	if err == nil {
+		abs, err := filepath.Abs(ref)
+		if err != nil {
+			return modelPlace{}, fmt.Errorf("model %s: %w", ref, err)
+		}
+		return modelPlace{path: abs, name: pathName(abs), folder: info.IsDir()}, nil
+	}
+	if r, ok := lookUpName(ref); ok {
+		return locateInCache(ref, r)
+	}
+	if looksLikePath(ref) {
+		return modelPlace{}, hint(fmt.Errorf("model %s: %w", ref, unwrapPath(err)),
+			"give the path of a .gguf file, hf:org/repo, or a name of `shardnode models`")
+	}
+	return modelPlace{}, unknownModel(ref)
+}
+
+// A notHereError is a model that is on the hub, as far as is known, and not on
+// this machine.
+type notHereError struct {
+	ref   string
+	where hub.Ref
+}
+
+// Error says that it is not here.
+func (e *notHereError) Error() string {
+	return fmt.Sprintf("model %s is not on this machine", e.ref)
+}
+
+// locateInCache returns where the cache has a model of the hub.
+func locateInCache(ref string, r hub.Ref) (modelPlace, error) {
+	c, err := hubClient()
+	if err != nil {
+		return modelPlace{}, err
+	}
+	missing := hint(&notHereError{ref, r}, "fetch it with `shardnode pull %s`", ref)
+	names := c.CachedFiles(r.Repo)
+	if len(names) == 0 {
+		return modelPlace{}, missing
+	}
+	chosen, err := chooseFiles(names, r.File)
+	if err != nil || !chosen.complete() {
+		return modelPlace{}, missing
+	}
+	at, ok := c.Cached(r.Repo, chosen.files[0])
+	if !ok {
+		return modelPlace{}, missing
+	}
+	if chosen.folder {
+		return modelPlace{path: filepath.Dir(at), name: path.Base(r.ID), folder: true}, nil
+	}
+	return modelPlace{path: at, name: pathName(at)}, nil
+}
+
+// hubClient returns a client of the hub that the environment names.
+func hubClient() (*hub.Client, error) {
+	cfg, err := hub.FromEnv(os.Getenv)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	cfg.FreeBytes = freeDisk
+	c, err := hub.New(cfg)
+	if err != nil {
+		return nil, hint(&usageError{err}, "HF_ENDPOINT, HF_HOME and HF_HUB_CACHE say where the hub and its cache are")
+	}
+	return c, nil
+}
+
+// pathName returns what people call the model at path.
+func pathName(path string) string { return strings.TrimSuffix(filepath.Base(path), ".gguf") }
 
 // name returns what people call the model.
-func (m *modelFile) name() string {
-	if m.ref == story.Name {
-		return story.Name
-	}
-	return strings.TrimSuffix(filepath.Base(m.ref), ".gguf")
-}
+func (m *modelFile) name() string { return m.called }
 
-// namesModel reports whether ref is a name to fetch a model by: of a catalogue,
-// smollm2:135m, or of Hugging Face, hf:org/repo.
-func namesModel(ref string) bool {
-	name, rest, ok := strings.Cut(ref, ":")
-	return ok && rest != "" && (name == "hf" || !looksLikePath(ref))
+// modelName returns what people call the model that ref names, as the swarm
+// calls it, whether it is here or not.
+func modelName(ref string) string {
+	if at, err := locateModel(ref); err == nil {
+		return at.name
+	} else if missing, ok := errors.AsType[*notHereError](err); ok && missing.where.File != "" {
+		return strings.TrimSuffix(path.Base(missing.where.File), ".gguf")
+	}
+	return pathName(ref)
 }
 
 func looksLikePath(ref string) bool {
@@ -78,12 +177,29 @@ func unwrapPath(err error) error {
 }
 
 // unknownModel is the error for a name that is neither known nor a file. It
-// names the nearest of what is there.
+// names the nearest of what is there and of what could be had.
 func unknownModel(ref string) error {
-	known := []string{story.Name}
+	known := append([]string{story.Name}, catalogueNames()...)
 	if files, err := filepath.Glob("*.gguf"); err == nil {
 		known = append(known, files...)
 	}
 	return hint(fmt.Errorf("no model is called %q", ref),
-		"did you mean %q? MODEL is `story` (embedded) or the path of a .gguf file", nearest.Of(ref, known))
+		"did you mean %s? MODEL is a name of `shardnode models`, hf:org/repo, or the path of a .gguf file", nearestNames(ref, known))
+}
+
+// nearestNames returns the nearest of known for people: one, or three when
+// several sizes of one model are as near.
+func nearestNames(ref string, known []string) string {
+	best := nearest.Of(strings.ToLower(ref), known)
+	family, _, sized := strings.Cut(best, ":")
+	if asked, _, ok := strings.Cut(ref, ":"); !sized || ok && asked != family || !ok && ref != family {
+		return fmt.Sprintf("%q", best)
+	}
+	var sizes []string
+	for _, name := range known {
+		if strings.HasPrefix(name, family+":") {
+			sizes = append(sizes, name)
+		}
+	}
+	return strings.Join(sizes, ", ")
 }
