@@ -9,6 +9,7 @@ import (
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/hop"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/pipeline"
 )
@@ -67,8 +68,8 @@ type (
 		ComputeMS float64 `json:"compute_ms"`
 		QueueMS   float64 `json:"queue_ms"`
 	}
-	// recoveryJSON is one healed failure. This version heals none: a peer that
-	// drops ends the answer with an error.
+	// recoveryJSON is a stage that was lost and replaced. AtToken is the number
+	// of tokens that the answer had by then; peers are ids, several with commas.
 	recoveryJSON struct {
 		AtToken        int     `json:"at_token"`
 		Lost           string  `json:"lost"`
@@ -114,9 +115,16 @@ func (p *place) answer(prompt []shard.Token, a generate.Answer, stats pipeline.S
 		Model: p.name, PromptIDs: nonNil(prompt), IDs: nonNil(a.IDs), Text: a.Text, FinishReason: string(a.Finish), Seed: seed,
 		Timings:    timings(p.loaded, a.Times),
 		Predicted:  predictedJSON{TTFTms: p.predicted.TTFTms, DecodeTokS: p.predicted.TokSOne},
-		Recoveries: []recoveryJSON{}, Hops: []hopJSON{}, Route: []stageJSON{}, Stages: []stageTime{},
+		Recoveries: recoveries(stats.Recoveries, len(prompt)), Hops: []hopJSON{}, Route: []stageJSON{}, Stages: []stageTime{},
 	}
-	for _, s := range p.route {
+	route := p.route
+	if len(stats.Stages) > 0 { // it may have changed
+		route = nil
+		for _, s := range stats.Stages {
+			route = append(route, pipeline.Stage{Neighbour: hop.Neighbour{Peer: s.Peer, Name: s.Name}, Span: s.Span})
+		}
+	}
+	for _, s := range route {
 		out.Route = append(out.Route, stageJSON{Peer: peerText(s.Peer), Name: s.Name, Start: s.Span.Start, End: s.Span.End})
 	}
 	for _, h := range stats.Hops {
@@ -150,7 +158,7 @@ func explainAnswer(err error) error {
 	}
 	switch stage.Code {
 	case shard.Unreachable, shard.TimedOut, shard.NotServing, shard.WrongModel:
-		return hint(err, "the part of the answer that this member kept is lost with it: run it again; in a swarm, `shardnode ps` shows who is left")
+		return hint(err, "no other member could take its layers in time: `shardnode ps` shows who is left, --peer-timeout waits longer")
 	case shard.NoCapacity:
 		return hint(err, "ask for fewer --max-tokens, wait for other sessions to end, or give that member more --memory or --kv")
 	case shard.TooLong:

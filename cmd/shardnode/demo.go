@@ -32,7 +32,7 @@ planner share the layers of a small embedded model among them, and streams an
 answer through all three. Then it says where the time went. Nothing is left behind.`,
 		Example: `  shardnode demo
   shardnode demo "Tell me a story about a robot." --peers 2
-  shardnode demo --kill                 one member is killed in mid-answer`,
+  shardnode demo --kill                 one member is killed in mid-answer, and the answer goes on`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.demo(cmd.Context(), f, args) },
 	}
@@ -43,7 +43,7 @@ answer through all three. Then it says where the time went. Nothing is left behi
 	f.maxTokens = 200
 	cmd.Flags().Lookup("max-tokens").DefValue = "200"
 	cmd.Flags().StringVar(&f.model, "model", story.Name, "model to run")
-	cmd.Flags().BoolVar(&f.kill, "kill", false, "end one member with SIGKILL in mid-answer")
+	cmd.Flags().BoolVar(&f.kill, "kill", false, "end one member with SIGKILL in mid-answer: another is started in its place and the answer goes on")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the answer as one JSON object")
 	cmd.Flags().BoolVar(&f.stream, "stream", false, "with --json, print a line for every token first")
 	return cmd
@@ -119,7 +119,7 @@ func (a *app) explainDemo(f *demoFlags, err error) error {
 	if !f.kill || errors.Is(err, errInterrupted) {
 		return err
 	}
-	return hint(err, "the killed member took its KV cache with it; a swarm heals this once sessions can be replayed to a replacement")
+	return hint(err, "no member could be started in the place of the killed one")
 }
 
 // killer returns what ends the middle member after a few tokens.
@@ -168,8 +168,8 @@ func (a *app) showLayout(p *place) {
 // showTimes says where the time of an answer went.
 func (a *app) showTimes(p *place, res answerJSON) {
 	names := map[string]string{peerText(p.self): "you"}
-	for _, s := range p.route {
-		names[peerText(s.Peer)] = s.Name
+	for _, s := range res.Route {
+		names[s.Peer] = s.Name
 	}
 	steps := max(1, len(res.IDs))
 	fmt.Fprintf(a.stderr, "\nwhere the time of a token went (%d tokens):\n", len(res.IDs))

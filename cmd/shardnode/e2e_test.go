@@ -184,15 +184,22 @@ func TestDemoAnswersAndLeavesNothing(t *testing.T) {
 	p.wantNobody(time.Second)
 }
 
-func TestDemoKillNamesThePeer(t *testing.T) {
-	p := startProc(t, "demo", "--kill")
+func TestDemoKillHeals(t *testing.T) {
+	whole := startProc(t, "demo", "--temperature", "0")
+	if code := whole.exit(); code != exitDone {
+		t.Fatalf("exit code %d: %s", code, whole.stderr)
+	}
+	p := startProc(t, "demo", "--kill", "--temperature", "0")
 	p.answering()
-	if code := p.exit(); code != exitFailed {
-		t.Errorf("exit code %d, want %d", code, exitFailed)
+	if code := p.exit(); code != exitDone {
+		t.Errorf("exit code %d, want %d: %s", code, exitDone, p.stderr)
 	}
 	_, after, found := strings.Cut(p.stderr.String(), "[killing birch, layers [2,4)]")
-	if !found || !strings.Contains(after, "shardnode: peer birch (") || !strings.Contains(after, "layers [2,4): unreachable") {
-		t.Errorf("standard error does not name the killed peer: %s", p.stderr)
+	if !found || !strings.Contains(after, "birch lost; layers 2–4 moved to elm in ") {
+		t.Errorf("standard error does not say what became of the killed peer: %s", p.stderr)
+	}
+	if got, want := p.stdout.String(), whole.stdout.String(); got != want {
+		t.Errorf("the answer is %q, want %q", got, want)
 	}
 	p.wantNobody(time.Second)
 }

@@ -35,7 +35,11 @@ type family struct {
 	identity transport.Identity
 	node     *transport.Node
 	own      *heldSpan // of this process
-	children []*child  // the other stages, in order
+	starting sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows
+	children []*child   // the other stages, in order, and what has replaced them
+	spares   map[shard.PeerID]*spare
 }
 
 // A child is one member process.
@@ -136,6 +140,10 @@ func (p *place) openFamily(ctx context.Context, c placeConfig, n int) error {
 		return remote(ctx, to)
 	}
 	p.kill = f.kill
+	p.repair = func(ctx context.Context, b pipeline.Broken) ([]pipeline.Stage, error) {
+		return f.repair(ctx, c, p.file.ref, b)
+	}
+	p.healed = func(r pipeline.Recovery) { c.notify("%s", healedText(r)) }
 	link, err := parseLink(c.link)
 	if err != nil {
 		return err
@@ -376,6 +384,7 @@ func (f *family) close() {
 	if f.node != nil {
 		_ = f.node.Close() // everything ends here
 	}
+	f.starting.Wait() // nobody asks for more
 	for _, ch := range f.children {
 		_ = ch.stdin.Close() // what a member ends with
 	}

@@ -43,6 +43,10 @@ type place struct {
 	reasons   []string // of the layout, for people
 	verdict   string   // what the layout is worth beside one member alone
 
+	// What a session does about stages that are lost; nil where none can be.
+	repair func(ctx context.Context, b pipeline.Broken) ([]pipeline.Stage, error)
+	healed func(pipeline.Recovery)
+
 	kill  func(stage int) error // ends a member with SIGKILL; nil if there are none
 	pids  []int                 // of the members' processes
 	close func()
@@ -65,7 +69,7 @@ type placeConfig struct {
 
 // openPlace opens the model ref and brings it to where c says.
 func openPlace(ctx context.Context, ref string, c placeConfig) (*place, error) {
-	file, err := openOrPull(ctx, ref, c.notify)
+	file, err := openModel(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -223,6 +227,7 @@ func (p *place) session(ctx context.Context, tokens int) (*pipeline.Session, err
 func (p *place) sessionAfter(ctx context.Context, prefix []shard.Token, tokens int) (*pipeline.Session, error) {
 	c := pipeline.Config{
 		Self: p.self, Name: "driver", Dial: p.dial, Model: p.modelID, KV: p.kv, Route: p.route, MaxTokens: tokens, ChunkTokens: p.chunk,
+		Repair: p.repair, Healed: p.healed,
 	}
 	if len(prefix) > 0 {
 		c.Prefix, c.Secret = prefix, hop.Secret{1} // the members are this command's own
