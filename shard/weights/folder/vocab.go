@@ -1,0 +1,3 @@
+package folder
+
+func (b *builder) vocabulary(dir string, all []made) error { return nil }
