@@ -69,7 +69,7 @@ type placeConfig struct {
 
 // openPlace opens the model ref and brings it to where c says.
 func openPlace(ctx context.Context, ref string, c placeConfig) (*place, error) {
-	file, err := openModel(ref)
+	file, err := openOrPull(ctx, ref, c.notify)
 	if err != nil {
 		return nil, err
 	}
