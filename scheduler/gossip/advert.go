@@ -94,8 +94,9 @@ type Advert struct {
 	// saw it in its own sessions; at most 3.
 	Observed []Observed
 
-	// Seq orders the adverts of a peer. It is set by [Gossip.Update].
-	Seq uint64
+	// Seq orders the adverts of a peer, Born tells its processes apart. They are
+	// set by [Gossip.Update].
+	Seq, Born uint64
 }
 
 // maxObserved bounds Advert.Observed.
@@ -167,7 +168,7 @@ func (a Advert) says(b Advert) bool {
 	if !slices.Equal(a.Addrs, b.Addrs) {
 		return false
 	}
-	a.Addrs, b.Addrs, a.Seq, b.Seq = nil, nil, 0, 0
+	a.Addrs, b.Addrs, a.Seq, b.Seq, a.Born, b.Born = nil, nil, 0, 0, 0, 0
 	return reflect.DeepEqual(a, b)
 }
 
@@ -182,7 +183,7 @@ func (a Advert) seal(id transport.Identity, membership []byte) ([]byte, error) {
 		return nil, err
 	}
 	pb := &wirepb.Advert{
-		Membership: membership, Seq: a.Seq, Name: a.Name, State: uint32(a.State),
+		Membership: membership, Seq: a.Seq, Born: a.Born, Name: a.Name, State: uint32(a.State),
 		ModelName: a.ModelName, Layers: uint32(a.Layers), Threads: uint32(a.Threads), Sessions: uint32(a.Sessions), //nolint:gosec // validated
 		Start: uint32(a.Span.Start), End: uint32(a.Span.End), PlanStart: uint32(a.Planned.Start), PlanEnd: uint32(a.Planned.End), //nolint:gosec // validated
 		Memory: uint64(a.MemoryBytes), Free: uint64(a.FreeBytes), KvFree: uint64(a.KVFreeTokens), //nolint:gosec // validated
@@ -260,7 +261,7 @@ func advertOf(pb *wirepb.Advert) (Advert, error) {
 		Planned:     shard.Span{Start: shard.Layer(pb.GetPlanStart()), End: shard.Layer(pb.GetPlanEnd())},       //nolint:gosec // checked
 		MemoryBytes: int64(pb.GetMemory()), FreeBytes: int64(pb.GetFree()), KVFreeTokens: int64(pb.GetKvFree()), //nolint:gosec // validated
 		Decode: time.Duration(pb.GetDecodeNs()), Prefill: time.Duration(pb.GetPrefillNs()),
-		Threads: int(pb.GetThreads()), Sessions: int(pb.GetSessions()), API: pb.GetApi(), Pinned: pb.GetPinned(), Seq: pb.GetSeq(),
+		Threads: int(pb.GetThreads()), Sessions: int(pb.GetSessions()), API: pb.GetApi(), Pinned: pb.GetPinned(), Seq: pb.GetSeq(), Born: pb.GetBorn(),
 		KV: kvcache.Precision(pb.GetKvType()), Ready: int(min(pb.GetReady(), 101)),
 	}
 	for _, o := range pb.GetObserved()[:min(len(pb.GetObserved()), maxObserved)] {

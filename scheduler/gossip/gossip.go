@@ -187,6 +187,7 @@ func (g *Gossip) Update(a Advert) error {
 	}
 	now := time.Now()
 	a.Seq = max(g.advert.Seq+1, uint64(now.UnixMicro())) //nolint:gosec // after 1970; higher than those before a restart
+	a.Born = cmp.Or(g.advert.Born, a.Seq)
 	sealed, err := a.seal(id, g.cfg.Node.Membership().Signed())
 	if err != nil {
 		return err

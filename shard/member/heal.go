@@ -186,14 +186,32 @@ func (m *Member) shunnedNow() []shard.PeerID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []shard.PeerID
-	for p, until := range m.shun {
-		if time.Now().After(until) {
+	view := m.gossip.View()
+	for p, s := range m.shun {
+		again := bornOf(view, p) != s.born // another process: it was restarted
+		if again || time.Now().After(s.until) {
 			delete(m.shun, p)
 			continue
 		}
 		out = append(out, p)
 	}
 	return out
+}
+
+// A shunned peer was lost by a session.
+type shunned struct {
+	until time.Time
+	born  uint64 // names its process
+}
+
+// bornOf returns what names the process of a peer, 0 if it is not seen.
+func bornOf(view []gossip.Member, peer shard.PeerID) uint64 {
+	for i := range view {
+		if view[i].Peer == peer {
+			return view[i].Advert.Born
+		}
+	}
+	return 0
 }
 
 // A loss is what happened to the sessions on one stage.
@@ -222,9 +240,9 @@ func (m *Member) healed(r pipeline.Recovery) {
 	defer m.mu.Unlock()
 	if !r.Planned && !slices.ContainsFunc(r.Replacement, func(st pipeline.Stage) bool { return st.Peer == r.Lost.Peer }) {
 		if m.shun == nil {
-			m.shun = map[shard.PeerID]time.Time{}
+			m.shun = map[shard.PeerID]shunned{}
 		}
-		m.shun[r.Lost.Peer] = time.Now().Add(shunTime)
+		m.shun[r.Lost.Peer] = shunned{until: time.Now().Add(shunTime), born: bornOf(m.gossip.View(), r.Lost.Peer)}
 	}
 	if m.losses == nil {
 		m.losses = map[loss]*losses{}

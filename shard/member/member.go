@@ -122,9 +122,9 @@ type Member struct {
 	paused  string // why it lets go of its layers; empty: it does not
 	state   gossip.State
 	fatal   error
-	changed chan struct{}              // closed and made anew at every change of the above
-	shun    map[shard.PeerID]time.Time // peers that sessions have lost, and until when they are avoided
-	losses  map[loss]*losses           // that are about to be told
+	changed chan struct{}            // closed and made anew at every change of the above
+	shun    map[shard.PeerID]shunned // peers that sessions have lost
+	losses  map[loss]*losses         // that are about to be told
 }
 
 // About is what a member knows of the swarm's model.

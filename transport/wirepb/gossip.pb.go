@@ -631,6 +631,7 @@ type Advert struct {
 	KvType        uint32                 `protobuf:"varint,23,opt,name=kv_type,json=kvType,proto3" json:"kv_type,omitempty"` // kvcache.Precision: how it keeps keys and values
 	Ready         uint32                 `protobuf:"varint,24,opt,name=ready,proto3" json:"ready,omitempty"`                 // percent of the planned span that has arrived
 	Observed      []uint64               `protobuf:"fixed64,25,rep,packed,name=observed,proto3" json:"observed,omitempty"`   // peers that were slower than they say: 4 bytes of PeerID, ns a layer in 4 bytes; at most 3
+	Born          uint64                 `protobuf:"fixed64,26,opt,name=born,proto3" json:"born,omitempty"`                  // when the process began to gossip, Unix microseconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -840,6 +841,13 @@ func (x *Advert) GetObserved() []uint64 {
 	return nil
 }
 
+func (x *Advert) GetBorn() uint64 {
+	if x != nil {
+		return x.Born
+	}
+	return 0
+}
+
 var File_transport_wirepb_gossip_proto protoreflect.FileDescriptor
 
 const file_transport_wirepb_gossip_proto_rawDesc = "" +
@@ -897,7 +905,7 @@ const file_transport_wirepb_gossip_proto_rawDesc = "" +
 	"\x04back\x18\x04 \x01(\bR\x04back\x12\x12\n" +
 	"\x04name\x18\x05 \x01(\tR\x04name\"\"\n" +
 	"\bRemovals\x12\x16\n" +
-	"\x06signed\x18\x01 \x03(\fR\x06signed\"\xed\x04\n" +
+	"\x06signed\x18\x01 \x03(\fR\x06signed\"\x81\x05\n" +
 	"\x06Advert\x12\x1e\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\fR\n" +
@@ -929,7 +937,8 @@ const file_transport_wirepb_gossip_proto_rawDesc = "" +
 	"\x06pinned\x18\x16 \x01(\bR\x06pinned\x12\x17\n" +
 	"\akv_type\x18\x17 \x01(\rR\x06kvType\x12\x14\n" +
 	"\x05ready\x18\x18 \x01(\rR\x05ready\x12\x1a\n" +
-	"\bobserved\x18\x19 \x03(\x06R\bobservedB1Z/github.com/shardnode/shardnode/transport/wirepbb\x06proto3"
+	"\bobserved\x18\x19 \x03(\x06R\bobserved\x12\x12\n" +
+	"\x04born\x18\x1a \x01(\x06R\x04bornB1Z/github.com/shardnode/shardnode/transport/wirepbb\x06proto3"
 
 var (
 	file_transport_wirepb_gossip_proto_rawDescOnce sync.Once
