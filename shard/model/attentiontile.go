@@ -16,12 +16,15 @@ const scoreStride = segment + vec.PanelWidth
 // An attendWorker is the scratch of one thread. A tile has n heads of rows, one
 // row's after the other's.
 type attendWorker struct {
-	q       []float32 // [n, headDim], scaled
-	p       []float32 // [n, scoreStride], scores, then weights, of a segment
-	panel   []float32 // keys or values of a run
-	factors []float32 // [2, n], of a merge
-	scales  []float32 // [segment], of keys or values that are whole numbers
+	q       []float32    // [n, headDim], scaled
+	p       []float32    // [n, scoreStride], scores, then weights, of a segment
+	panel   [1][]float32 // keys or values of a run
+	factors []float32    // [2, n], of a merge
+	scales  []float32    // [segment], of keys or values that are whole numbers
 	product vec.Product
+	half    slate[uint16] // of the current segment, as its precision is
+	float   slate[float32]
+	whole   slate[int8]
 	seg     softmaxes // of the current segment
 	sum     softmaxes // merged
 }
@@ -48,7 +51,7 @@ func (o *attendOp) init(m *Model) {
 		w := &o.workers[i]
 		w.q = make([]float32, n*c.HeadDim)
 		w.p = make([]float32, n*scoreStride)
-		w.panel = make([]float32, run*max(c.HeadDim, cols))
+		w.panel[0] = make([]float32, run*max(c.HeadDim, cols))
 		w.factors = make([]float32, 2*n)
 		w.scales = make([]float32, segment)
 		w.seg = newSoftmaxes(make([]float32, n*(cols+2)), n)
@@ -114,34 +117,41 @@ type stretch struct {
 	cols   int // of the values, up to 16
 }
 
-// run returns how many positions from at on lie together.
-func (x *stretch) run(at int) int {
-	step := x.kv.PageTokens()
-	return min(step-at%step, x.hi-at, run)
-}
+// unit returns how many positions lie together at most.
+func (x *stretch) unit() int { return min(x.kv.PageTokens(), run) }
 
 // A reader returns the keys and values of a page, as [kvcache.Session.Page].
 type reader[T any] func(kv *kvcache.Session, layer, head, page int) (keys, vals []T)
 
-// keysAt returns the keys from position at on, which begins a panel, and the
-// values where the keys end.
-func keysAt[T any](x *stretch, read reader[T], at int) []T {
-	if at >= x.hi {
-		return valsAt(x, read, x.lo)
+// A slate is where the keys and values of a stretch lie, in pieces that end
+// where units of positions do: keys from the panel on that holds the first
+// position of the piece, values from that position on.
+type slate[T any] struct{ keys, vals [][]T }
+
+// list fills l.
+func (l *slate[T]) list(x *stretch, read reader[T]) {
+	l.keys, l.vals = l.keys[:0], l.vals[:0]
+	step, unit := x.kv.PageTokens(), x.unit()
+	for at := x.lo; at < x.hi; {
+		first := at - at%step
+		keys, vals := read(x.kv, x.layer, x.kvHead, at/step)
+		for end := min(first+step, x.hi); at < end; at += unit - at%unit {
+			i := at - first
+			l.keys = append(l.keys, keys[i/vec.PanelWidth*vec.PanelWidth*x.dim:])
+			l.vals = append(l.vals, vals[i*vec.PanelWidth:])
+		}
 	}
-	step := x.kv.PageTokens()
-	keys, _ := read(x.kv, x.layer, x.kvHead, at/step)
-	return keys[at%step*x.dim:]
 }
 
-// valsAt returns the values from position at on, and nothing where they end.
-func valsAt[T any](x *stretch, read reader[T], at int) []T {
-	if at >= x.hi {
-		return nil
+// same returns how many pieces from the one at position at on are multiplied
+// at once, and the positions of each.
+func (x *stretch) same(at int) (pieces, n int) {
+	unit := x.unit()
+	n = min(unit-at%unit, x.hi-at)
+	if n < unit || unit%vec.PanelWidth != 0 {
+		return 1, n
 	}
-	step := x.kv.PageTokens()
-	_, vals := read(x.kv, x.layer, x.kvHead, at/step)
-	return vals[at%step*vec.PanelWidth:]
+	return (x.hi - at) / unit, n
 }
 
 // segmentOf computes the softmax over segment s for each head of each row of
@@ -191,29 +201,34 @@ func (o *attendOp) segmentOf(w *attendWorker, dst *softmaxes, p *attendPlan, t *
 func (w *attendWorker) scores(x *stretch) {
 	switch x.kv.Precision() {
 	case kvcache.Float32:
-		scoresOf(w, x, (*kvcache.Session).PageFloat32, (*attendWorker).mulFloat32)
+		w.float.list(x, (*kvcache.Session).PageFloat32)
+		scoresOf(w, x, &w.float, (*attendWorker).mulFloat32)
 	case kvcache.Int8:
-		scoresOf(w, x, (*kvcache.Session).PageInt8, (*attendWorker).mulInt8)
-		for at := x.lo; at < x.hi; at += x.run(at) {
-			keys, _ := x.kv.Scales(x.layer, x.kvHead, at/x.kv.PageTokens())
-			copy(w.scales[at-x.base:], keys[at%x.kv.PageTokens():])
+		w.whole.list(x, (*kvcache.Session).PageInt8)
+		scoresOf(w, x, &w.whole, (*attendWorker).mulInt8)
+		for at, n := x.lo, x.kv.PageTokens(); at < x.hi; at += n - at%n {
+			keys, _ := x.kv.Scales(x.layer, x.kvHead, at/n)
+			copy(w.scales[at-x.base:], keys[at%n:])
 		}
 		w.scale(x)
 	default:
-		scoresOf(w, x, (*kvcache.Session).Page, (*attendWorker).mulHalf)
+		w.half.list(x, (*kvcache.Session).Page)
+		scoresOf(w, x, &w.half, (*attendWorker).mulHalf)
 	}
 }
 
-func scoresOf[T any](w *attendWorker, x *stretch, read reader[T], mul func(w *attendWorker, b, next []T)) {
-	p := &w.product
-	// Keys are read in whole panels, which begin where pages do.
-	at := x.lo - x.lo%min(x.kv.PageTokens(), vec.PanelWidth)
-	for keys := keysAt(x, read, at); at < x.hi; {
-		n := x.run(at)
-		next := keysAt(x, read, at+n)
-		p.C, p.Panels, p.BStride = w.p[at-x.base:], panels(n)/vec.PanelWidth, x.dim*vec.PanelWidth
-		mul(w, keys, next)
-		at, keys = at+n, next
+func scoresOf[T any](w *attendWorker, x *stretch, l *slate[T], mul func(w *attendWorker, b [][]T, next []T)) {
+	p, at := &w.product, x.lo
+	for keys := l.keys; len(keys) > 0; {
+		pieces, n := x.same(at)
+		next := l.vals[0]
+		if pieces < len(keys) {
+			next = keys[pieces]
+		}
+		from := at - at%min(x.unit(), vec.PanelWidth) // keys are read in whole panels
+		p.C, p.Panels, p.BStride = w.p[from-x.base:], panels(at+n-from)/vec.PanelWidth, x.dim*vec.PanelWidth
+		mul(w, keys[:pieces], next)
+		at, keys = at+pieces*n, keys[pieces:]
 	}
 }
 
@@ -221,29 +236,32 @@ func scoresOf[T any](w *attendWorker, x *stretch, read reader[T], mul func(w *at
 func (w *attendWorker) values(x *stretch) {
 	switch x.kv.Precision() {
 	case kvcache.Float32:
-		valuesOf(w, x, (*kvcache.Session).PageFloat32, (*attendWorker).mulFloat32)
+		valuesOf(w, x, &w.float, (*attendWorker).mulFloat32)
 	case kvcache.Int8:
-		for at := x.lo; at < x.hi; at += x.run(at) {
-			_, vals := x.kv.Scales(x.layer, x.kvHead, at/x.kv.PageTokens())
-			copy(w.scales[at-x.base:], vals[at%x.kv.PageTokens():])
+		for at, n := x.lo, x.kv.PageTokens(); at < x.hi; at += n - at%n {
+			_, vals := x.kv.Scales(x.layer, x.kvHead, at/n)
+			copy(w.scales[at-x.base:], vals[at%n:])
 		}
 		w.scale(x)
-		valuesOf(w, x, (*kvcache.Session).PageInt8, (*attendWorker).mulInt8)
+		valuesOf(w, x, &w.whole, (*attendWorker).mulInt8)
 	default:
-		valuesOf(w, x, (*kvcache.Session).Page, (*attendWorker).mulHalf)
+		valuesOf(w, x, &w.half, (*attendWorker).mulHalf)
 	}
 }
 
-func valuesOf[T any](w *attendWorker, x *stretch, read reader[T], mul func(w *attendWorker, b, next []T)) {
-	step, p, at := x.kv.PageTokens(), &w.product, x.lo
-	p.Add = false
-	for vals := valsAt(x, read, at); at < x.hi; {
-		n := x.run(at)
-		next := valsAt(x, read, at+n)
-		p.A, p.Depth, p.Panels, p.BStride = w.p[at-x.base:], n, x.cols/vec.PanelWidth, step*vec.PanelWidth
-		mul(w, vals, next)
+func valuesOf[T any](w *attendWorker, x *stretch, l *slate[T], mul func(w *attendWorker, b [][]T, next []T)) {
+	p, at := &w.product, x.lo
+	p.Add, p.Deep = false, true
+	for vals := l.vals; len(vals) > 0; {
+		pieces, n := x.same(at)
+		var next []T
+		if pieces < len(vals) {
+			next = vals[pieces]
+		}
+		p.A, p.Depth, p.Panels, p.BStride = w.p[at-x.base:], n, x.cols/vec.PanelWidth, x.kv.PageTokens()*vec.PanelWidth
+		mul(w, vals[:pieces], next)
 		p.Add = true
-		at, vals = at+n, next
+		at, vals = at+pieces*n, vals[pieces:]
 	}
 }
 
@@ -255,27 +273,29 @@ func (w *attendWorker) scale(x *stretch) {
 	}
 }
 
-func (w *attendWorker) mulFloat32(b, next []float32) { w.product.F32(b, next) }
+func (w *attendWorker) mulFloat32(b [][]float32, next []float32) { w.product.F32(b, next) }
 
-func (w *attendWorker) mulHalf(b, next []uint16) { w.product.F16(b, next) }
+func (w *attendWorker) mulHalf(b [][]uint16, next []uint16) { w.product.F16(b, next) }
 
 // widenRows is how many rows make it worth to widen whole numbers once for all
 // of them, rather than in each product. Half precision widens on the way, for
 // nothing.
 const widenRows = 12
 
-func (w *attendWorker) mulInt8(b, next []int8) {
-	p := &w.product
-	if p.Rows < widenRows {
-		p.I8(b, next)
+func (w *attendWorker) mulInt8(b [][]int8, next []int8) {
+	if w.product.Rows < widenRows {
+		w.product.I8(b, next)
 		return
 	}
-	n := p.Depth * vec.PanelWidth
-	for i := range p.Panels {
-		vec.FromI8(w.panel[i*n:], b[i*p.BStride:][:n])
+	for i := range b {
+		p := w.product.Part(i)
+		n := p.Depth * vec.PanelWidth
+		for j := range p.Panels {
+			vec.FromI8(w.panel[0][j*n:], b[i][j*p.BStride:][:n])
+		}
+		p.BStride = n
+		p.F32(w.panel[:], nil)
 	}
-	p.BStride = n
-	p.F32(w.panel, nil)
 }
 
 // merge adds segment s of the tile to sum, for the rows that see it:

@@ -223,10 +223,10 @@ func TestBitsAreThoseOfEveryOtherProcessor(t *testing.T) {
 		rows, p := make([]uint16, 2*21*PanelWidth), floats(3*2*PanelWidth)
 		ToF16(rows, floats(len(rows)))
 		product := Product{C: p, CStride: 2 * PanelWidth, A: z, AStride: 30, BStride: 21 * PanelWidth, Rows: 3, Depth: 21, Panels: 2}
-		product.F16(rows, nil)
+		product.F16([][]uint16{rows}, nil)
 		product.Add = true
-		product.F32(floats(len(rows)), nil)
-		product.I8(slices.Repeat([]int8{-128, 7, 127, 0}, len(rows)/4), nil)
+		product.F32([][]float32{floats(len(rows))}, nil)
+		product.I8([][]int8{slices.Repeat([]int8{-128, 7, 127, 0}, len(rows)/4)}, nil)
 		write(p...)
 		for _, v := range p {
 			f := float64(v)

@@ -94,85 +94,85 @@ func ropeHalfAVX2(a *float32, b *float32, cos *float32, sin *float32, n int)
 //go:noescape
 func ropePairsAVX2(x *float32, cos *float32, sin *float32, n int)
 
-// panelsF32x1x1AVX2 is panelsF32Ref for 1 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x1x1AVX2 is panelsF32Ref for 1 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x1x2AVX2 is panelsF32Ref for 1 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x1x2AVX2 is panelsF32Ref for 1 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x2x2AVX2 is panelsF32Ref for 2 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x2x2AVX2 is panelsF32Ref for 2 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x3x2AVX2 is panelsF32Ref for 3 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x3x2AVX2 is panelsF32Ref for 3 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x4x1AVX2 is panelsF32Ref for 4 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x4x1AVX2 is panelsF32Ref for 4 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x6x1AVX2 is panelsF32Ref for 6 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x6x1AVX2 is panelsF32Ref for 6 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x6x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x6x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x1x1AVX2 is panelsF16Ref for 1 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x1x1AVX2 is panelsF16Ref for 1 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x1x2AVX2 is panelsF16Ref for 1 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x1x2AVX2 is panelsF16Ref for 1 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x2x2AVX2 is panelsF16Ref for 2 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x2x2AVX2 is panelsF16Ref for 2 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x3x2AVX2 is panelsF16Ref for 3 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x3x2AVX2 is panelsF16Ref for 3 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x4x1AVX2 is panelsF16Ref for 4 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x4x1AVX2 is panelsF16Ref for 4 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x1x1AVX2 is panelsI8Ref for 1 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x1x1AVX2 is panelsI8Ref for 1 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x1x2AVX2 is panelsI8Ref for 1 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x1x2AVX2 is panelsI8Ref for 1 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x2x2AVX2 is panelsI8Ref for 2 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x2x2AVX2 is panelsI8Ref for 2 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x3x2AVX2 is panelsI8Ref for 3 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x3x2AVX2 is panelsI8Ref for 3 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x4x1AVX2 is panelsI8Ref for 4 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x4x1AVX2 is panelsI8Ref for 4 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
 // dotAVX512 is dotRef.
 //
@@ -264,122 +264,122 @@ func ropeHalfAVX512(a *float32, b *float32, cos *float32, sin *float32, n int)
 //go:noescape
 func ropePairsAVX512(x *float32, cos *float32, sin *float32, n int)
 
-// panelsF32x1x1AVX512 is panelsF32Ref for 1 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x1x1AVX512 is panelsF32Ref for 1 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x1x2AVX512 is panelsF32Ref for 1 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x1x2AVX512 is panelsF32Ref for 1 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x2x2AVX512 is panelsF32Ref for 2 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x2x2AVX512 is panelsF32Ref for 2 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x3x2AVX512 is panelsF32Ref for 3 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x3x2AVX512 is panelsF32Ref for 3 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x4x1AVX512 is panelsF32Ref for 4 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x4x1AVX512 is panelsF32Ref for 4 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x4x2AVX512 is panelsF32Ref for 4 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x4x2AVX512 is panelsF32Ref for 4 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x6x1AVX512 is panelsF32Ref for 6 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x6x1AVX512 is panelsF32Ref for 6 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF32x6x2AVX512 is panelsF32Ref for 6 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF32x6x2AVX512 is panelsF32Ref for 6 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF32x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+func panelsF32x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x1x1AVX512 is panelsF16Ref for 1 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x1x1AVX512 is panelsF16Ref for 1 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x1x2AVX512 is panelsF16Ref for 1 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x1x2AVX512 is panelsF16Ref for 1 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x2x2AVX512 is panelsF16Ref for 2 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x2x2AVX512 is panelsF16Ref for 2 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x3x2AVX512 is panelsF16Ref for 3 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x3x2AVX512 is panelsF16Ref for 3 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x4x1AVX512 is panelsF16Ref for 4 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x4x1AVX512 is panelsF16Ref for 4 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x4x2AVX512 is panelsF16Ref for 4 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x4x2AVX512 is panelsF16Ref for 4 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x6x1AVX512 is panelsF16Ref for 6 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x6x1AVX512 is panelsF16Ref for 6 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsF16x6x2AVX512 is panelsF16Ref for 6 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsF16x6x2AVX512 is panelsF16Ref for 6 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsF16x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+func panelsF16x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x1x1AVX512 is panelsI8Ref for 1 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x1x1AVX512 is panelsI8Ref for 1 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x1x2AVX512 is panelsI8Ref for 1 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x1x2AVX512 is panelsI8Ref for 1 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x2x2AVX512 is panelsI8Ref for 2 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x2x2AVX512 is panelsI8Ref for 2 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x3x2AVX512 is panelsI8Ref for 3 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x3x2AVX512 is panelsI8Ref for 3 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x4x1AVX512 is panelsI8Ref for 4 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x4x1AVX512 is panelsI8Ref for 4 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x4x2AVX512 is panelsI8Ref for 4 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x4x2AVX512 is panelsI8Ref for 4 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x6x1AVX512 is panelsI8Ref for 6 rows and a multiple of 1 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x6x1AVX512 is panelsI8Ref for 6 rows and a multiple of 1 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 
-// panelsI8x6x2AVX512 is panelsI8Ref for 6 rows and a multiple of 2 panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.
+// panelsI8x6x2AVX512 is panelsI8Ref for 6 rows and a multiple of 2 panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. It loads the next slice into the cache, and after the last what lies gap bytes from it.
 //
 //go:noescape
-func panelsI8x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+func panelsI8x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)

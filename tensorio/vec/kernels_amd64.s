@@ -1318,38 +1318,48 @@ DATA even_signs<>+56(SB)/4, $0x80000000
 DATA even_signs<>+60(SB)/4, $0x00000000
 GLOBL even_signs<>(SB), RODATA|NOPTR, $64
 
-// func panelsF32x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelsF32x1x1AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x1x1AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 	SHLQ $0x02, BX
 
-panel_39:
+slice_39:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_40
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_40:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*4), DX
+	MOVQ panels+72(FP), SI
+
+panel_41:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_40
+	CMPQ    add+80(FP), $0x00
+	JE      from0_42
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-from0_40:
+from0_42:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
-	MOVQ depth+48(FP), R9
+	MOVQ depth+64(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_41
+	JL   rest_44
 
-loop_44:
+loop_43:
 	PREFETCHT0   (R8)(DI*1)
 	PREFETCHT0   64(R8)(DI*1)
 	PREFETCHT0   128(R8)(DI*1)
@@ -1377,13 +1387,13 @@ loop_44:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000100, R8
 	SUBQ         $0x04, R9
-	JGE          loop_44
+	JGE          loop_43
 
-rest_41:
+rest_44:
 	ADDQ $0x04, R9
-	JZ   done_43
+	JZ   depth_46
 
-one_42:
+one_45:
 	VMOVUPS      (R8), Y2
 	VMOVUPS      32(R8), Y3
 	VBROADCASTSS (CX), Y4
@@ -1392,55 +1402,80 @@ one_42:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000040, R8
 	DECQ         R9
-	JNZ          one_42
+	JNZ          one_45
 
-done_43:
+depth_46:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_39
+	JG      panel_41
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_47
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_39
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_39
+
+done_47:
 	VZEROUPPER
 	RET
 
-// func panelsF32x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelsF32x1x2AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x1x2AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 	SHLQ $0x02, BX
 
-panel_45:
+slice_48:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_49
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_49:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*4), DX
+	MOVQ panels+72(FP), SI
+
+panel_50:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_46
+	CMPQ    add+80(FP), $0x00
+	JE      from0_51
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
 
-from0_46:
+from0_51:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
 	LEAQ (DX)(BX*1), R9
-	MOVQ depth+48(FP), R10
+	MOVQ depth+64(FP), R10
 	SUBQ $0x04, R10
-	JL   rest_47
+	JL   rest_53
 
-loop_50:
+loop_52:
 	PREFETCHT0   (R8)(DI*1)
 	PREFETCHT0   64(R8)(DI*1)
 	PREFETCHT0   128(R8)(DI*1)
@@ -1489,13 +1524,13 @@ loop_50:
 	ADDQ         $0x00000100, R8
 	ADDQ         $0x00000100, R9
 	SUBQ         $0x04, R10
-	JGE          loop_50
+	JGE          loop_52
 
-rest_47:
+rest_53:
 	ADDQ $0x04, R10
-	JZ   done_49
+	JZ   depth_55
 
-one_48:
+one_54:
 	VBROADCASTSS (CX), Y4
 	VMOVUPS      (R8), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -1509,9 +1544,9 @@ one_48:
 	ADDQ         $0x00000040, R8
 	ADDQ         $0x00000040, R9
 	DECQ         R10
-	JNZ          one_48
+	JNZ          one_54
 
-done_49:
+depth_55:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -1520,26 +1555,52 @@ done_49:
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_45
+	JG      panel_50
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_56
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_48
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_48
+
+done_56:
 	VZEROUPPER
 	RET
 
-// func panelsF32x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelsF32x2x2AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x2x2AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 	SHLQ $0x02, DI
 
-panel_51:
+slice_57:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_58
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_58:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*4), SI
+	MOVQ panels+72(FP), R8
+
+panel_59:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1548,9 +1609,8 @@ panel_51:
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_52
+	CMPQ    add+80(FP), $0x00
+	JE      from0_60
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -1560,15 +1620,15 @@ panel_51:
 	VMOVUPS 64(AX)(CX*1), Y6
 	VMOVUPS 96(AX)(CX*1), Y7
 
-from0_52:
+from0_60:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_53
+	JL   rest_62
 
-loop_56:
+loop_61:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   64(R10)(R9*1)
 	PREFETCHT0   128(R10)(R9*1)
@@ -1637,13 +1697,13 @@ loop_56:
 	ADDQ         $0x00000100, R10
 	ADDQ         $0x00000100, R11
 	SUBQ         $0x04, R12
-	JGE          loop_56
+	JGE          loop_61
 
-rest_53:
+rest_62:
 	ADDQ $0x04, R12
-	JZ   done_55
+	JZ   depth_64
 
-one_54:
+one_63:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VMOVUPS      (R10), Y10
@@ -1662,9 +1722,9 @@ one_54:
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	DECQ         R12
-	JNZ          one_54
+	JNZ          one_63
 
-done_55:
+depth_64:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -1677,26 +1737,52 @@ done_55:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_51
+	JG      panel_59
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_65
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_57
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_57
+
+done_65:
 	VZEROUPPER
 	RET
 
-// func panelsF32x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelsF32x3x2AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x3x2AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 	SHLQ $0x02, DI
 
-panel_57:
+slice_66:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_67
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_67:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*4), SI
+	MOVQ panels+72(FP), R8
+
+panel_68:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1709,9 +1795,8 @@ panel_57:
 	VXORPS  Y9, Y9, Y9
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_58
+	CMPQ    add+80(FP), $0x00
+	JE      from0_69
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -1725,15 +1810,15 @@ panel_57:
 	VMOVUPS 64(AX)(CX*2), Y10
 	VMOVUPS 96(AX)(CX*2), Y11
 
-from0_58:
+from0_69:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_59
+	JL   rest_71
 
-loop_62:
+loop_70:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   64(R10)(R9*1)
 	PREFETCHT0   128(R10)(R9*1)
@@ -1822,13 +1907,13 @@ loop_62:
 	ADDQ         $0x00000100, R10
 	ADDQ         $0x00000100, R11
 	SUBQ         $0x04, R12
-	JGE          loop_62
+	JGE          loop_70
 
-rest_59:
+rest_71:
 	ADDQ $0x04, R12
-	JZ   done_61
+	JZ   depth_73
 
-one_60:
+one_72:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -1852,9 +1937,9 @@ one_60:
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	DECQ         R12
-	JNZ          one_60
+	JNZ          one_72
 
-done_61:
+depth_73:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -1871,13 +1956,28 @@ done_61:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_57
+	JG      panel_68
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_74
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_66
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_66
+
+done_74:
 	VZEROUPPER
 	RET
 
-// func panelsF32x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelsF32x4x1AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x4x1AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -1888,13 +1988,24 @@ TEXT ·panelsF32x4x1AVX2(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x02, R9
 
-panel_63:
+slice_75:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_76
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_76:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*4), R8
+	MOVQ panels+72(FP), R10
+
+panel_77:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1903,9 +2014,8 @@ panel_63:
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_64
+	CMPQ    add+80(FP), $0x00
+	JE      from0_78
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -1915,16 +2025,16 @@ panel_63:
 	VMOVUPS (DX), Y6
 	VMOVUPS 32(DX), Y7
 
-from0_64:
+from0_78:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
-	MOVQ depth+48(FP), R13
+	MOVQ depth+64(FP), R13
 	SUBQ $0x04, R13
-	JL   rest_65
+	JL   rest_80
 
-loop_68:
+loop_79:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	PREFETCHT0   128(R12)(R11*1)
@@ -1989,13 +2099,13 @@ loop_68:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000100, R12
 	SUBQ         $0x04, R13
-	JGE          loop_68
+	JGE          loop_79
 
-rest_65:
+rest_80:
 	ADDQ $0x04, R13
-	JZ   done_67
+	JZ   depth_82
 
-one_66:
+one_81:
 	VMOVUPS      (R12), Y8
 	VMOVUPS      32(R12), Y9
 	VBROADCASTSS (BX), Y10
@@ -2014,9 +2124,9 @@ one_66:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000040, R12
 	DECQ         R13
-	JNZ          one_66
+	JNZ          one_81
 
-done_67:
+depth_82:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -2029,13 +2139,30 @@ done_67:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_63
+	JG      panel_77
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_83
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_75
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_75
+
+done_83:
 	VZEROUPPER
 	RET
 
-// func panelsF32x6x1AVX2(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x6x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelsF32x6x1AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x6x1AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -2046,13 +2173,24 @@ TEXT ·panelsF32x6x1AVX2(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x02, R9
 
-panel_69:
+slice_84:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_85
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_85:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*4), R8
+	MOVQ panels+72(FP), R10
+
+panel_86:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2065,9 +2203,8 @@ panel_69:
 	VXORPS  Y9, Y9, Y9
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_70
+	CMPQ    add+80(FP), $0x00
+	JE      from0_87
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -2081,16 +2218,16 @@ panel_69:
 	VMOVUPS (DX)(CX*2), Y10
 	VMOVUPS 32(DX)(CX*2), Y11
 
-from0_70:
+from0_87:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
-	MOVQ depth+48(FP), R13
+	MOVQ depth+64(FP), R13
 	SUBQ $0x04, R13
-	JL   rest_71
+	JL   rest_89
 
-loop_74:
+loop_88:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	PREFETCHT0   128(R12)(R11*1)
@@ -2179,13 +2316,13 @@ loop_74:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000100, R12
 	SUBQ         $0x04, R13
-	JGE          loop_74
+	JGE          loop_88
 
-rest_71:
+rest_89:
 	ADDQ $0x04, R13
-	JZ   done_73
+	JZ   depth_91
 
-one_72:
+one_90:
 	VMOVUPS      (R12), Y12
 	VMOVUPS      32(R12), Y13
 	VBROADCASTSS (BX), Y14
@@ -2210,9 +2347,9 @@ one_72:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000040, R12
 	DECQ         R13
-	JNZ          one_72
+	JNZ          one_90
 
-done_73:
+depth_91:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -2229,42 +2366,69 @@ done_73:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_69
+	JG      panel_86
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_92
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_84
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_84
+
+done_92:
 	VZEROUPPER
 	RET
 
-// func panelsF16x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·panelsF16x1x1AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x1x1AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 	SHLQ $0x01, BX
 
-panel_75:
+slice_93:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_94
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_94:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*2), DX
+	MOVQ panels+72(FP), SI
+
+panel_95:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_76
+	CMPQ    add+80(FP), $0x00
+	JE      from0_96
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-from0_76:
+from0_96:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
-	MOVQ depth+48(FP), R9
+	MOVQ depth+64(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_77
+	JL   rest_98
 
-loop_80:
+loop_97:
 	PREFETCHT0   (R8)(DI*1)
 	PREFETCHT0   64(R8)(DI*1)
 	VCVTPH2PS    (R8), Y2
@@ -2290,13 +2454,13 @@ loop_80:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000080, R8
 	SUBQ         $0x04, R9
-	JGE          loop_80
+	JGE          loop_97
 
-rest_77:
+rest_98:
 	ADDQ $0x04, R9
-	JZ   done_79
+	JZ   depth_100
 
-one_78:
+one_99:
 	VCVTPH2PS    (R8), Y2
 	VCVTPH2PS    16(R8), Y3
 	VBROADCASTSS (CX), Y4
@@ -2305,55 +2469,80 @@ one_78:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000020, R8
 	DECQ         R9
-	JNZ          one_78
+	JNZ          one_99
 
-done_79:
+depth_100:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_75
+	JG      panel_95
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_101
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_93
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_93
+
+done_101:
 	VZEROUPPER
 	RET
 
-// func panelsF16x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·panelsF16x1x2AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x1x2AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 	SHLQ $0x01, BX
 
-panel_81:
+slice_102:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_103
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_103:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*2), DX
+	MOVQ panels+72(FP), SI
+
+panel_104:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_82
+	CMPQ    add+80(FP), $0x00
+	JE      from0_105
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
 
-from0_82:
+from0_105:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
 	LEAQ (DX)(BX*1), R9
-	MOVQ depth+48(FP), R10
+	MOVQ depth+64(FP), R10
 	SUBQ $0x04, R10
-	JL   rest_83
+	JL   rest_107
 
-loop_86:
+loop_106:
 	PREFETCHT0   (R8)(DI*1)
 	PREFETCHT0   64(R8)(DI*1)
 	PREFETCHT0   (R9)(DI*1)
@@ -2398,13 +2587,13 @@ loop_86:
 	ADDQ         $0x00000080, R8
 	ADDQ         $0x00000080, R9
 	SUBQ         $0x04, R10
-	JGE          loop_86
+	JGE          loop_106
 
-rest_83:
+rest_107:
 	ADDQ $0x04, R10
-	JZ   done_85
+	JZ   depth_109
 
-one_84:
+one_108:
 	VBROADCASTSS (CX), Y4
 	VCVTPH2PS    (R8), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -2418,9 +2607,9 @@ one_84:
 	ADDQ         $0x00000020, R8
 	ADDQ         $0x00000020, R9
 	DECQ         R10
-	JNZ          one_84
+	JNZ          one_108
 
-done_85:
+depth_109:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2429,26 +2618,52 @@ done_85:
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_81
+	JG      panel_104
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_110
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_102
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_102
+
+done_110:
 	VZEROUPPER
 	RET
 
-// func panelsF16x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·panelsF16x2x2AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x2x2AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 	SHLQ $0x01, DI
 
-panel_87:
+slice_111:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_112
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_112:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*2), SI
+	MOVQ panels+72(FP), R8
+
+panel_113:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2457,9 +2672,8 @@ panel_87:
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_88
+	CMPQ    add+80(FP), $0x00
+	JE      from0_114
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -2469,15 +2683,15 @@ panel_87:
 	VMOVUPS 64(AX)(CX*1), Y6
 	VMOVUPS 96(AX)(CX*1), Y7
 
-from0_88:
+from0_114:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_89
+	JL   rest_116
 
-loop_92:
+loop_115:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   64(R10)(R9*1)
 	PREFETCHT0   (R11)(R9*1)
@@ -2542,13 +2756,13 @@ loop_92:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x00000080, R11
 	SUBQ         $0x04, R12
-	JGE          loop_92
+	JGE          loop_115
 
-rest_89:
+rest_116:
 	ADDQ $0x04, R12
-	JZ   done_91
+	JZ   depth_118
 
-one_90:
+one_117:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VCVTPH2PS    (R10), Y10
@@ -2567,9 +2781,9 @@ one_90:
 	ADDQ         $0x00000020, R10
 	ADDQ         $0x00000020, R11
 	DECQ         R12
-	JNZ          one_90
+	JNZ          one_117
 
-done_91:
+depth_118:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2582,26 +2796,52 @@ done_91:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_87
+	JG      panel_113
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_119
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_111
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_111
+
+done_119:
 	VZEROUPPER
 	RET
 
-// func panelsF16x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·panelsF16x3x2AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x3x2AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 	SHLQ $0x01, DI
 
-panel_93:
+slice_120:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_121
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_121:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*2), SI
+	MOVQ panels+72(FP), R8
+
+panel_122:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2614,9 +2854,8 @@ panel_93:
 	VXORPS  Y9, Y9, Y9
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_94
+	CMPQ    add+80(FP), $0x00
+	JE      from0_123
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -2630,15 +2869,15 @@ panel_93:
 	VMOVUPS 64(AX)(CX*2), Y10
 	VMOVUPS 96(AX)(CX*2), Y11
 
-from0_94:
+from0_123:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_95
+	JL   rest_125
 
-loop_98:
+loop_124:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   64(R10)(R9*1)
 	PREFETCHT0   (R11)(R9*1)
@@ -2723,13 +2962,13 @@ loop_98:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x00000080, R11
 	SUBQ         $0x04, R12
-	JGE          loop_98
+	JGE          loop_124
 
-rest_95:
+rest_125:
 	ADDQ $0x04, R12
-	JZ   done_97
+	JZ   depth_127
 
-one_96:
+one_126:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -2753,9 +2992,9 @@ one_96:
 	ADDQ         $0x00000020, R10
 	ADDQ         $0x00000020, R11
 	DECQ         R12
-	JNZ          one_96
+	JNZ          one_126
 
-done_97:
+depth_127:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2772,13 +3011,28 @@ done_97:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_93
+	JG      panel_122
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_128
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_120
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_120
+
+done_128:
 	VZEROUPPER
 	RET
 
-// func panelsF16x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·panelsF16x4x1AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x4x1AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -2789,13 +3043,24 @@ TEXT ·panelsF16x4x1AVX2(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x01, R9
 
-panel_99:
+slice_129:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_130
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_130:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*2), R8
+	MOVQ panels+72(FP), R10
+
+panel_131:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -2804,9 +3069,8 @@ panel_99:
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_100
+	CMPQ    add+80(FP), $0x00
+	JE      from0_132
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -2816,16 +3080,16 @@ panel_99:
 	VMOVUPS (DX), Y6
 	VMOVUPS 32(DX), Y7
 
-from0_100:
+from0_132:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
-	MOVQ depth+48(FP), R13
+	MOVQ depth+64(FP), R13
 	SUBQ $0x04, R13
-	JL   rest_101
+	JL   rest_134
 
-loop_104:
+loop_133:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	VCVTPH2PS    (R12), Y8
@@ -2888,13 +3152,13 @@ loop_104:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000080, R12
 	SUBQ         $0x04, R13
-	JGE          loop_104
+	JGE          loop_133
 
-rest_101:
+rest_134:
 	ADDQ $0x04, R13
-	JZ   done_103
+	JZ   depth_136
 
-one_102:
+one_135:
 	VCVTPH2PS    (R12), Y8
 	VCVTPH2PS    16(R12), Y9
 	VBROADCASTSS (BX), Y10
@@ -2913,9 +3177,9 @@ one_102:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000020, R12
 	DECQ         R13
-	JNZ          one_102
+	JNZ          one_135
 
-done_103:
+depth_136:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -2928,41 +3192,68 @@ done_103:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_99
+	JG      panel_131
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_137
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_129
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_129
+
+done_137:
 	VZEROUPPER
 	RET
 
-// func panelsI8x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x1x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·panelsI8x1x1AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x1x1AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 
-panel_105:
+slice_138:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_139
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_139:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*1), DX
+	MOVQ panels+72(FP), SI
+
+panel_140:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_106
+	CMPQ    add+80(FP), $0x00
+	JE      from0_141
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 
-from0_106:
+from0_141:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
-	MOVQ depth+48(FP), R9
+	MOVQ depth+64(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_107
+	JL   rest_143
 
-loop_110:
+loop_142:
 	PREFETCHT0   (R8)(DI*1)
 	VPMOVSXBD    (R8), Y2
 	VCVTDQ2PS    Y2, Y2
@@ -2995,13 +3286,13 @@ loop_110:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000040, R8
 	SUBQ         $0x04, R9
-	JGE          loop_110
+	JGE          loop_142
 
-rest_107:
+rest_143:
 	ADDQ $0x04, R9
-	JZ   done_109
+	JZ   depth_145
 
-one_108:
+one_144:
 	VPMOVSXBD    (R8), Y2
 	VCVTDQ2PS    Y2, Y2
 	VPMOVSXBD    8(R8), Y3
@@ -3012,54 +3303,79 @@ one_108:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000010, R8
 	DECQ         R9
-	JNZ          one_108
+	JNZ          one_144
 
-done_109:
+depth_145:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_105
+	JG      panel_140
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_146
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_138
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_138
+
+done_146:
 	VZEROUPPER
 	RET
 
-// func panelsI8x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x1x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·panelsI8x1x2AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x1x2AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 
-panel_111:
+slice_147:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_148
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_148:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*1), DX
+	MOVQ panels+72(FP), SI
+
+panel_149:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_112
+	CMPQ    add+80(FP), $0x00
+	JE      from0_150
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
 
-from0_112:
+from0_150:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
 	LEAQ (DX)(BX*1), R9
-	MOVQ depth+48(FP), R10
+	MOVQ depth+64(FP), R10
 	SUBQ $0x04, R10
-	JL   rest_113
+	JL   rest_152
 
-loop_116:
+loop_151:
 	PREFETCHT0   (R8)(DI*1)
 	PREFETCHT0   (R9)(DI*1)
 	VBROADCASTSS (CX), Y4
@@ -3118,13 +3434,13 @@ loop_116:
 	ADDQ         $0x00000040, R8
 	ADDQ         $0x00000040, R9
 	SUBQ         $0x04, R10
-	JGE          loop_116
+	JGE          loop_151
 
-rest_113:
+rest_152:
 	ADDQ $0x04, R10
-	JZ   done_115
+	JZ   depth_154
 
-one_114:
+one_153:
 	VBROADCASTSS (CX), Y4
 	VPMOVSXBD    (R8), Y5
 	VCVTDQ2PS    Y5, Y5
@@ -3142,9 +3458,9 @@ one_114:
 	ADDQ         $0x00000010, R8
 	ADDQ         $0x00000010, R9
 	DECQ         R10
-	JNZ          one_114
+	JNZ          one_153
 
-done_115:
+depth_154:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3153,25 +3469,51 @@ done_115:
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_111
+	JG      panel_149
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_155
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_147
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_147
+
+done_155:
 	VZEROUPPER
 	RET
 
-// func panelsI8x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x2x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·panelsI8x2x2AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x2x2AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 
-panel_117:
+slice_156:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_157
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_157:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*1), SI
+	MOVQ panels+72(FP), R8
+
+panel_158:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3180,9 +3522,8 @@ panel_117:
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_118
+	CMPQ    add+80(FP), $0x00
+	JE      from0_159
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -3192,15 +3533,15 @@ panel_117:
 	VMOVUPS 64(AX)(CX*1), Y6
 	VMOVUPS 96(AX)(CX*1), Y7
 
-from0_118:
+from0_159:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_119
+	JL   rest_161
 
-loop_122:
+loop_160:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   (R11)(R9*1)
 	VBROADCASTSS (DX), Y8
@@ -3279,13 +3620,13 @@ loop_122:
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	SUBQ         $0x04, R12
-	JGE          loop_122
+	JGE          loop_160
 
-rest_119:
+rest_161:
 	ADDQ $0x04, R12
-	JZ   done_121
+	JZ   depth_163
 
-one_120:
+one_162:
 	VBROADCASTSS (DX), Y8
 	VBROADCASTSS (DX)(BX*1), Y9
 	VPMOVSXBD    (R10), Y10
@@ -3308,9 +3649,9 @@ one_120:
 	ADDQ         $0x00000010, R10
 	ADDQ         $0x00000010, R11
 	DECQ         R12
-	JNZ          one_120
+	JNZ          one_162
 
-done_121:
+depth_163:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3323,25 +3664,51 @@ done_121:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_117
+	JG      panel_158
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_164
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_156
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_156
+
+done_164:
 	VZEROUPPER
 	RET
 
-// func panelsI8x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x3x2AVX2(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·panelsI8x3x2AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x3x2AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 
-panel_123:
+slice_165:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_166
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_166:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*1), SI
+	MOVQ panels+72(FP), R8
+
+panel_167:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3354,9 +3721,8 @@ panel_123:
 	VXORPS  Y9, Y9, Y9
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_124
+	CMPQ    add+80(FP), $0x00
+	JE      from0_168
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -3370,15 +3736,15 @@ panel_123:
 	VMOVUPS 64(AX)(CX*2), Y10
 	VMOVUPS 96(AX)(CX*2), Y11
 
-from0_124:
+from0_168:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_125
+	JL   rest_170
 
-loop_128:
+loop_169:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   (R11)(R9*1)
 	VBROADCASTSS (DX), Y12
@@ -3477,13 +3843,13 @@ loop_128:
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	SUBQ         $0x04, R12
-	JGE          loop_128
+	JGE          loop_169
 
-rest_125:
+rest_170:
 	ADDQ $0x04, R12
-	JZ   done_127
+	JZ   depth_172
 
-one_126:
+one_171:
 	VBROADCASTSS (DX), Y12
 	VBROADCASTSS (DX)(BX*1), Y13
 	VBROADCASTSS (DX)(BX*2), Y14
@@ -3511,9 +3877,9 @@ one_126:
 	ADDQ         $0x00000010, R10
 	ADDQ         $0x00000010, R11
 	DECQ         R12
-	JNZ          one_126
+	JNZ          one_171
 
-done_127:
+depth_172:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -3530,13 +3896,28 @@ done_127:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_123
+	JG      panel_167
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_173
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_165
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_165
+
+done_173:
 	VZEROUPPER
 	RET
 
-// func panelsI8x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x4x1AVX2(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·panelsI8x4x1AVX2(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x4x1AVX2(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -3547,12 +3928,23 @@ TEXT ·panelsI8x4x1AVX2(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 
-panel_129:
+slice_174:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_175
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_175:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*1), R8
+	MOVQ panels+72(FP), R10
+
+panel_176:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -3561,9 +3953,8 @@ panel_129:
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_130
+	CMPQ    add+80(FP), $0x00
+	JE      from0_177
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
@@ -3573,16 +3964,16 @@ panel_129:
 	VMOVUPS (DX), Y6
 	VMOVUPS 32(DX), Y7
 
-from0_130:
+from0_177:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
-	MOVQ depth+48(FP), R13
+	MOVQ depth+64(FP), R13
 	SUBQ $0x04, R13
-	JL   rest_131
+	JL   rest_179
 
-loop_134:
+loop_178:
 	PREFETCHT0   (R12)(R11*1)
 	VPMOVSXBD    (R12), Y8
 	VCVTDQ2PS    Y8, Y8
@@ -3652,13 +4043,13 @@ loop_134:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000040, R12
 	SUBQ         $0x04, R13
-	JGE          loop_134
+	JGE          loop_178
 
-rest_131:
+rest_179:
 	ADDQ $0x04, R13
-	JZ   done_133
+	JZ   depth_181
 
-one_132:
+one_180:
 	VPMOVSXBD    (R12), Y8
 	VCVTDQ2PS    Y8, Y8
 	VPMOVSXBD    8(R12), Y9
@@ -3679,9 +4070,9 @@ one_132:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000010, R12
 	DECQ         R13
-	JNZ          one_132
+	JNZ          one_180
 
-done_133:
+depth_181:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -3694,7 +4085,24 @@ done_133:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_129
+	JG      panel_176
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_182
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_174
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_174
+
+done_182:
 	VZEROUPPER
 	RET
 
@@ -3707,25 +4115,25 @@ TEXT ·dotAVX512(SB), NOSPLIT, $0-28
 	VPXORD Z0, Z0, Z0
 	XORQ   BX, BX
 	SUBQ   $0x10, DX
-	JL     rest_136
+	JL     rest_184
 
-loop_135:
+loop_183:
 	VMOVUPS     (AX)(BX*4), Z1
 	VFMADD231PS (CX)(BX*4), Z1, Z0
 	ADDQ        $0x10, BX
 	SUBQ        $0x10, DX
-	JGE         loop_135
+	JGE         loop_183
 
-rest_136:
+rest_184:
 	ADDQ        $0x10, DX
-	JZ          done_137
+	JZ          done_185
 	LEAQ        bit_masks<>+0(SB), SI
 	KMOVW       (SI)(DX*2), K1
 	VMOVUPS.Z   (AX)(BX*4), K1, Z1
 	VMOVUPS.Z   (CX)(BX*4), K1, Z2
 	VFMADD231PS Z2, Z1, Z0
 
-done_137:
+done_185:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF32X4 $0x01, Y0, X1
@@ -3765,25 +4173,25 @@ TEXT ·maxAVX512(SB), NOSPLIT, $0-20
 	VMOVAPS Z0, Z1
 	XORQ    DX, DX
 	SUBQ    $0x10, CX
-	JL      rest_139
+	JL      rest_187
 
-loop_138:
+loop_186:
 	VMOVUPS (AX)(DX*4), Z2
 	VMAXPS  Z1, Z2, Z1
 	ADDQ    $0x10, DX
 	SUBQ    $0x10, CX
-	JGE     loop_138
+	JGE     loop_186
 
-rest_139:
+rest_187:
 	ADDQ    $0x10, CX
-	JZ      done_140
+	JZ      done_188
 	LEAQ    bit_masks<>+0(SB), BX
 	KMOVW   (BX)(CX*2), K1
 	VMOVAPS Z0, Z0
 	VMOVUPS (AX)(DX*4), K1, Z0
 	VMAXPS  Z1, Z0, Z1
 
-done_140:
+done_188:
 	VEXTRACTF64X4 $0x01, Z1, Y0
 	VMAXPS        Y1, Y0, Y1
 	VEXTRACTF32X4 $0x01, Y1, X0
@@ -3807,9 +4215,9 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-28
 	VMOVUPS      vec_42b20000<>+0(SB), Z3
 	XORQ         DX, DX
 	SUBQ         $0x10, CX
-	JL           rest_142
+	JL           rest_190
 
-loop_141:
+loop_189:
 	VMOVUPS      (AX)(DX*4), Z4
 	VSUBPS       Z0, Z4, Z4
 	VMAXPS       Z4, Z2, Z4
@@ -3841,11 +4249,11 @@ loop_141:
 	VADDPS       Z6, Z1, Z1
 	ADDQ         $0x10, DX
 	SUBQ         $0x10, CX
-	JGE          loop_141
+	JGE          loop_189
 
-rest_142:
+rest_190:
 	ADDQ         $0x10, CX
-	JZ           done_143
+	JZ           done_191
 	LEAQ         bit_masks<>+0(SB), BX
 	KMOVW        (BX)(CX*2), K1
 	VMOVUPS.Z    (AX)(DX*4), K1, Z4
@@ -3878,7 +4286,7 @@ rest_142:
 	VMOVUPS      Z2, K1, (AX)(DX*4)
 	VADDPS       Z2, Z1, K1, Z1
 
-done_143:
+done_191:
 	VEXTRACTF64X4 $0x01, Z1, Y0
 	VADDPS        Y0, Y1, Y1
 	VEXTRACTF32X4 $0x01, Y1, X0
@@ -3900,20 +4308,20 @@ TEXT ·addAVX512(SB), NOSPLIT, $0-32
 	MOVQ y+16(FP), BX
 	XORQ SI, SI
 	SUBQ $0x10, AX
-	JL   rest_145
+	JL   rest_193
 
-loop_144:
+loop_192:
 	VMOVUPS (DX)(SI*4), Z0
 	VMOVUPS (BX)(SI*4), Z1
 	VADDPS  Z1, Z0, Z0
 	VMOVUPS Z0, (CX)(SI*4)
 	ADDQ    $0x10, SI
 	SUBQ    $0x10, AX
-	JGE     loop_144
+	JGE     loop_192
 
-rest_145:
+rest_193:
 	ADDQ      $0x10, AX
-	JZ        done_146
+	JZ        done_194
 	LEAQ      bit_masks<>+0(SB), DI
 	KMOVW     (DI)(AX*2), K1
 	VMOVUPS.Z (DX)(SI*4), K1, Z0
@@ -3921,7 +4329,7 @@ rest_145:
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (CX)(SI*4)
 
-done_146:
+done_194:
 	VZEROUPPER
 	RET
 
@@ -3933,26 +4341,26 @@ TEXT ·scaleAVX512(SB), NOSPLIT, $0-20
 	MOVQ         n+8(FP), CX
 	XORQ         DX, DX
 	SUBQ         $0x10, CX
-	JL           rest_148
+	JL           rest_196
 
-loop_147:
+loop_195:
 	VMOVUPS (AX)(DX*4), Z1
 	VMULPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)(DX*4)
 	ADDQ    $0x10, DX
 	SUBQ    $0x10, CX
-	JGE     loop_147
+	JGE     loop_195
 
-rest_148:
+rest_196:
 	ADDQ      $0x10, CX
-	JZ        done_149
+	JZ        done_197
 	LEAQ      bit_masks<>+0(SB), BX
 	KMOVW     (BX)(CX*2), K1
 	VMOVUPS.Z (AX)(DX*4), K1, Z1
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(DX*4)
 
-done_149:
+done_197:
 	VZEROUPPER
 	RET
 
@@ -3965,20 +4373,20 @@ TEXT ·axpyAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x+0(FP), DX
 	XORQ         BX, BX
 	SUBQ         $0x10, CX
-	JL           rest_151
+	JL           rest_199
 
-loop_150:
+loop_198:
 	VMOVUPS     (DX)(BX*4), Z1
 	VMOVUPS     (AX)(BX*4), Z2
 	VFMADD231PS Z1, Z0, Z2
 	VMOVUPS     Z2, (AX)(BX*4)
 	ADDQ        $0x10, BX
 	SUBQ        $0x10, CX
-	JGE         loop_150
+	JGE         loop_198
 
-rest_151:
+rest_199:
 	ADDQ        $0x10, CX
-	JZ          done_152
+	JZ          done_200
 	LEAQ        bit_masks<>+0(SB), SI
 	KMOVW       (SI)(CX*2), K1
 	VMOVUPS.Z   (DX)(BX*4), K1, Z1
@@ -3986,7 +4394,7 @@ rest_151:
 	VFMADD231PS Z1, Z0, Z2
 	VMOVUPS     Z2, K1, (AX)(BX*4)
 
-done_152:
+done_200:
 	VZEROUPPER
 	RET
 
@@ -4000,9 +4408,9 @@ TEXT ·mulScaleAVX512(SB), NOSPLIT, $0-36
 	MOVQ         w+16(FP), BX
 	XORQ         SI, SI
 	SUBQ         $0x10, AX
-	JL           rest_154
+	JL           rest_202
 
-loop_153:
+loop_201:
 	VMOVUPS (DX)(SI*4), Z1
 	VMOVUPS (BX)(SI*4), Z2
 	VMULPS  Z0, Z1, Z1
@@ -4010,11 +4418,11 @@ loop_153:
 	VMOVUPS Z1, (CX)(SI*4)
 	ADDQ    $0x10, SI
 	SUBQ    $0x10, AX
-	JGE     loop_153
+	JGE     loop_201
 
-rest_154:
+rest_202:
 	ADDQ      $0x10, AX
-	JZ        done_155
+	JZ        done_203
 	LEAQ      bit_masks<>+0(SB), DI
 	KMOVW     (DI)(AX*2), K1
 	VMOVUPS.Z (DX)(SI*4), K1, Z1
@@ -4023,7 +4431,7 @@ rest_154:
 	VMULPS    Z2, Z1, Z1
 	VMOVUPS   Z1, K1, (CX)(SI*4)
 
-done_155:
+done_203:
 	VZEROUPPER
 	RET
 
@@ -4037,9 +4445,9 @@ TEXT ·expToAVX512(SB), NOSPLIT, $0-24
 	MOVQ    x+8(FP), DX
 	XORQ    BX, BX
 	SUBQ    $0x10, AX
-	JL      rest_157
+	JL      rest_205
 
-loop_156:
+loop_204:
 	VMOVUPS      (DX)(BX*4), Z2
 	VMAXPS       Z2, Z0, Z2
 	VMINPS       Z2, Z1, Z2
@@ -4069,11 +4477,11 @@ loop_156:
 	VMOVUPS      Z4, (CX)(BX*4)
 	ADDQ         $0x10, BX
 	SUBQ         $0x10, AX
-	JGE          loop_156
+	JGE          loop_204
 
-rest_157:
+rest_205:
 	ADDQ         $0x10, AX
-	JZ           done_158
+	JZ           done_206
 	LEAQ         bit_masks<>+0(SB), SI
 	KMOVW        (SI)(AX*2), K1
 	VMOVUPS.Z    (DX)(BX*4), K1, Z2
@@ -4104,7 +4512,7 @@ rest_157:
 	VMULPS       Z0, Z1, Z1
 	VMOVUPS      Z1, K1, (CX)(BX*4)
 
-done_158:
+done_206:
 	VZEROUPPER
 	RET
 
@@ -4119,9 +4527,9 @@ TEXT ·siluMulAVX512(SB), NOSPLIT, $0-32
 	MOVQ    up+16(FP), BX
 	XORQ    SI, SI
 	SUBQ    $0x10, AX
-	JL      rest_160
+	JL      rest_208
 
-loop_159:
+loop_207:
 	VMOVUPS      (DX)(SI*4), Z2
 	VMOVUPS      (BX)(SI*4), Z3
 	VXORPS       vec_80000000<>+0(SB), Z2, Z4
@@ -4156,11 +4564,11 @@ loop_159:
 	VMOVUPS      Z6, (CX)(SI*4)
 	ADDQ         $0x10, SI
 	SUBQ         $0x10, AX
-	JGE          loop_159
+	JGE          loop_207
 
-rest_160:
+rest_208:
 	ADDQ         $0x10, AX
-	JZ           done_161
+	JZ           done_209
 	LEAQ         bit_masks<>+0(SB), DI
 	KMOVW        (DI)(AX*2), K1
 	VMOVUPS.Z    (DX)(SI*4), K1, Z2
@@ -4196,7 +4604,7 @@ rest_160:
 	VMULPS       Z3, Z1, Z1
 	VMOVUPS      Z1, K1, (CX)(SI*4)
 
-done_161:
+done_209:
 	VZEROUPPER
 	RET
 
@@ -4212,9 +4620,9 @@ TEXT ·geluMulAVX512(SB), NOSPLIT, $0-32
 	MOVQ    up+16(FP), BX
 	XORQ    SI, SI
 	SUBQ    $0x10, AX
-	JL      rest_163
+	JL      rest_211
 
-loop_162:
+loop_210:
 	VMOVUPS      (DX)(SI*4), Z3
 	VMOVUPS      (BX)(SI*4), Z4
 	VMULPS       Z3, Z3, Z5
@@ -4251,11 +4659,11 @@ loop_162:
 	VMOVUPS      Z7, (CX)(SI*4)
 	ADDQ         $0x10, SI
 	SUBQ         $0x10, AX
-	JGE          loop_162
+	JGE          loop_210
 
-rest_163:
+rest_211:
 	ADDQ         $0x10, AX
-	JZ           done_164
+	JZ           done_212
 	LEAQ         bit_masks<>+0(SB), DI
 	KMOVW        (DI)(AX*2), K1
 	VMOVUPS.Z    (DX)(SI*4), K1, Z3
@@ -4293,7 +4701,7 @@ rest_163:
 	VMULPS       Z4, Z1, Z1
 	VMOVUPS      Z1, K1, (CX)(SI*4)
 
-done_164:
+done_212:
 	VZEROUPPER
 	RET
 
@@ -4308,9 +4716,9 @@ TEXT ·toF16AVX512(SB), NOSPLIT, $0-28
 	MOVQ    n+16(FP), DX
 	XORQ    BX, BX
 	SUBQ    $0x10, DX
-	JL      rest_166
+	JL      rest_214
 
-loop_165:
+loop_213:
 	VMOVUPS   (CX)(BX*4), Z1
 	VCVTPS2PH $0x00, Z1, (AX)(BX*2)
 	VANDPS    Z0, Z1, Z1
@@ -4318,11 +4726,11 @@ loop_165:
 	KORW      K2, K1, K1
 	ADDQ      $0x10, BX
 	SUBQ      $0x10, DX
-	JGE       loop_165
+	JGE       loop_213
 
-rest_166:
+rest_214:
 	ADDQ      $0x10, DX
-	JZ        done_167
+	JZ        done_215
 	LEAQ      bit_masks<>+0(SB), SI
 	KMOVW     (SI)(DX*2), K2
 	VMOVUPS.Z (CX)(BX*4), K2, Z1
@@ -4331,7 +4739,7 @@ rest_166:
 	VCMPPS    $0x05, vec_477ff000<>+0(SB), Z0, K2
 	KORW      K2, K1, K1
 
-done_167:
+done_215:
 	KMOVW K1, AX
 	MOVL  AX, ret+24(FP)
 	VZEROUPPER
@@ -4345,24 +4753,24 @@ TEXT ·fromF16AVX512(SB), NOSPLIT, $0-24
 	MOVQ n+16(FP), DX
 	XORQ BX, BX
 	SUBQ $0x10, DX
-	JL   rest_169
+	JL   rest_217
 
-loop_168:
+loop_216:
 	VCVTPH2PS (CX)(BX*2), Z0
 	VMOVUPS   Z0, (AX)(BX*4)
 	ADDQ      $0x10, BX
 	SUBQ      $0x10, DX
-	JGE       loop_168
+	JGE       loop_216
 
-rest_169:
+rest_217:
 	ADDQ        $0x10, DX
-	JZ          done_170
+	JZ          done_218
 	LEAQ        bit_masks<>+0(SB), SI
 	KMOVW       (SI)(DX*2), K1
 	VCVTPH2PS.Z (CX)(BX*2), K1, Z0
 	VMOVUPS     Z0, K1, (AX)(BX*4)
 
-done_170:
+done_218:
 	VZEROUPPER
 	RET
 
@@ -4374,9 +4782,9 @@ TEXT ·toBF16AVX512(SB), NOSPLIT, $0-24
 	MOVQ n+16(FP), DX
 	XORQ BX, BX
 	SUBQ $0x10, DX
-	JL   rest_172
+	JL   rest_220
 
-loop_171:
+loop_219:
 	VMOVUPS (CX)(BX*4), Z0
 	VPSRLD  $0x10, Z0, Z1
 	VCMPPS  $0x03, Z0, Z0, K1
@@ -4388,11 +4796,11 @@ loop_171:
 	VPMOVDW Z2, (AX)(BX*2)
 	ADDQ    $0x10, BX
 	SUBQ    $0x10, DX
-	JGE     loop_171
+	JGE     loop_219
 
-rest_172:
+rest_220:
 	ADDQ      $0x10, DX
-	JZ        done_173
+	JZ        done_221
 	LEAQ      bit_masks<>+0(SB), SI
 	KMOVW     (SI)(DX*2), K1
 	VMOVUPS.Z (CX)(BX*4), K1, Z0
@@ -4405,7 +4813,7 @@ rest_172:
 	VPORD     vec_00000040<>+0(SB), Z1, K2, Z2
 	VPMOVDW   Z2, K1, (AX)(BX*2)
 
-done_173:
+done_221:
 	VZEROUPPER
 	RET
 
@@ -4417,26 +4825,26 @@ TEXT ·fromBF16AVX512(SB), NOSPLIT, $0-24
 	MOVQ n+16(FP), DX
 	XORQ BX, BX
 	SUBQ $0x10, DX
-	JL   rest_175
+	JL   rest_223
 
-loop_174:
+loop_222:
 	VPMOVZXWD (CX)(BX*2), Z0
 	VPSLLD    $0x10, Z0, Z0
 	VMOVUPS   Z0, (AX)(BX*4)
 	ADDQ      $0x10, BX
 	SUBQ      $0x10, DX
-	JGE       loop_174
+	JGE       loop_222
 
-rest_175:
+rest_223:
 	ADDQ        $0x10, DX
-	JZ          done_176
+	JZ          done_224
 	LEAQ        bit_masks<>+0(SB), SI
 	KMOVW       (SI)(DX*2), K1
 	VPMOVZXWD.Z (CX)(BX*2), K1, Z0
 	VPSLLD      $0x10, Z0, Z0
 	VMOVUPS     Z0, K1, (AX)(BX*4)
 
-done_176:
+done_224:
 	VZEROUPPER
 	RET
 
@@ -4447,9 +4855,9 @@ TEXT ·roundBF16AVX512(SB), NOSPLIT, $0-16
 	MOVQ n+8(FP), CX
 	XORQ DX, DX
 	SUBQ $0x10, CX
-	JL   rest_178
+	JL   rest_226
 
-loop_177:
+loop_225:
 	VMOVUPS (AX)(DX*4), Z0
 	VPSRLD  $0x10, Z0, Z1
 	VCMPPS  $0x03, Z0, Z0, K1
@@ -4462,11 +4870,11 @@ loop_177:
 	VMOVUPS Z2, (AX)(DX*4)
 	ADDQ    $0x10, DX
 	SUBQ    $0x10, CX
-	JGE     loop_177
+	JGE     loop_225
 
-rest_178:
+rest_226:
 	ADDQ      $0x10, CX
-	JZ        done_179
+	JZ        done_227
 	LEAQ      bit_masks<>+0(SB), BX
 	KMOVW     (BX)(CX*2), K1
 	VMOVUPS.Z (AX)(DX*4), K1, Z0
@@ -4480,7 +4888,7 @@ rest_178:
 	VPSLLD    $0x10, Z2, Z2
 	VMOVUPS   Z2, K1, (AX)(DX*4)
 
-done_179:
+done_227:
 	VZEROUPPER
 	RET
 
@@ -4492,26 +4900,26 @@ TEXT ·fromI8AVX512(SB), NOSPLIT, $0-24
 	MOVQ n+16(FP), DX
 	XORQ BX, BX
 	SUBQ $0x10, DX
-	JL   rest_181
+	JL   rest_229
 
-loop_180:
+loop_228:
 	VPMOVSXBD (CX)(BX*1), Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS   Z0, (AX)(BX*4)
 	ADDQ      $0x10, BX
 	SUBQ      $0x10, DX
-	JGE       loop_180
+	JGE       loop_228
 
-rest_181:
+rest_229:
 	ADDQ        $0x10, DX
-	JZ          done_182
+	JZ          done_230
 	LEAQ        bit_masks<>+0(SB), SI
 	KMOVW       (SI)(DX*2), K1
 	VPMOVSXBD.Z (CX)(BX*1), K1, Z0
 	VCVTDQ2PS   Z0, Z0
 	VMOVUPS     Z0, K1, (AX)(BX*4)
 
-done_182:
+done_230:
 	VZEROUPPER
 	RET
 
@@ -4525,9 +4933,9 @@ TEXT ·ropeHalfAVX512(SB), NOSPLIT, $0-40
 	MOVQ n+32(FP), SI
 	XORQ DI, DI
 	SUBQ $0x10, SI
-	JL   rest_184
+	JL   rest_232
 
-loop_183:
+loop_231:
 	VMOVUPS      (AX)(DI*4), Z0
 	VMOVUPS      (CX)(DI*4), Z1
 	VMOVUPS      (DX)(DI*4), Z2
@@ -4540,11 +4948,11 @@ loop_183:
 	VMOVUPS      Z1, (CX)(DI*4)
 	ADDQ         $0x10, DI
 	SUBQ         $0x10, SI
-	JGE          loop_183
+	JGE          loop_231
 
-rest_184:
+rest_232:
 	ADDQ         $0x10, SI
-	JZ           done_185
+	JZ           done_233
 	LEAQ         bit_masks<>+0(SB), R8
 	KMOVW        (R8)(SI*2), K1
 	VMOVUPS.Z    (AX)(DI*4), K1, Z0
@@ -4558,7 +4966,7 @@ rest_184:
 	VMOVUPS      Z4, K1, (AX)(DI*4)
 	VMOVUPS      Z1, K1, (CX)(DI*4)
 
-done_185:
+done_233:
 	VZEROUPPER
 	RET
 
@@ -4573,9 +4981,9 @@ TEXT ·ropePairsAVX512(SB), NOSPLIT, $0-32
 	ADDQ    BX, BX
 	XORQ    SI, SI
 	SUBQ    $0x10, BX
-	JL      rest_187
+	JL      rest_235
 
-loop_186:
+loop_234:
 	VMOVUPS     (AX)(SI*4), Z1
 	VPMOVZXDQ   (CX)(SI*2), Z2
 	VPMOVZXDQ   (DX)(SI*2), Z3
@@ -4588,11 +4996,11 @@ loop_186:
 	VMOVUPS     Z1, (AX)(SI*4)
 	ADDQ        $0x10, SI
 	SUBQ        $0x10, BX
-	JGE         loop_186
+	JGE         loop_234
 
-rest_187:
+rest_235:
 	ADDQ        $0x10, BX
-	JZ          done_188
+	JZ          done_236
 	LEAQ        bit_masks<>+0(SB), DI
 	KMOVW       (DI)(BX*2), K1
 	VMOVUPS.Z   (AX)(SI*4), K1, Z1
@@ -4608,40 +5016,50 @@ rest_187:
 	VFMADD231PS Z0, Z3, Z1
 	VMOVUPS     Z1, K1, (AX)(SI*4)
 
-done_188:
+done_236:
 	VZEROUPPER
 	RET
 
-// func panelsF32x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF32x1x1AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x1x1AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 	SHLQ $0x02, BX
 
-panel_189:
+slice_237:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_238
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_238:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*4), DX
+	MOVQ panels+72(FP), SI
+
+panel_239:
 	VPXORD  Z0, Z0, Z0
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_190
+	CMPQ    add+80(FP), $0x00
+	JE      from0_240
 	VMOVUPS (AX), Z0
 
-from0_190:
+from0_240:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
-	MOVQ depth+48(FP), R9
+	MOVQ depth+64(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_191
+	JL   rest_242
 
-loop_194:
+loop_241:
 	PREFETCHT0   (R8)(DI*1)
 	PREFETCHT0   64(R8)(DI*1)
 	PREFETCHT0   128(R8)(DI*1)
@@ -4661,63 +5079,88 @@ loop_194:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000100, R8
 	SUBQ         $0x04, R9
-	JGE          loop_194
+	JGE          loop_241
 
-rest_191:
+rest_242:
 	ADDQ $0x04, R9
-	JZ   done_193
+	JZ   depth_244
 
-one_192:
+one_243:
 	VMOVUPS      (R8), Z1
 	VBROADCASTSS (CX), Z2
 	VFMADD231PS  Z1, Z2, Z0
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000040, R8
 	DECQ         R9
-	JNZ          one_192
+	JNZ          one_243
 
-done_193:
+depth_244:
 	VMOVUPS Z0, (AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_189
+	JG      panel_239
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_245
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_237
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_237
+
+done_245:
 	VZEROUPPER
 	RET
 
-// func panelsF32x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF32x1x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x1x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 	SHLQ $0x02, BX
 
-panel_195:
+slice_246:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_247
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_247:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*4), DX
+	MOVQ panels+72(FP), SI
+
+panel_248:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_196
+	CMPQ    add+80(FP), $0x00
+	JE      from0_249
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 
-from0_196:
+from0_249:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
 	LEAQ (DX)(BX*1), R9
-	MOVQ depth+48(FP), R10
+	MOVQ depth+64(FP), R10
 	SUBQ $0x04, R10
-	JL   rest_197
+	JL   rest_251
 
-loop_200:
+loop_250:
 	PREFETCHT0   (R8)(DI*1)
 	PREFETCHT0   64(R8)(DI*1)
 	PREFETCHT0   128(R8)(DI*1)
@@ -4750,13 +5193,13 @@ loop_200:
 	ADDQ         $0x00000100, R8
 	ADDQ         $0x00000100, R9
 	SUBQ         $0x04, R10
-	JGE          loop_200
+	JGE          loop_250
 
-rest_197:
+rest_251:
 	ADDQ $0x04, R10
-	JZ   done_199
+	JZ   depth_253
 
-one_198:
+one_252:
 	VBROADCASTSS (CX), Z2
 	VMOVUPS      (R8), Z3
 	VFMADD231PS  Z3, Z2, Z0
@@ -4766,56 +5209,81 @@ one_198:
 	ADDQ         $0x00000040, R8
 	ADDQ         $0x00000040, R9
 	DECQ         R10
-	JNZ          one_198
+	JNZ          one_252
 
-done_199:
+depth_253:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    $0x00000080, AX
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_195
+	JG      panel_248
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_254
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_246
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_246
+
+done_254:
 	VZEROUPPER
 	RET
 
-// func panelsF32x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF32x2x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x2x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 	SHLQ $0x02, DI
 
-panel_201:
+slice_255:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_256
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_256:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*4), SI
+	MOVQ panels+72(FP), R8
+
+panel_257:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_202
+	CMPQ    add+80(FP), $0x00
+	JE      from0_258
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
 	VMOVUPS 64(AX)(CX*1), Z3
 
-from0_202:
+from0_258:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_203
+	JL   rest_260
 
-loop_206:
+loop_259:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   64(R10)(R9*1)
 	PREFETCHT0   128(R10)(R9*1)
@@ -4860,13 +5328,13 @@ loop_206:
 	ADDQ         $0x00000100, R10
 	ADDQ         $0x00000100, R11
 	SUBQ         $0x04, R12
-	JGE          loop_206
+	JGE          loop_259
 
-rest_203:
+rest_260:
 	ADDQ $0x04, R12
-	JZ   done_205
+	JZ   depth_262
 
-one_204:
+one_261:
 	VBROADCASTSS (DX), Z4
 	VBROADCASTSS (DX)(BX*1), Z5
 	VMOVUPS      (R10), Z6
@@ -4879,9 +5347,9 @@ one_204:
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	DECQ         R12
-	JNZ          one_204
+	JNZ          one_261
 
-done_205:
+depth_262:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -4890,35 +5358,60 @@ done_205:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_201
+	JG      panel_257
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_263
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_255
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_255
+
+done_263:
 	VZEROUPPER
 	RET
 
-// func panelsF32x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF32x3x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x3x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 	SHLQ $0x02, DI
 
-panel_207:
+slice_264:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_265
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_265:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*4), SI
+	MOVQ panels+72(FP), R8
+
+panel_266:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_208
+	CMPQ    add+80(FP), $0x00
+	JE      from0_267
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
@@ -4926,15 +5419,15 @@ panel_207:
 	VMOVUPS (AX)(CX*2), Z4
 	VMOVUPS 64(AX)(CX*2), Z5
 
-from0_208:
+from0_267:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_209
+	JL   rest_269
 
-loop_212:
+loop_268:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   64(R10)(R9*1)
 	PREFETCHT0   128(R10)(R9*1)
@@ -4991,13 +5484,13 @@ loop_212:
 	ADDQ         $0x00000100, R10
 	ADDQ         $0x00000100, R11
 	SUBQ         $0x04, R12
-	JGE          loop_212
+	JGE          loop_268
 
-rest_209:
+rest_269:
 	ADDQ $0x04, R12
-	JZ   done_211
+	JZ   depth_271
 
-one_210:
+one_270:
 	VBROADCASTSS (DX), Z6
 	VBROADCASTSS (DX)(BX*1), Z7
 	VBROADCASTSS (DX)(BX*2), Z8
@@ -5013,9 +5506,9 @@ one_210:
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	DECQ         R12
-	JNZ          one_210
+	JNZ          one_270
 
-done_211:
+depth_271:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -5026,13 +5519,28 @@ done_211:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_207
+	JG      panel_266
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_272
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_264
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_264
+
+done_272:
 	VZEROUPPER
 	RET
 
-// func panelsF32x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF32x4x1AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x4x1AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -5043,35 +5551,45 @@ TEXT ·panelsF32x4x1AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x02, R9
 
-panel_213:
+slice_273:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_274
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_274:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*4), R8
+	MOVQ panels+72(FP), R10
+
+panel_275:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_214
+	CMPQ    add+80(FP), $0x00
+	JE      from0_276
 	VMOVUPS (AX), Z0
 	VMOVUPS (AX)(CX*1), Z1
 	VMOVUPS (AX)(CX*2), Z2
 	VMOVUPS (DX), Z3
 
-from0_214:
+from0_276:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
-	MOVQ depth+48(FP), R13
+	MOVQ depth+64(FP), R13
 	SUBQ $0x04, R13
-	JL   rest_215
+	JL   rest_278
 
-loop_218:
+loop_277:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	PREFETCHT0   128(R12)(R11*1)
@@ -5116,13 +5634,13 @@ loop_218:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000100, R12
 	SUBQ         $0x04, R13
-	JGE          loop_218
+	JGE          loop_277
 
-rest_215:
+rest_278:
 	ADDQ $0x04, R13
-	JZ   done_217
+	JZ   depth_280
 
-one_216:
+one_279:
 	VMOVUPS      (R12), Z4
 	VBROADCASTSS (BX), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -5136,9 +5654,9 @@ one_216:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000040, R12
 	DECQ         R13
-	JNZ          one_216
+	JNZ          one_279
 
-done_217:
+depth_280:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, (AX)(CX*1)
 	VMOVUPS Z2, (AX)(CX*2)
@@ -5147,13 +5665,30 @@ done_217:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_213
+	JG      panel_275
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_281
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_273
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_273
+
+done_281:
 	VZEROUPPER
 	RET
 
-// func panelsF32x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF32x4x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x4x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -5164,13 +5699,24 @@ TEXT ·panelsF32x4x2AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x02, R9
 
-panel_219:
+slice_282:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_283
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_283:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*4), R8
+	MOVQ panels+72(FP), R10
+
+panel_284:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -5179,9 +5725,8 @@ panel_219:
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_220
+	CMPQ    add+80(FP), $0x00
+	JE      from0_285
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
@@ -5191,17 +5736,17 @@ panel_219:
 	VMOVUPS (DX), Z6
 	VMOVUPS 64(DX), Z7
 
-from0_220:
+from0_285:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
 	LEAQ (R8)(R9*1), R13
-	MOVQ depth+48(FP), R14
+	MOVQ depth+64(FP), R14
 	SUBQ $0x04, R14
-	JL   rest_221
+	JL   rest_287
 
-loop_224:
+loop_286:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	PREFETCHT0   128(R12)(R11*1)
@@ -5271,13 +5816,13 @@ loop_224:
 	ADDQ         $0x00000100, R12
 	ADDQ         $0x00000100, R13
 	SUBQ         $0x04, R14
-	JGE          loop_224
+	JGE          loop_286
 
-rest_221:
+rest_287:
 	ADDQ $0x04, R14
-	JZ   done_223
+	JZ   depth_289
 
-one_222:
+one_288:
 	VBROADCASTSS (BX), Z8
 	VBROADCASTSS (BX)(SI*1), Z9
 	VBROADCASTSS (BX)(SI*2), Z10
@@ -5297,9 +5842,9 @@ one_222:
 	ADDQ         $0x00000040, R12
 	ADDQ         $0x00000040, R13
 	DECQ         R14
-	JNZ          one_222
+	JNZ          one_288
 
-done_223:
+depth_289:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -5313,13 +5858,30 @@ done_223:
 	ADDQ    R9, R8
 	ADDQ    R9, R8
 	SUBQ    $0x02, R10
-	JG      panel_219
+	JG      panel_284
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_290
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_282
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_282
+
+done_290:
 	VZEROUPPER
 	RET
 
-// func panelsF32x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF32x6x1AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x6x1AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -5330,22 +5892,32 @@ TEXT ·panelsF32x6x1AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x02, R9
 
-panel_225:
+slice_291:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_292
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_292:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*4), R8
+	MOVQ panels+72(FP), R10
+
+panel_293:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_226
+	CMPQ    add+80(FP), $0x00
+	JE      from0_294
 	VMOVUPS (AX), Z0
 	VMOVUPS (AX)(CX*1), Z1
 	VMOVUPS (AX)(CX*2), Z2
@@ -5353,16 +5925,16 @@ panel_225:
 	VMOVUPS (DX)(CX*1), Z4
 	VMOVUPS (DX)(CX*2), Z5
 
-from0_226:
+from0_294:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
-	MOVQ depth+48(FP), R13
+	MOVQ depth+64(FP), R13
 	SUBQ $0x04, R13
-	JL   rest_227
+	JL   rest_296
 
-loop_230:
+loop_295:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	PREFETCHT0   128(R12)(R11*1)
@@ -5423,13 +5995,13 @@ loop_230:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000100, R12
 	SUBQ         $0x04, R13
-	JGE          loop_230
+	JGE          loop_295
 
-rest_227:
+rest_296:
 	ADDQ $0x04, R13
-	JZ   done_229
+	JZ   depth_298
 
-one_228:
+one_297:
 	VMOVUPS      (R12), Z6
 	VBROADCASTSS (BX), Z7
 	VFMADD231PS  Z6, Z7, Z0
@@ -5447,9 +6019,9 @@ one_228:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000040, R12
 	DECQ         R13
-	JNZ          one_228
+	JNZ          one_297
 
-done_229:
+depth_298:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, (AX)(CX*1)
 	VMOVUPS Z2, (AX)(CX*2)
@@ -5460,13 +6032,30 @@ done_229:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_225
+	JG      panel_293
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_299
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_291
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_291
+
+done_299:
 	VZEROUPPER
 	RET
 
-// func panelsF32x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *float32, bStride int, depth int, panels int, add int, gap int)
+// func panelsF32x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]float32, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF32x6x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF32x6x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -5477,13 +6066,24 @@ TEXT ·panelsF32x6x2AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x02, R9
 
-panel_231:
+slice_300:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_301
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_301:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*4), R8
+	MOVQ panels+72(FP), R10
+
+panel_302:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -5496,9 +6096,8 @@ panel_231:
 	VPXORD  Z9, Z9, Z9
 	VPXORD  Z10, Z10, Z10
 	VPXORD  Z11, Z11, Z11
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_232
+	CMPQ    add+80(FP), $0x00
+	JE      from0_303
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
@@ -5512,17 +6111,17 @@ panel_231:
 	VMOVUPS (DX)(CX*2), Z10
 	VMOVUPS 64(DX)(CX*2), Z11
 
-from0_232:
+from0_303:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
 	LEAQ (R8)(R9*1), R13
-	MOVQ depth+48(FP), R14
+	MOVQ depth+64(FP), R14
 	SUBQ $0x04, R14
-	JL   rest_233
+	JL   rest_305
 
-loop_236:
+loop_304:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	PREFETCHT0   128(R12)(R11*1)
@@ -5616,13 +6215,13 @@ loop_236:
 	ADDQ         $0x00000100, R12
 	ADDQ         $0x00000100, R13
 	SUBQ         $0x04, R14
-	JGE          loop_236
+	JGE          loop_304
 
-rest_233:
+rest_305:
 	ADDQ $0x04, R14
-	JZ   done_235
+	JZ   depth_307
 
-one_234:
+one_306:
 	VBROADCASTSS (BX), Z12
 	VBROADCASTSS (BX)(SI*1), Z13
 	VBROADCASTSS (BX)(SI*2), Z14
@@ -5648,9 +6247,9 @@ one_234:
 	ADDQ         $0x00000040, R12
 	ADDQ         $0x00000040, R13
 	DECQ         R14
-	JNZ          one_234
+	JNZ          one_306
 
-done_235:
+depth_307:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -5668,40 +6267,67 @@ done_235:
 	ADDQ    R9, R8
 	ADDQ    R9, R8
 	SUBQ    $0x02, R10
-	JG      panel_231
+	JG      panel_302
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_308
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_300
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_300
+
+done_308:
 	VZEROUPPER
 	RET
 
-// func panelsF16x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF16x1x1AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x1x1AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 	SHLQ $0x01, BX
 
-panel_237:
+slice_309:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_310
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_310:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*2), DX
+	MOVQ panels+72(FP), SI
+
+panel_311:
 	VPXORD  Z0, Z0, Z0
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_238
+	CMPQ    add+80(FP), $0x00
+	JE      from0_312
 	VMOVUPS (AX), Z0
 
-from0_238:
+from0_312:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
-	MOVQ depth+48(FP), R9
+	MOVQ depth+64(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_239
+	JL   rest_314
 
-loop_242:
+loop_313:
 	PREFETCHT0   (R8)(DI*1)
 	PREFETCHT0   64(R8)(DI*1)
 	VCVTPH2PS    (R8), Z1
@@ -5719,63 +6345,88 @@ loop_242:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000080, R8
 	SUBQ         $0x04, R9
-	JGE          loop_242
+	JGE          loop_313
 
-rest_239:
+rest_314:
 	ADDQ $0x04, R9
-	JZ   done_241
+	JZ   depth_316
 
-one_240:
+one_315:
 	VCVTPH2PS    (R8), Z1
 	VBROADCASTSS (CX), Z2
 	VFMADD231PS  Z1, Z2, Z0
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000020, R8
 	DECQ         R9
-	JNZ          one_240
+	JNZ          one_315
 
-done_241:
+depth_316:
 	VMOVUPS Z0, (AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_237
+	JG      panel_311
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_317
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_309
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_309
+
+done_317:
 	VZEROUPPER
 	RET
 
-// func panelsF16x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF16x1x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x1x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 	SHLQ $0x01, BX
 
-panel_243:
+slice_318:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_319
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_319:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*2), DX
+	MOVQ panels+72(FP), SI
+
+panel_320:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_244
+	CMPQ    add+80(FP), $0x00
+	JE      from0_321
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 
-from0_244:
+from0_321:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
 	LEAQ (DX)(BX*1), R9
-	MOVQ depth+48(FP), R10
+	MOVQ depth+64(FP), R10
 	SUBQ $0x04, R10
-	JL   rest_245
+	JL   rest_323
 
-loop_248:
+loop_322:
 	PREFETCHT0   (R8)(DI*1)
 	PREFETCHT0   64(R8)(DI*1)
 	PREFETCHT0   (R9)(DI*1)
@@ -5804,13 +6455,13 @@ loop_248:
 	ADDQ         $0x00000080, R8
 	ADDQ         $0x00000080, R9
 	SUBQ         $0x04, R10
-	JGE          loop_248
+	JGE          loop_322
 
-rest_245:
+rest_323:
 	ADDQ $0x04, R10
-	JZ   done_247
+	JZ   depth_325
 
-one_246:
+one_324:
 	VBROADCASTSS (CX), Z2
 	VCVTPH2PS    (R8), Z3
 	VFMADD231PS  Z3, Z2, Z0
@@ -5820,56 +6471,81 @@ one_246:
 	ADDQ         $0x00000020, R8
 	ADDQ         $0x00000020, R9
 	DECQ         R10
-	JNZ          one_246
+	JNZ          one_324
 
-done_247:
+depth_325:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    $0x00000080, AX
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_243
+	JG      panel_320
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_326
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_318
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_318
+
+done_326:
 	VZEROUPPER
 	RET
 
-// func panelsF16x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF16x2x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x2x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 	SHLQ $0x01, DI
 
-panel_249:
+slice_327:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_328
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_328:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*2), SI
+	MOVQ panels+72(FP), R8
+
+panel_329:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_250
+	CMPQ    add+80(FP), $0x00
+	JE      from0_330
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
 	VMOVUPS 64(AX)(CX*1), Z3
 
-from0_250:
+from0_330:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_251
+	JL   rest_332
 
-loop_254:
+loop_331:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   64(R10)(R9*1)
 	PREFETCHT0   (R11)(R9*1)
@@ -5910,13 +6586,13 @@ loop_254:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x00000080, R11
 	SUBQ         $0x04, R12
-	JGE          loop_254
+	JGE          loop_331
 
-rest_251:
+rest_332:
 	ADDQ $0x04, R12
-	JZ   done_253
+	JZ   depth_334
 
-one_252:
+one_333:
 	VBROADCASTSS (DX), Z4
 	VBROADCASTSS (DX)(BX*1), Z5
 	VCVTPH2PS    (R10), Z6
@@ -5929,9 +6605,9 @@ one_252:
 	ADDQ         $0x00000020, R10
 	ADDQ         $0x00000020, R11
 	DECQ         R12
-	JNZ          one_252
+	JNZ          one_333
 
-done_253:
+depth_334:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -5940,35 +6616,60 @@ done_253:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_249
+	JG      panel_329
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_335
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_327
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_327
+
+done_335:
 	VZEROUPPER
 	RET
 
-// func panelsF16x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF16x3x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x3x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 	SHLQ $0x01, DI
 
-panel_255:
+slice_336:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_337
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_337:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*2), SI
+	MOVQ panels+72(FP), R8
+
+panel_338:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_256
+	CMPQ    add+80(FP), $0x00
+	JE      from0_339
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
@@ -5976,15 +6677,15 @@ panel_255:
 	VMOVUPS (AX)(CX*2), Z4
 	VMOVUPS 64(AX)(CX*2), Z5
 
-from0_256:
+from0_339:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_257
+	JL   rest_341
 
-loop_260:
+loop_340:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   64(R10)(R9*1)
 	PREFETCHT0   (R11)(R9*1)
@@ -6037,13 +6738,13 @@ loop_260:
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x00000080, R11
 	SUBQ         $0x04, R12
-	JGE          loop_260
+	JGE          loop_340
 
-rest_257:
+rest_341:
 	ADDQ $0x04, R12
-	JZ   done_259
+	JZ   depth_343
 
-one_258:
+one_342:
 	VBROADCASTSS (DX), Z6
 	VBROADCASTSS (DX)(BX*1), Z7
 	VBROADCASTSS (DX)(BX*2), Z8
@@ -6059,9 +6760,9 @@ one_258:
 	ADDQ         $0x00000020, R10
 	ADDQ         $0x00000020, R11
 	DECQ         R12
-	JNZ          one_258
+	JNZ          one_342
 
-done_259:
+depth_343:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -6072,13 +6773,28 @@ done_259:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_255
+	JG      panel_338
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_344
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_336
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_336
+
+done_344:
 	VZEROUPPER
 	RET
 
-// func panelsF16x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF16x4x1AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x4x1AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -6089,35 +6805,45 @@ TEXT ·panelsF16x4x1AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x01, R9
 
-panel_261:
+slice_345:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_346
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_346:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*2), R8
+	MOVQ panels+72(FP), R10
+
+panel_347:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_262
+	CMPQ    add+80(FP), $0x00
+	JE      from0_348
 	VMOVUPS (AX), Z0
 	VMOVUPS (AX)(CX*1), Z1
 	VMOVUPS (AX)(CX*2), Z2
 	VMOVUPS (DX), Z3
 
-from0_262:
+from0_348:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
-	MOVQ depth+48(FP), R13
+	MOVQ depth+64(FP), R13
 	SUBQ $0x04, R13
-	JL   rest_263
+	JL   rest_350
 
-loop_266:
+loop_349:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	VCVTPH2PS    (R12), Z4
@@ -6160,13 +6886,13 @@ loop_266:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000080, R12
 	SUBQ         $0x04, R13
-	JGE          loop_266
+	JGE          loop_349
 
-rest_263:
+rest_350:
 	ADDQ $0x04, R13
-	JZ   done_265
+	JZ   depth_352
 
-one_264:
+one_351:
 	VCVTPH2PS    (R12), Z4
 	VBROADCASTSS (BX), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -6180,9 +6906,9 @@ one_264:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000020, R12
 	DECQ         R13
-	JNZ          one_264
+	JNZ          one_351
 
-done_265:
+depth_352:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, (AX)(CX*1)
 	VMOVUPS Z2, (AX)(CX*2)
@@ -6191,13 +6917,30 @@ done_265:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_261
+	JG      panel_347
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_353
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_345
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_345
+
+done_353:
 	VZEROUPPER
 	RET
 
-// func panelsF16x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF16x4x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x4x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -6208,13 +6951,24 @@ TEXT ·panelsF16x4x2AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x01, R9
 
-panel_267:
+slice_354:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_355
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_355:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*2), R8
+	MOVQ panels+72(FP), R10
+
+panel_356:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6223,9 +6977,8 @@ panel_267:
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_268
+	CMPQ    add+80(FP), $0x00
+	JE      from0_357
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
@@ -6235,17 +6988,17 @@ panel_267:
 	VMOVUPS (DX), Z6
 	VMOVUPS 64(DX), Z7
 
-from0_268:
+from0_357:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
 	LEAQ (R8)(R9*1), R13
-	MOVQ depth+48(FP), R14
+	MOVQ depth+64(FP), R14
 	SUBQ $0x04, R14
-	JL   rest_269
+	JL   rest_359
 
-loop_272:
+loop_358:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	PREFETCHT0   (R13)(R11*1)
@@ -6311,13 +7064,13 @@ loop_272:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	SUBQ         $0x04, R14
-	JGE          loop_272
+	JGE          loop_358
 
-rest_269:
+rest_359:
 	ADDQ $0x04, R14
-	JZ   done_271
+	JZ   depth_361
 
-one_270:
+one_360:
 	VBROADCASTSS (BX), Z8
 	VBROADCASTSS (BX)(SI*1), Z9
 	VBROADCASTSS (BX)(SI*2), Z10
@@ -6337,9 +7090,9 @@ one_270:
 	ADDQ         $0x00000020, R12
 	ADDQ         $0x00000020, R13
 	DECQ         R14
-	JNZ          one_270
+	JNZ          one_360
 
-done_271:
+depth_361:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -6353,13 +7106,30 @@ done_271:
 	ADDQ    R9, R8
 	ADDQ    R9, R8
 	SUBQ    $0x02, R10
-	JG      panel_267
+	JG      panel_356
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_362
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_354
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_354
+
+done_362:
 	VZEROUPPER
 	RET
 
-// func panelsF16x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF16x6x1AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x6x1AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -6370,22 +7140,32 @@ TEXT ·panelsF16x6x1AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x01, R9
 
-panel_273:
+slice_363:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_364
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_364:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*2), R8
+	MOVQ panels+72(FP), R10
+
+panel_365:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_274
+	CMPQ    add+80(FP), $0x00
+	JE      from0_366
 	VMOVUPS (AX), Z0
 	VMOVUPS (AX)(CX*1), Z1
 	VMOVUPS (AX)(CX*2), Z2
@@ -6393,16 +7173,16 @@ panel_273:
 	VMOVUPS (DX)(CX*1), Z4
 	VMOVUPS (DX)(CX*2), Z5
 
-from0_274:
+from0_366:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
-	MOVQ depth+48(FP), R13
+	MOVQ depth+64(FP), R13
 	SUBQ $0x04, R13
-	JL   rest_275
+	JL   rest_368
 
-loop_278:
+loop_367:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	VCVTPH2PS    (R12), Z6
@@ -6461,13 +7241,13 @@ loop_278:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000080, R12
 	SUBQ         $0x04, R13
-	JGE          loop_278
+	JGE          loop_367
 
-rest_275:
+rest_368:
 	ADDQ $0x04, R13
-	JZ   done_277
+	JZ   depth_370
 
-one_276:
+one_369:
 	VCVTPH2PS    (R12), Z6
 	VBROADCASTSS (BX), Z7
 	VFMADD231PS  Z6, Z7, Z0
@@ -6485,9 +7265,9 @@ one_276:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000020, R12
 	DECQ         R13
-	JNZ          one_276
+	JNZ          one_369
 
-done_277:
+depth_370:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, (AX)(CX*1)
 	VMOVUPS Z2, (AX)(CX*2)
@@ -6498,13 +7278,30 @@ done_277:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_273
+	JG      panel_365
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_371
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_363
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_363
+
+done_371:
 	VZEROUPPER
 	RET
 
-// func panelsF16x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *uint16, bStride int, depth int, panels int, add int, gap int)
+// func panelsF16x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]uint16, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsF16x6x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsF16x6x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -6515,13 +7312,24 @@ TEXT ·panelsF16x6x2AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 	SHLQ $0x01, R9
 
-panel_279:
+slice_372:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_373
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_373:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*2), R8
+	MOVQ panels+72(FP), R10
+
+panel_374:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6534,9 +7342,8 @@ panel_279:
 	VPXORD  Z9, Z9, Z9
 	VPXORD  Z10, Z10, Z10
 	VPXORD  Z11, Z11, Z11
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_280
+	CMPQ    add+80(FP), $0x00
+	JE      from0_375
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
@@ -6550,17 +7357,17 @@ panel_279:
 	VMOVUPS (DX)(CX*2), Z10
 	VMOVUPS 64(DX)(CX*2), Z11
 
-from0_280:
+from0_375:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
 	LEAQ (R8)(R9*1), R13
-	MOVQ depth+48(FP), R14
+	MOVQ depth+64(FP), R14
 	SUBQ $0x04, R14
-	JL   rest_281
+	JL   rest_377
 
-loop_284:
+loop_376:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   64(R12)(R11*1)
 	PREFETCHT0   (R13)(R11*1)
@@ -6650,13 +7457,13 @@ loop_284:
 	ADDQ         $0x00000080, R12
 	ADDQ         $0x00000080, R13
 	SUBQ         $0x04, R14
-	JGE          loop_284
+	JGE          loop_376
 
-rest_281:
+rest_377:
 	ADDQ $0x04, R14
-	JZ   done_283
+	JZ   depth_379
 
-one_282:
+one_378:
 	VBROADCASTSS (BX), Z12
 	VBROADCASTSS (BX)(SI*1), Z13
 	VBROADCASTSS (BX)(SI*2), Z14
@@ -6682,9 +7489,9 @@ one_282:
 	ADDQ         $0x00000020, R12
 	ADDQ         $0x00000020, R13
 	DECQ         R14
-	JNZ          one_282
+	JNZ          one_378
 
-done_283:
+depth_379:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -6702,39 +7509,66 @@ done_283:
 	ADDQ    R9, R8
 	ADDQ    R9, R8
 	SUBQ    $0x02, R10
-	JG      panel_279
+	JG      panel_374
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_380
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_372
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_372
+
+done_380:
 	VZEROUPPER
 	RET
 
-// func panelsI8x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x1x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsI8x1x1AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x1x1AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 
-panel_285:
+slice_381:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_382
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_382:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*1), DX
+	MOVQ panels+72(FP), SI
+
+panel_383:
 	VPXORD  Z0, Z0, Z0
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_286
+	CMPQ    add+80(FP), $0x00
+	JE      from0_384
 	VMOVUPS (AX), Z0
 
-from0_286:
+from0_384:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
-	MOVQ depth+48(FP), R9
+	MOVQ depth+64(FP), R9
 	SUBQ $0x04, R9
-	JL   rest_287
+	JL   rest_386
 
-loop_290:
+loop_385:
 	PREFETCHT0   (R8)(DI*1)
 	VPMOVSXBD    (R8), Z1
 	VCVTDQ2PS    Z1, Z1
@@ -6755,13 +7589,13 @@ loop_290:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000040, R8
 	SUBQ         $0x04, R9
-	JGE          loop_290
+	JGE          loop_385
 
-rest_287:
+rest_386:
 	ADDQ $0x04, R9
-	JZ   done_289
+	JZ   depth_388
 
-one_288:
+one_387:
 	VPMOVSXBD    (R8), Z1
 	VCVTDQ2PS    Z1, Z1
 	VBROADCASTSS (CX), Z2
@@ -6769,49 +7603,74 @@ one_288:
 	ADDQ         $0x00000004, CX
 	ADDQ         $0x00000010, R8
 	DECQ         R9
-	JNZ          one_288
+	JNZ          one_387
 
-done_289:
+depth_388:
 	VMOVUPS Z0, (AX)
 	ADDQ    $0x00000040, AX
 	ADDQ    BX, DX
 	SUBQ    $0x01, SI
-	JG      panel_285
+	JG      panel_383
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_389
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_381
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_381
+
+done_389:
 	VZEROUPPER
 	RET
 
-// func panelsI8x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x1x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsI8x1x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x1x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), CX
 	MOVQ aStride+24(FP), CX
 	SHLQ $0x02, CX
-	MOVQ b+32(FP), DX
-	MOVQ bStride+40(FP), BX
-	MOVQ panels+56(FP), SI
-	MOVQ gap+72(FP), DI
+	MOVQ bStride+56(FP), BX
 
-panel_291:
+slice_390:
+	MOVQ b+32(FP), CX
+	MOVQ (CX), DX
+	MOVQ gap+96(FP), DI
+	CMPQ count+48(FP), $0x01
+	JE   last_391
+	MOVQ 24(CX), DI
+	SUBQ DX, DI
+
+last_391:
+	MOVQ off+40(FP), CX
+	LEAQ (DX)(CX*1), DX
+	MOVQ panels+72(FP), SI
+
+panel_392:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
-	MOVQ    add+64(FP), CX
-	TESTQ   CX, CX
-	JZ      from0_292
+	CMPQ    add+80(FP), $0x00
+	JE      from0_393
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 
-from0_292:
+from0_393:
 	MOVQ a+16(FP), CX
 	MOVQ DX, R8
 	LEAQ (DX)(BX*1), R9
-	MOVQ depth+48(FP), R10
+	MOVQ depth+64(FP), R10
 	SUBQ $0x04, R10
-	JL   rest_293
+	JL   rest_395
 
-loop_296:
+loop_394:
 	PREFETCHT0   (R8)(DI*1)
 	PREFETCHT0   (R9)(DI*1)
 	VBROADCASTSS (CX), Z2
@@ -6846,13 +7705,13 @@ loop_296:
 	ADDQ         $0x00000040, R8
 	ADDQ         $0x00000040, R9
 	SUBQ         $0x04, R10
-	JGE          loop_296
+	JGE          loop_394
 
-rest_293:
+rest_395:
 	ADDQ $0x04, R10
-	JZ   done_295
+	JZ   depth_397
 
-one_294:
+one_396:
 	VBROADCASTSS (CX), Z2
 	VPMOVSXBD    (R8), Z3
 	VCVTDQ2PS    Z3, Z3
@@ -6864,55 +7723,80 @@ one_294:
 	ADDQ         $0x00000010, R8
 	ADDQ         $0x00000010, R9
 	DECQ         R10
-	JNZ          one_294
+	JNZ          one_396
 
-done_295:
+depth_397:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    $0x00000080, AX
 	ADDQ    BX, DX
 	ADDQ    BX, DX
 	SUBQ    $0x02, SI
-	JG      panel_291
+	JG      panel_392
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_398
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_390
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), CX
+	MOVQ    panels+72(FP), DX
+	SHLQ    $0x02, CX
+	ADDQ    CX, a+16(FP)
+	SHLQ    $0x06, DX
+	SUBQ    DX, AX
+	JMP     slice_390
+
+done_398:
 	VZEROUPPER
 	RET
 
-// func panelsI8x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x2x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsI8x2x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x2x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 
-panel_297:
+slice_399:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_400
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_400:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*1), SI
+	MOVQ panels+72(FP), R8
+
+panel_401:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_298
+	CMPQ    add+80(FP), $0x00
+	JE      from0_402
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
 	VMOVUPS 64(AX)(CX*1), Z3
 
-from0_298:
+from0_402:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_299
+	JL   rest_404
 
-loop_302:
+loop_403:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   (R11)(R9*1)
 	VBROADCASTSS (DX), Z4
@@ -6959,13 +7843,13 @@ loop_302:
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	SUBQ         $0x04, R12
-	JGE          loop_302
+	JGE          loop_403
 
-rest_299:
+rest_404:
 	ADDQ $0x04, R12
-	JZ   done_301
+	JZ   depth_406
 
-one_300:
+one_405:
 	VBROADCASTSS (DX), Z4
 	VBROADCASTSS (DX)(BX*1), Z5
 	VPMOVSXBD    (R10), Z6
@@ -6980,9 +7864,9 @@ one_300:
 	ADDQ         $0x00000010, R10
 	ADDQ         $0x00000010, R11
 	DECQ         R12
-	JNZ          one_300
+	JNZ          one_405
 
-done_301:
+depth_406:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -6991,34 +7875,59 @@ done_301:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_297
+	JG      panel_401
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_407
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_399
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_399
+
+done_407:
 	VZEROUPPER
 	RET
 
-// func panelsI8x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x3x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsI8x3x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x3x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
 	MOVQ a+16(FP), DX
 	MOVQ aStride+24(FP), BX
 	SHLQ $0x02, BX
-	MOVQ b+32(FP), SI
-	MOVQ bStride+40(FP), DI
-	MOVQ panels+56(FP), R8
-	MOVQ gap+72(FP), R9
+	MOVQ bStride+56(FP), DI
 
-panel_303:
+slice_408:
+	MOVQ b+32(FP), DX
+	MOVQ (DX), SI
+	MOVQ gap+96(FP), R9
+	CMPQ count+48(FP), $0x01
+	JE   last_409
+	MOVQ 24(DX), R9
+	SUBQ SI, R9
+
+last_409:
+	MOVQ off+40(FP), DX
+	LEAQ (SI)(DX*1), SI
+	MOVQ panels+72(FP), R8
+
+panel_410:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	MOVQ    add+64(FP), DX
-	TESTQ   DX, DX
-	JZ      from0_304
+	CMPQ    add+80(FP), $0x00
+	JE      from0_411
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
@@ -7026,15 +7935,15 @@ panel_303:
 	VMOVUPS (AX)(CX*2), Z4
 	VMOVUPS 64(AX)(CX*2), Z5
 
-from0_304:
+from0_411:
 	MOVQ a+16(FP), DX
 	MOVQ SI, R10
 	LEAQ (SI)(DI*1), R11
-	MOVQ depth+48(FP), R12
+	MOVQ depth+64(FP), R12
 	SUBQ $0x04, R12
-	JL   rest_305
+	JL   rest_413
 
-loop_308:
+loop_412:
 	PREFETCHT0   (R10)(R9*1)
 	PREFETCHT0   (R11)(R9*1)
 	VBROADCASTSS (DX), Z6
@@ -7093,13 +8002,13 @@ loop_308:
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	SUBQ         $0x04, R12
-	JGE          loop_308
+	JGE          loop_412
 
-rest_305:
+rest_413:
 	ADDQ $0x04, R12
-	JZ   done_307
+	JZ   depth_415
 
-one_306:
+one_414:
 	VBROADCASTSS (DX), Z6
 	VBROADCASTSS (DX)(BX*1), Z7
 	VBROADCASTSS (DX)(BX*2), Z8
@@ -7117,9 +8026,9 @@ one_306:
 	ADDQ         $0x00000010, R10
 	ADDQ         $0x00000010, R11
 	DECQ         R12
-	JNZ          one_306
+	JNZ          one_414
 
-done_307:
+depth_415:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -7130,13 +8039,28 @@ done_307:
 	ADDQ    DI, SI
 	ADDQ    DI, SI
 	SUBQ    $0x02, R8
-	JG      panel_303
+	JG      panel_410
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_416
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_408
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), SI
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, SI
+	SUBQ    SI, AX
+	JMP     slice_408
+
+done_416:
 	VZEROUPPER
 	RET
 
-// func panelsI8x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x4x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsI8x4x1AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x4x1AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -7147,34 +8071,44 @@ TEXT ·panelsI8x4x1AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 
-panel_309:
+slice_417:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_418
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_418:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*1), R8
+	MOVQ panels+72(FP), R10
+
+panel_419:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_310
+	CMPQ    add+80(FP), $0x00
+	JE      from0_420
 	VMOVUPS (AX), Z0
 	VMOVUPS (AX)(CX*1), Z1
 	VMOVUPS (AX)(CX*2), Z2
 	VMOVUPS (DX), Z3
 
-from0_310:
+from0_420:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
-	MOVQ depth+48(FP), R13
+	MOVQ depth+64(FP), R13
 	SUBQ $0x04, R13
-	JL   rest_311
+	JL   rest_422
 
-loop_314:
+loop_421:
 	PREFETCHT0   (R12)(R11*1)
 	VPMOVSXBD    (R12), Z4
 	VCVTDQ2PS    Z4, Z4
@@ -7220,13 +8154,13 @@ loop_314:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000040, R12
 	SUBQ         $0x04, R13
-	JGE          loop_314
+	JGE          loop_421
 
-rest_311:
+rest_422:
 	ADDQ $0x04, R13
-	JZ   done_313
+	JZ   depth_424
 
-one_312:
+one_423:
 	VPMOVSXBD    (R12), Z4
 	VCVTDQ2PS    Z4, Z4
 	VBROADCASTSS (BX), Z5
@@ -7241,9 +8175,9 @@ one_312:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000010, R12
 	DECQ         R13
-	JNZ          one_312
+	JNZ          one_423
 
-done_313:
+depth_424:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, (AX)(CX*1)
 	VMOVUPS Z2, (AX)(CX*2)
@@ -7252,13 +8186,30 @@ done_313:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_309
+	JG      panel_419
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_425
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_417
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_417
+
+done_425:
 	VZEROUPPER
 	RET
 
-// func panelsI8x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x4x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsI8x4x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x4x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -7269,12 +8220,23 @@ TEXT ·panelsI8x4x2AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 
-panel_315:
+slice_426:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_427
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_427:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*1), R8
+	MOVQ panels+72(FP), R10
+
+panel_428:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -7283,9 +8245,8 @@ panel_315:
 	VPXORD  Z5, Z5, Z5
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_316
+	CMPQ    add+80(FP), $0x00
+	JE      from0_429
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
@@ -7295,17 +8256,17 @@ panel_315:
 	VMOVUPS (DX), Z6
 	VMOVUPS 64(DX), Z7
 
-from0_316:
+from0_429:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
 	LEAQ (R8)(R9*1), R13
-	MOVQ depth+48(FP), R14
+	MOVQ depth+64(FP), R14
 	SUBQ $0x04, R14
-	JL   rest_317
+	JL   rest_431
 
-loop_320:
+loop_430:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   (R13)(R11*1)
 	VBROADCASTSS (BX), Z8
@@ -7377,13 +8338,13 @@ loop_320:
 	ADDQ         $0x00000040, R12
 	ADDQ         $0x00000040, R13
 	SUBQ         $0x04, R14
-	JGE          loop_320
+	JGE          loop_430
 
-rest_317:
+rest_431:
 	ADDQ $0x04, R14
-	JZ   done_319
+	JZ   depth_433
 
-one_318:
+one_432:
 	VBROADCASTSS (BX), Z8
 	VBROADCASTSS (BX)(SI*1), Z9
 	VBROADCASTSS (BX)(SI*2), Z10
@@ -7405,9 +8366,9 @@ one_318:
 	ADDQ         $0x00000010, R12
 	ADDQ         $0x00000010, R13
 	DECQ         R14
-	JNZ          one_318
+	JNZ          one_432
 
-done_319:
+depth_433:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -7421,13 +8382,30 @@ done_319:
 	ADDQ    R9, R8
 	ADDQ    R9, R8
 	SUBQ    $0x02, R10
-	JG      panel_315
+	JG      panel_428
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_434
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_426
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_426
+
+done_434:
 	VZEROUPPER
 	RET
 
-// func panelsI8x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x6x1AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsI8x6x1AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x6x1AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -7438,21 +8416,31 @@ TEXT ·panelsI8x6x1AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 
-panel_321:
+slice_435:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_436
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_436:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*1), R8
+	MOVQ panels+72(FP), R10
+
+panel_437:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_322
+	CMPQ    add+80(FP), $0x00
+	JE      from0_438
 	VMOVUPS (AX), Z0
 	VMOVUPS (AX)(CX*1), Z1
 	VMOVUPS (AX)(CX*2), Z2
@@ -7460,16 +8448,16 @@ panel_321:
 	VMOVUPS (DX)(CX*1), Z4
 	VMOVUPS (DX)(CX*2), Z5
 
-from0_322:
+from0_438:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
-	MOVQ depth+48(FP), R13
+	MOVQ depth+64(FP), R13
 	SUBQ $0x04, R13
-	JL   rest_323
+	JL   rest_440
 
-loop_326:
+loop_439:
 	PREFETCHT0   (R12)(R11*1)
 	VPMOVSXBD    (R12), Z6
 	VCVTDQ2PS    Z6, Z6
@@ -7531,13 +8519,13 @@ loop_326:
 	ADDQ         $0x00000010, DI
 	ADDQ         $0x00000040, R12
 	SUBQ         $0x04, R13
-	JGE          loop_326
+	JGE          loop_439
 
-rest_323:
+rest_440:
 	ADDQ $0x04, R13
-	JZ   done_325
+	JZ   depth_442
 
-one_324:
+one_441:
 	VPMOVSXBD    (R12), Z6
 	VCVTDQ2PS    Z6, Z6
 	VBROADCASTSS (BX), Z7
@@ -7556,9 +8544,9 @@ one_324:
 	ADDQ         $0x00000004, DI
 	ADDQ         $0x00000010, R12
 	DECQ         R13
-	JNZ          one_324
+	JNZ          one_441
 
-done_325:
+depth_442:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, (AX)(CX*1)
 	VMOVUPS Z2, (AX)(CX*2)
@@ -7569,13 +8557,30 @@ done_325:
 	ADDQ    $0x00000040, DX
 	ADDQ    R9, R8
 	SUBQ    $0x01, R10
-	JG      panel_321
+	JG      panel_437
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_443
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_435
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_435
+
+done_443:
 	VZEROUPPER
 	RET
 
-// func panelsI8x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *int8, bStride int, depth int, panels int, add int, gap int)
+// func panelsI8x6x2AVX512(c *float32, cStride int, a *float32, aStride int, b *[]int8, off int, count int, bStride int, depth int, panels int, add int, deep int, gap int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelsI8x6x2AVX512(SB), NOSPLIT, $0-80
+TEXT ·panelsI8x6x2AVX512(SB), NOSPLIT, $0-104
 	MOVQ c+0(FP), AX
 	MOVQ cStride+8(FP), CX
 	SHLQ $0x02, CX
@@ -7586,12 +8591,23 @@ TEXT ·panelsI8x6x2AVX512(SB), NOSPLIT, $0-80
 	SHLQ $0x02, SI
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
-	MOVQ b+32(FP), R8
-	MOVQ bStride+40(FP), R9
-	MOVQ panels+56(FP), R10
-	MOVQ gap+72(FP), R11
+	MOVQ bStride+56(FP), R9
 
-panel_327:
+slice_444:
+	MOVQ b+32(FP), BX
+	MOVQ (BX), R8
+	MOVQ gap+96(FP), R11
+	CMPQ count+48(FP), $0x01
+	JE   last_445
+	MOVQ 24(BX), R11
+	SUBQ R8, R11
+
+last_445:
+	MOVQ off+40(FP), BX
+	LEAQ (R8)(BX*1), R8
+	MOVQ panels+72(FP), R10
+
+panel_446:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -7604,9 +8620,8 @@ panel_327:
 	VPXORD  Z9, Z9, Z9
 	VPXORD  Z10, Z10, Z10
 	VPXORD  Z11, Z11, Z11
-	MOVQ    add+64(FP), BX
-	TESTQ   BX, BX
-	JZ      from0_328
+	CMPQ    add+80(FP), $0x00
+	JE      from0_447
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
@@ -7620,17 +8635,17 @@ panel_327:
 	VMOVUPS (DX)(CX*2), Z10
 	VMOVUPS 64(DX)(CX*2), Z11
 
-from0_328:
+from0_447:
 	MOVQ a+16(FP), BX
 	LEAQ (BX)(SI*2), DI
 	ADDQ SI, DI
 	MOVQ R8, R12
 	LEAQ (R8)(R9*1), R13
-	MOVQ depth+48(FP), R14
+	MOVQ depth+64(FP), R14
 	SUBQ $0x04, R14
-	JL   rest_329
+	JL   rest_449
 
-loop_332:
+loop_448:
 	PREFETCHT0   (R12)(R11*1)
 	PREFETCHT0   (R13)(R11*1)
 	VBROADCASTSS (BX), Z12
@@ -7726,13 +8741,13 @@ loop_332:
 	ADDQ         $0x00000040, R12
 	ADDQ         $0x00000040, R13
 	SUBQ         $0x04, R14
-	JGE          loop_332
+	JGE          loop_448
 
-rest_329:
+rest_449:
 	ADDQ $0x04, R14
-	JZ   done_331
+	JZ   depth_451
 
-one_330:
+one_450:
 	VBROADCASTSS (BX), Z12
 	VBROADCASTSS (BX)(SI*1), Z13
 	VBROADCASTSS (BX)(SI*2), Z14
@@ -7760,9 +8775,9 @@ one_330:
 	ADDQ         $0x00000010, R12
 	ADDQ         $0x00000010, R13
 	DECQ         R14
-	JNZ          one_330
+	JNZ          one_450
 
-done_331:
+depth_451:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -7780,6 +8795,23 @@ done_331:
 	ADDQ    R9, R8
 	ADDQ    R9, R8
 	SUBQ    $0x02, R10
-	JG      panel_327
+	JG      panel_446
+	SUBQ    $0x01, count+48(FP)
+	JZ      done_452
+	ADDQ    $0x18, b+32(FP)
+	CMPQ    deep+88(FP), $0x00
+	JE      slice_444
+	MOVQ    $0x00000001, add+80(FP)
+	MOVQ    depth+64(FP), DX
+	MOVQ    panels+72(FP), BX
+	SHLQ    $0x02, DX
+	ADDQ    DX, a+16(FP)
+	SHLQ    $0x06, BX
+	SUBQ    BX, AX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	JMP     slice_444
+
+done_452:
 	VZEROUPPER
 	RET

@@ -17,55 +17,78 @@ const PanelWidth = 16
 //
 // that starts with 0, or with what c holds. So its bits depend on neither the
 // number of rows nor that of panels, and a sum over some depth can be taken in
-// several products.
+// several products. The right side may lie in several places, b after b.
 type Product struct {
 	C       []float32 // [rows, panels*16], rows CStride apart
 	A       []float32 // [rows, depth], rows AStride apart
 	CStride int
 	AStride int
-	BStride int // from one panel of b to the next, in elements
+	BStride int // from one panel of a b to the next, in elements
 
-	Rows, Depth, Panels int
+	Rows, Depth, Panels int // Depth and Panels of one b
 
 	// Add adds to what C holds.
 	Add bool
+
+	// Deep says what several b are: more depth, so that A is as much longer.
+	// Otherwise they are more columns, and rows of C are as much longer.
+	Deep bool
 }
 
-// check panics if a slice is too short, and reports whether there is anything
-// to do.
-func (p *Product) check(b int) bool {
-	if p.Rows <= 0 || p.Panels <= 0 || p.Depth < 0 {
+// Part returns the product of b number i alone.
+func (p *Product) Part(i int) Product {
+	q := *p
+	if p.Deep {
+		q.A, q.Add = p.A[i*p.Depth:], p.Add || i > 0
+	} else {
+		q.C = p.C[i*p.Panels*PanelWidth:]
+	}
+	return q
+}
+
+// checkProduct panics if a slice is too short, and reports whether there is
+// anything to do.
+func checkProduct[T any](p *Product, b [][]T) bool {
+	if p.Rows <= 0 || p.Panels <= 0 || p.Depth < 0 || len(b) == 0 {
 		return false
 	}
-	c := (p.Rows-1)*p.CStride + p.Panels*PanelWidth
-	a := (p.Rows-1)*p.AStride + p.Depth
-	n := (p.Panels-1)*p.BStride + p.Depth*PanelWidth
-	if c > len(p.C) || a > len(p.A) || n > b || p.CStride < 0 || p.AStride < 0 || p.BStride < 0 {
-		panic(fmt.Sprintf("vec: product of %d rows, %d panels, depth %d: c is %d long, want %d; a is %d, want %d; b is %d, want %d",
-			p.Rows, p.Panels, p.Depth, len(p.C), c, len(p.A), a, b, n))
+	cols, depth := p.Panels*PanelWidth, p.Depth
+	if p.Deep {
+		depth *= len(b)
+	} else {
+		cols *= len(b)
+	}
+	c, a := (p.Rows-1)*p.CStride+cols, (p.Rows-1)*p.AStride+depth
+	n, shortest := (p.Panels-1)*p.BStride+p.Depth*PanelWidth, len(b[0])
+	for i := range b {
+		shortest = min(shortest, len(b[i]))
+	}
+	if c > len(p.C) || a > len(p.A) || n > shortest || p.CStride < 0 || p.AStride < 0 || p.BStride < 0 {
+		panic(fmt.Sprintf("vec: product of %d rows, %d times %d panels, depth %d: c is %d long, want %d; a is %d, want %d; b is %d, want %d",
+			p.Rows, len(b), p.Panels, p.Depth, len(p.C), c, len(p.A), a, shortest, n))
 	}
 	return true
 }
 
-// F32 computes p with b. next is what the next product will read, if that is
-// known and may not be in the cache yet: forms load as much of it as b has while
-// they work on b. It changes no result.
-func (p *Product) F32(b, next []float32) {
-	if p.check(len(b)) {
+// F32 computes p with each b, one after the other. next is what the next product
+// will read, if that is known and may not be in the cache yet: forms load as much
+// of it as a b has while they work on the last. It changes no result.
+func (p *Product) F32(b [][]float32, next []float32) {
+	if checkProduct(p, b) {
 		panelsF32(p, b, next)
 	}
 }
 
 // F16 is [Product.F32] with half precision, which widens exactly.
-func (p *Product) F16(b, next []uint16) {
-	if p.check(len(b)) {
+func (p *Product) F16(b [][]uint16, next []uint16) {
+	if checkProduct(p, b) {
 		panelsF16(p, b, next)
 	}
 }
 
 // I8 is [Product.F32] with whole numbers.
-func (p *Product) I8(b, next []int8) {
-	if p.check(len(b)) {
+func (p *Product) I8(b [][]int8, next []int8) {
+	if checkProduct(p, b) {
 		panelsI8(p, b, next)
 	}
 }

@@ -4,7 +4,7 @@ import "unsafe"
 
 // panelKernel is panelsRef for so many rows and a multiple of so many panels
 // as its name says.
-type panelKernel[T any] func(c *float32, cStride int, a *float32, aStride int, b *T, bStride, depth, panels, add, gap int)
+type panelKernel[T any] func(c *float32, cStride int, a *float32, aStride int, b *[]T, off, count, bStride, depth, panels, add, deep, gap int)
 
 // panelKernels are the shapes that there are for one type of elements, by the
 // number of rows; nil where there is none.
@@ -46,7 +46,7 @@ var (
 	}
 )
 
-func panelsF32(p *Product, b, next []float32) {
+func panelsF32(p *Product, b [][]float32, next []float32) {
 	switch {
 	case chosen == ref || p.Depth == 0:
 		panelsF32Ref(p, b)
@@ -57,7 +57,7 @@ func panelsF32(p *Product, b, next []float32) {
 	}
 }
 
-func panelsF16(p *Product, b, next []uint16) {
+func panelsF16(p *Product, b [][]uint16, next []uint16) {
 	switch {
 	case chosen == ref || p.Depth == 0:
 		panelsF16Ref(p, b)
@@ -68,7 +68,7 @@ func panelsF16(p *Product, b, next []uint16) {
 	}
 }
 
-func panelsI8(p *Product, b, next []int8) {
+func panelsI8(p *Product, b [][]int8, next []int8) {
 	switch {
 	case chosen == ref || p.Depth == 0:
 		panelsI8Ref(p, b)
@@ -79,32 +79,66 @@ func panelsI8(p *Product, b, next []int8) {
 	}
 }
 
-// sendPanels gives each kernel as many rows as it takes.
-func sendPanels[T any](p *Product, b, next []T, k *panelKernels[T]) {
-	gap := 0
-	if len(next) > 0 {
-		gap = int(uintptr(unsafe.Pointer(&next[0])) - uintptr(unsafe.Pointer(&b[0])))
+// one returns 1 for true and 0 for false.
+func one(x bool) int {
+	if x {
+		return 1
 	}
-	add := 0
-	if p.Add {
-		add = 1
+	return 0
+}
+
+// take returns how many of the rows that are left go together.
+func (k *panelKernels[T]) take(left int) int {
+	switch {
+	case k.single[6] != nil && (left >= 9 || left == 6):
+		return 6
+	case left >= 7 || left == 4:
+		return 4
 	}
-	for r, n := 0, 0; r < p.Rows; r += n {
-		left := p.Rows - r
-		switch {
-		case k.single[6] != nil && (left >= 9 || left == 6):
-			n = 6
-		case left >= 7 || left == 4:
-			n = 4
-		default:
-			n = min(left, 3)
+	return min(left, 3)
+}
+
+// sendPanels gives a kernel all b at once if there is one for all rows, and else
+// the rows to several, one b after the other, which stays in the cache.
+func sendPanels[T any](p *Product, b [][]T, next []T, k *panelKernels[T]) {
+	n := k.take(p.Rows)
+	kernel := k.single[n]
+	if k.pair[n] != nil && p.Panels%2 == 0 {
+		kernel = k.pair[n]
+	}
+	if n == p.Rows && kernel != nil {
+		kernel(&p.C[0], p.CStride, &p.A[0], p.AStride, &b[0], 0, len(b), p.BStride, p.Depth, p.Panels, one(p.Add), one(p.Deep), gapTo(b[len(b)-1], next))
+		return
+	}
+	for i := range b {
+		then := next
+		if i+1 < len(b) {
+			then = b[i+1]
 		}
+		q := p.Part(i)
+		sendRows(&q, b[i:], gapTo(b[i], then), k)
+	}
+}
+
+// gapTo returns how far next lies from b, 0 if there is no next.
+func gapTo[T any](b, next []T) int {
+	if len(next) == 0 {
+		return 0
+	}
+	return int(uintptr(unsafe.Pointer(&next[0])) - uintptr(unsafe.Pointer(&b[0])))
+}
+
+// sendRows gives each kernel as many rows as it takes of the first b.
+func sendRows[T any](p *Product, b [][]T, gap int, k *panelKernels[T]) {
+	add := one(p.Add)
+	for r, n := 0, 0; r < p.Rows; r += n {
+		n = k.take(p.Rows - r)
 		c, a, pairs := p.C[r*p.CStride:], p.A[r*p.AStride:], 0
 		if k.pair[n] != nil {
 			pairs = p.Panels &^ 1
 		}
 		if pairs > 0 {
-			k.pair[n](&c[0], p.CStride, &a[0], p.AStride, &b[0], p.BStride, p.Depth, pairs, add, gap)
+			k.pair[n](&c[0], p.CStride, &a[0], p.AStride, &b[0], 0, 1, p.BStride, p.Depth, pairs, add, 0, gap)
 		}
 		if pairs == p.Panels {
 			continue
@@ -115,7 +149,7 @@ func sendPanels[T any](p *Product, b, next []T, k *panelKernels[T]) {
 		}
 		for i := 0; i < n; i += rows {
 			rest(&c[i*p.CStride+pairs*PanelWidth], p.CStride, &a[i*p.AStride], p.AStride,
-				&b[pairs*p.BStride], p.BStride, p.Depth, p.Panels-pairs, add, gap)
+				&b[0], pairs*p.BStride, 1, p.BStride, p.Depth, p.Panels-pairs, add, 0, gap)
 		}
 	}
 }

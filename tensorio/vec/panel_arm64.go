@@ -26,7 +26,7 @@ var (
 	}
 )
 
-func panelsF32(p *Product, b, _ []float32) {
+func panelsF32(p *Product, b [][]float32, _ []float32) {
 	if chosen == ref || p.Depth == 0 {
 		panelsF32Ref(p, b)
 		return
@@ -34,7 +34,7 @@ func panelsF32(p *Product, b, _ []float32) {
 	sendPanels(p, b, &panelsF32NEON)
 }
 
-func panelsF16(p *Product, b, _ []uint16) {
+func panelsF16(p *Product, b [][]uint16, _ []uint16) {
 	if chosen == ref || p.Depth == 0 {
 		panelsF16Ref(p, b)
 		return
@@ -42,7 +42,7 @@ func panelsF16(p *Product, b, _ []uint16) {
 	sendPanels(p, b, &panelsF16NEON)
 }
 
-func panelsI8(p *Product, b, _ []int8) {
+func panelsI8(p *Product, b [][]int8, _ []int8) {
 	if chosen == ref || p.Depth == 0 {
 		panelsI8Ref(p, b)
 		return
@@ -50,8 +50,15 @@ func panelsI8(p *Product, b, _ []int8) {
 	sendPanels(p, b, &panelsI8NEON)
 }
 
-// sendPanels gives each kernel as many rows as it takes.
-func sendPanels[T any](p *Product, b []T, k *panelKernels[T]) {
+// sendPanels gives each kernel as many rows of one b as it takes.
+func sendPanels[T any](p *Product, b [][]T, k *panelKernels[T]) {
+	for i := range b {
+		q := p.Part(i)
+		sendRows(&q, b[i], k)
+	}
+}
+
+func sendRows[T any](p *Product, b []T, k *panelKernels[T]) {
 	add := 0
 	if p.Add {
 		add = 1

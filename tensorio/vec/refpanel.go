@@ -1,7 +1,14 @@
 package vec
 
 // panelsRef defines [Product], given how an element of b widens.
-func panelsRef[T any](p *Product, b []T, widen func(T) float32) {
+func panelsRef[T any](p *Product, b [][]T, widen func(T) float32) {
+	for i := range b {
+		q := p.Part(i)
+		panelRef(&q, b[i], widen)
+	}
+}
+
+func panelRef[T any](p *Product, b []T, widen func(T) float32) {
 	for r := range p.Rows {
 		if !p.Add {
 			clear(p.C[r*p.CStride:][:p.Panels*PanelWidth])
@@ -23,11 +30,11 @@ func panelsRef[T any](p *Product, b []T, widen func(T) float32) {
 	}
 }
 
-func panelsF32Ref(p *Product, b []float32) { panelsRef(p, b, func(x float32) float32 { return x }) }
+func panelsF32Ref(p *Product, b [][]float32) { panelsRef(p, b, func(x float32) float32 { return x }) }
 
-func panelsF16Ref(p *Product, b []uint16) { panelsRef(p, b, f32FromF16) }
+func panelsF16Ref(p *Product, b [][]uint16) { panelsRef(p, b, f32FromF16) }
 
-func panelsI8Ref(p *Product, b []int8) { panelsRef(p, b, f32FromI8) }
+func panelsI8Ref(p *Product, b [][]int8) { panelsRef(p, b, f32FromI8) }
 
 func f32FromI8(x int8) float32 { return float32(x) }
 

@@ -40,8 +40,8 @@ func ropePairs(x, cos, sin []float32) { ropePairsRef(x, cos, sin) }
 
 func fromI8(dst []float32, x []int8) { fromI8Ref(dst, x) }
 
-func panelsF32(p *Product, b, _ []float32) { panelsF32Ref(p, b) }
+func panelsF32(p *Product, b [][]float32, _ []float32) { panelsF32Ref(p, b) }
 
-func panelsF16(p *Product, b, _ []uint16) { panelsF16Ref(p, b) }
+func panelsF16(p *Product, b [][]uint16, _ []uint16) { panelsF16Ref(p, b) }
 
-func panelsI8(p *Product, b, _ []int8) { panelsI8Ref(p, b) }
+func panelsI8(p *Product, b [][]int8, _ []int8) { panelsI8Ref(p, b) }

@@ -88,33 +88,22 @@ func (t target) panelShapes(e element) [][2]int {
 }
 
 // genPanels writes the product of some rows with panels, pans of them at a
-// time. All sums stay in registers while the depth passes.
+// time, of one b after the other. All sums stay in registers while the depth
+// passes.
 func (t target) genPanels(e element, rows, pans int) {
 	name := fmt.Sprintf("panels%sx%dx%d%s", e.name, rows, pans, t.name)
-	begin(name, "c *float32, cStride int, a *float32, aStride int, b *"+e.goType+", bStride, depth, panels, add, gap int)",
-		fmt.Sprintf("%s is panels%sRef for %d rows and a multiple of %d panels, above 0; add is 0 or 1. It loads what lies gap bytes from b into the cache.", name, e.name, rows, pans))
+	begin(name, "c *float32, cStride int, a *float32, aStride int, b *[]"+e.goType+", off, count, bStride, depth, panels, add, deep, gap int)",
+		fmt.Sprintf("%s is panels%sRef for %d rows and a multiple of %d panels, above 0, that begin off elements into count slices from b on; add and deep are 0 or 1. "+
+			"It loads the next slice into the cache, and after the last what lies gap bytes from it.", name, e.name, rows, pans))
 	c, a := newStrided("c", "cStride", rows), newStrided("a", "aStride", rows)
-	b, bStride, panels, gap := ptr("b"), ptr("bStride"), ptr("panels"), ptr("gap")
+	b, bStride, panels, gap := GP64(), ptr("bStride"), GP64(), GP64()
 	if e.bytes > 1 {
 		SHLQ(Imm(uint64(e.bytes/2)), bStride) // times 2 or 4
 	}
-	acc := make([][]VecVirtual, rows)
-	next, from0, rest, one, done := label("panel"), label("from0"), label("rest"), label("one"), label("done")
+	again := t.nextSlice(e, b, panels, gap)
+	next := label("panel")
 	Label(next)
-	for r := range acc {
-		for range pans {
-			acc[r] = append(acc[r], t.zeros()...)
-		}
-	}
-	addTo := ptr("add")
-	TESTQ(addTo, addTo)
-	JZ(LabelRef(from0))
-	for r := range acc {
-		for i, y := range acc[r] {
-			VMOVUPS(c.row(r, 4*t.width*i), y)
-		}
-	}
-	Label(from0)
+	acc := t.panelSums(c, rows, pans)
 	Load(Param("a"), a.base)
 	a.third()
 	at := []Register{GP64()}
@@ -123,6 +112,90 @@ func (t target) genPanels(e element, rows, pans int) {
 		at = append(at, GP64())
 		LEAQ(Mem{Base: b, Index: bStride, Scale: 1}, at[1])
 	}
+	t.panelDepth(e, acc, a, at, gap)
+	for r := range acc {
+		for i, y := range acc[r] {
+			VMOVUPS(y, c.row(r, 4*t.width*i))
+		}
+	}
+	c.advance(4 * lanes * pans)
+	for range pans {
+		ADDQ(bStride, b)
+	}
+	SUBQ(Imm(uint64(pans)), panels)
+	JG(LabelRef(next))
+	done := label("done")
+	SUBQ(Imm(1), slot("count"))
+	JZ(LabelRef(done))
+	ADDQ(Imm(sliceBytes), slot("b"))
+	CMPQ(slot("deep"), Imm(0))
+	JE(LabelRef(again)) // c has gone on
+	MOVQ(U32(1), slot("add"))
+	depth, back := ptr("depth"), ptr("panels")
+	SHLQ(Imm(2), depth)
+	ADDQ(depth, slot("a"))
+	SHLQ(Imm(6), back) // 64 bytes of c for each panel
+	SUBQ(back, c.base)
+	c.third()
+	JMP(LabelRef(again))
+	Label(done)
+	end()
+}
+
+// sliceBytes is the size of the header of a slice, which begins with its pointer.
+const sliceBytes = 24
+
+// slot addresses a parameter, which the function may change.
+func slot(name string) Mem {
+	m, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return m.Addr
+}
+
+// nextSlice begins with the slice that parameter b points to, and returns a label
+// of that.
+func (t target) nextSlice(e element, b, panels, gap Register) string {
+	again, last := label("slice"), label("last")
+	Label(again)
+	header := ptr("b")
+	MOVQ(Mem{Base: header}, b)
+	Load(Param("gap"), gap)
+	CMPQ(slot("count"), Imm(1))
+	JE(LabelRef(last))
+	MOVQ(Mem{Base: header, Disp: sliceBytes}, gap)
+	SUBQ(b, gap)
+	Label(last)
+	off := ptr("off")
+	LEAQ(Mem{Base: b, Index: off, Scale: uint8(e.bytes)}, b)
+	Load(Param("panels"), panels)
+	return again
+}
+
+// panelSums returns the sums of some panels as they begin: 0, or what c holds.
+func (t target) panelSums(c strided, rows, pans int) [][]VecVirtual {
+	acc := make([][]VecVirtual, rows)
+	for r := range acc {
+		for range pans {
+			acc[r] = append(acc[r], t.zeros()...)
+		}
+	}
+	from0 := label("from0")
+	CMPQ(slot("add"), Imm(0))
+	JE(LabelRef(from0))
+	for r := range acc {
+		for i, y := range acc[r] {
+			VMOVUPS(c.row(r, 4*t.width*i), y)
+		}
+	}
+	Label(from0)
+	return acc
+}
+
+// panelDepth passes the depth of some panels, which begin at at.
+func (t target) panelDepth(e element, acc [][]VecVirtual, a strided, at []Register, gap Register) {
+	loop, rest, one, done := label("loop"), label("rest"), label("one"), label("depth")
 	left := ptr("depth")
 	advance := func(n int) {
 		a.advance(4 * n)
@@ -130,7 +203,6 @@ func (t target) genPanels(e element, rows, pans int) {
 			ADDQ(U32(uint32(n*lanes*e.bytes)), p)
 		}
 	}
-	loop := label("loop")
 	SUBQ(Imm(panelUnroll), left)
 	JL(LabelRef(rest))
 	Label(loop)
@@ -154,18 +226,6 @@ func (t target) genPanels(e element, rows, pans int) {
 	DECQ(left)
 	JNZ(LabelRef(one))
 	Label(done)
-	for r := range acc {
-		for i, y := range acc[r] {
-			VMOVUPS(y, c.row(r, 4*t.width*i))
-		}
-	}
-	c.advance(4 * lanes * pans)
-	for range pans {
-		ADDQ(bStride, b)
-	}
-	SUBQ(Imm(uint64(pans)), panels)
-	JG(LabelRef(next))
-	end()
 }
 
 // panelStep does step u of depth. Whichever of a and b takes fewer registers
