@@ -57,6 +57,9 @@ func FromMetadata(m Metadata) (*Tokenizer, error) {
 }
 
 func fromMetadata(m Metadata) (*Tokenizer, error) {
+	if text, ok := m.Str(keyJSON); ok {
+		return fromEmbedded(m, text)
+	}
 	name, ok := m.Str(keyModel)
 	if !ok {
 		return nil, errors.New(keyModel + " is missing")
