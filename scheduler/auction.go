@@ -8,6 +8,10 @@ import (
 	"github.com/shardnode/shardnode/shard"
 )
 
+// patienceMS is how long a gap may take to be closed if that makes the layout
+// better: it is short beside the time in which gossip finds out about a death.
+const patienceMS = 1000
+
 // closeGaps gives layers that nobody has to peers that can hold them, so that
 // the last of them is there as soon as possible, and of the ways to do that
 // the one with the fewest bytes. It reports false if the peers are too small.
@@ -24,6 +28,7 @@ func (s *settler) closeGaps(gaps []part) bool {
 	if math.IsInf(slowest, 1) {
 		return false
 	}
+	slowest = max(slowest, patienceMS)
 	c.cost = func(i, lo, hi int) float64 {
 		ms := s.getMS(i, lo, hi)
 		if ms > slowest {

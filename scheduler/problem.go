@@ -166,6 +166,15 @@ func (m Model) weightBytes(prefix []int64, lo, hi int) int64 {
 	return n
 }
 
+// WeightBytes returns the weights of s, with what comes with the first and the
+// last layer; 0 if s is empty.
+func (m Model) WeightBytes(s shard.Span) int64 {
+	if s.Len() == 0 {
+		return 0
+	}
+	return m.weightBytes(m.prefix(), int(s.Start), int(s.End))
+}
+
 // needBytes returns what the layers [lo, hi) take of a peer's memory, with the
 // KV cache of one context.
 func (q *problem) needBytes(lo, hi int) int64 {

@@ -46,11 +46,11 @@ func Served(v View, p Params) (Result, error) {
 		return float64(s.units(lo, hi)*s.peers[i].decodeMS(1)) + hop + s.even(i, lo, hi)
 	}
 	tiles, _ := c.cheapest(orders)
-	return s.served(tiles, rate), nil
+	return s.result(tiles, rate), nil
 }
 
-// served returns a tiling as a plan.
-func (s *settler) served(tiles []part, rate float64) Result {
+// result returns a tiling as a plan.
+func (s *settler) result(tiles []part, rate float64) Result {
 	var r Result
 	pl := &planner{problem: s.problem}
 	for i, t := range tiles {

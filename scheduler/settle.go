@@ -123,7 +123,8 @@ func Settle(v View, p Params) (Targets, error) {
 	s := newSettler(q)
 	before := slices.Clone(s.has)
 	var out Targets
-	if gaps := s.gaps(s.has); len(gaps) > 0 {
+	gaps := s.gaps(s.has)
+	if len(gaps) > 0 {
 		if !s.closeGaps(gaps) {
 			out.Gaps = s.fill(gaps)
 		}
@@ -131,7 +132,7 @@ func Settle(v View, p Params) (Targets, error) {
 		s.balance()
 	}
 	spare := slices.Clone(s.has)
-	if len(out.Gaps) == 0 {
+	if len(s.gaps(s.served())) == 0 { // not before everything is there
 		if spare = s.standBy(); !slices.Equal(spare, s.has) && s.quiet(s.has) && !s.quiet(spare) {
 			spare = slices.Clone(s.has)
 		}
@@ -201,6 +202,15 @@ func newSettler(q *problem) *settler {
 // gaps returns the layers that are in none of the parts.
 func (s *settler) gaps(parts []part) []part {
 	return gapsIn(s.counts(parts), 1)
+}
+
+// served returns what peers hold now.
+func (s *settler) served() []part {
+	out := make([]part, len(s.peers))
+	for i, p := range s.peers {
+		out[i] = partOf(p.Held)
+	}
+	return out
 }
 
 // counts returns how many of the parts have each layer.

@@ -71,6 +71,7 @@ type Engine struct {
 	queue    []*job // in order of arrival
 	spare    []*job // at most keptJobs that are over
 	stats    Stats
+	head     time.Duration // that the head takes for a row, as it was measured
 	closed   bool
 }
 
@@ -247,6 +248,10 @@ type Stats struct {
 	Busy     time.Duration // time in batches
 	PerRow   time.Duration // what a row of a prompt takes now, over the whole span; 0 if none has run
 	PerToken time.Duration // what a batch of one row takes now; 0 if none has run
+
+	// Decode and Prefill are what a layer takes now, of a batch of one row and
+	// for a row of a prompt, without the head; 0 if none has run.
+	Decode, Prefill time.Duration
 }
 
 // Stats returns counts of e.

@@ -283,11 +283,15 @@ func (e *Engine) count(rows int, took time.Duration) {
 	s.Rows += int64(rows)
 	s.Decoded += int64(e.batch.decodes)
 	s.Busy += took
+	layers, n := took, time.Duration(max(1, e.batch.span.Len()))
+	if e.hasHead(e.batch.span) {
+		layers = max(took/2, took-e.head)
+	}
 	switch {
 	case rows == 1:
-		s.PerToken = smooth(s.PerToken, took)
+		s.PerToken, s.Decode = smooth(s.PerToken, took), smooth(s.Decode, layers/n)
 	case rows >= minChunk:
-		s.PerRow = smooth(s.PerRow, took/time.Duration(rows))
+		s.PerRow, s.Prefill = smooth(s.PerRow, took/time.Duration(rows)), smooth(s.Prefill, layers/n/time.Duration(rows))
 	}
 }
 

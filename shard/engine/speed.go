@@ -30,6 +30,9 @@ func (e *Engine) MeasureSpeed(ctx context.Context, limit time.Duration) (Speed, 
 		if err != nil {
 			return e.wrap(err)
 		}
+		e.mu.Lock()
+		e.head = m.Head
+		e.mu.Unlock()
 		speed = Speed{DecodePerLayer: m.Decode, PrefillPerLayer: m.Prefill, Head: m.Head}
 		return nil
 	})

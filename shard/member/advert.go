@@ -49,25 +49,25 @@ func (m *Member) advertLocked() gossip.Advert {
 	}
 	if m.about != nil {
 		a.Model, a.ModelName, a.Layers, a.KV = m.about.ID, clipName(m.about.Name), m.about.Config.Layers, m.cfg.KV
-		a.Planned = m.target
+		a.Planned, a.Ready = m.target, m.ready
 	}
 	if l := m.loaded; l != nil {
-		a.Span, a.Decode, a.Prefill = l.Span, l.Speed.DecodePerLayer, l.Speed.PrefillPerLayer
+		a.Span, a.Decode, a.Prefill = l.Span, m.speed.DecodePerLayer, m.speed.PrefillPerLayer
 		a.FreeBytes = max(0, m.cfg.MemoryBytes-l.WeightBytes-l.KVBytes)
 		kv := l.Engine.Stats().KV
 		a.KVFreeTokens = kvFreeTokens(kv.BudgetBytes-kv.ReservedBytes, l)
 	}
+	a.Observed = m.seen.slower()
 	m.lent(&a)
 	return a
 }
 
 // kvFreeTokens returns how many positions fit free bytes of l's cache.
 func kvFreeTokens(free int64, l *Loaded) int64 {
-	token := l.model.KVConfig().TokenBytes()
-	if token <= 0 || free < 0 {
+	if l.tokenBytes <= 0 || free < 0 {
 		return 0
 	}
-	return free / token
+	return free / l.tokenBytes
 }
 
 // maxNameBytes is the longest name in an advert.

@@ -2,7 +2,6 @@ package member
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -26,6 +25,9 @@ type swarmView struct {
 	context int             // of the model, in tokens
 	tokens  int             // what is planned with; 0: see relax
 	prompt  int             // tokens of the prompt that is predicted for; 0: not known
+
+	stale map[shard.PeerID]bool // members of whose promise nothing has come
+	seen  []gossip.Observed     // by this member
 }
 
 // assumed are the speeds that a member is planned with before it has measured
@@ -60,14 +62,14 @@ func (v *swarmView) peers(pin func(*gossip.Member) shard.Span) scheduler.View {
 		p := scheduler.Peer{
 			ID: scheduler.ID(m.Peer.String()), Name: m.Advert.Name, MemoryBytes: min(m.Advert.MemoryBytes, maxClaimed),
 			DecodeMS: []scheduler.Timing{{Batch: 1, MS: decode}}, PrefillMSPerToken: prefill,
-			Held: v.held(&m), Pinned: pin(&m), Sessions: m.Advert.Sessions,
+			Held: v.held(&m), Planned: v.promise(&m), Pinned: pin(&m), Sessions: m.Advert.Sessions,
 		}
 		if n := p.Held.Len(); n > 0 {
 			// 0 would mean that it is not known.
 			p.KVFreeBytes = max(1, min(m.Advert.KVFreeTokens, 1<<20)*v.model.KVBytesPerTokenLayer*int64(n))
 		}
-		if m.Advert.Decode > 0 {
-			p.DecodeMS[0].MS = msOf(m.Advert.Decode)
+		if d := v.decode(&m); d > 0 {
+			p.DecodeMS[0].MS = msOf(d)
 		}
 		if m.Advert.Prefill > 0 {
 			p.PrefillMSPerToken = msOf(m.Advert.Prefill)
@@ -94,16 +96,15 @@ func (v *swarmView) inModel(s shard.Span) shard.Span {
 	return s
 }
 
-// promised returns the layers that m holds or is about to hold. A member that
-// does not do what it said says so: it takes the promise back.
-func (v *swarmView) promised(m *gossip.Member) shard.Span {
-	switch {
-	case !v.serves(m) || m.Advert.Model != v.id:
+// promise returns the layers that another member has said it will hold, unless
+// nothing has come of it for too long. A member that does not do what it said
+// says so: it takes the promise back. What this member has said it may take
+// back now.
+func (v *swarmView) promise(m *gossip.Member) shard.Span {
+	if m.Peer == v.self || !v.serves(m) || m.Advert.Model != v.id || v.stale[m.Peer] {
 		return shard.Span{}
-	case m.Peer != v.self && m.Advert.Planned.Len() > 0:
-		return v.inModel(m.Advert.Planned)
 	}
-	return v.held(m)
+	return v.inModel(m.Advert.Planned)
 }
 
 func msOf(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -165,51 +166,35 @@ func (v *swarmView) params() scheduler.Params {
 
 // relax lowers the KV cache that is planned with as far as it takes for the
 // members to hold the model, and not at all if nothing helps.
-func (v *swarmView) relax() {
-	if v.tokens > 0 {
-		return
+func (v *swarmView) relax(sv scheduler.View) {
+	if v.tokens == 0 {
+		v.tokens = scheduler.Room(sv, v.params(), minPlanTokens)
 	}
-	sv := v.peers(v.insisted)
-	for v.tokens = planTokens; v.tokens >= minPlanTokens; v.tokens /= 2 {
-		_, err := scheduler.Plan(sv, v.params())
-		if _, small := errors.AsType[*scheduler.MemoryError](err); !small {
-			return
-		}
-	}
-	v.tokens = planTokens
 }
 
-// plan returns the layout that sessions should take. Spans that are held stay
-// where they are, but for members that hold all layers: these take what the
-// others leave.
-func (v *swarmView) plan() (scheduler.Result, error) {
-	v.relax()
-	sv := v.peers(func(m *gossip.Member) shard.Span {
-		if s := v.held(m); s.Len() < v.model.Layers {
-			return s
-		}
-		return shard.Span{}
-	})
-	res, err := scheduler.Plan(sv, v.params())
-	if err == nil {
-		return res, nil
-	}
-	// What is held may not fit together; then all is planned anew.
-	res, again := scheduler.Plan(v.peers(v.insisted), v.params())
-	if again != nil {
-		return res, err
-	}
-	return res, nil
+// anywhere pins nobody.
+func anywhere(*gossip.Member) shard.Span { return shard.Span{} }
+
+// plan returns the layout that sessions should take over what is held.
+func (v *swarmView) plan() (scheduler.Result, error) { return v.planWithout(nil) }
+
+// planWithout is plan without some members.
+func (v *swarmView) planWithout(avoid []scheduler.ID) (scheduler.Result, error) {
+	sv := v.peers(anywhere)
+	v.relax(sv)
+	sv.Peers = slices.DeleteFunc(sv.Peers, func(p scheduler.Peer) bool { return slices.Contains(avoid, p.ID) })
+	return scheduler.Served(sv, v.params())
 }
 
-// route returns the stages of a new session of the given length: the planned
-// layout while all of it is served, else the cheapest that is.
+// route returns the stages of a new session of the given length: the layout
+// that all take, or, when members of it are to be avoided, the cheapest route
+// with room that keeps to what is left of it.
 func (v *swarmView) route(tokens int, avoid []scheduler.ID) (scheduler.Layout, scheduler.Predicted, error) {
-	planned, err := v.plan()
-	if err == nil && v.served(planned.Layout, avoid) {
+	planned, err := v.planWithout(avoid)
+	if err == nil && len(avoid) == 0 {
 		return planned.Layout, planned.Predicted, nil
 	}
-	sv := v.peers(func(*gossip.Member) shard.Span { return shard.Span{} })
+	sv := v.peers(anywhere)
 	if len(sv.Peers) == 0 {
 		none := shard.Span{End: shard.Layer(v.model.Layers)}
 		return nil, scheduler.Predicted{}, &scheduler.UncoveredError{
@@ -236,20 +221,4 @@ func (v *swarmView) unlike() string {
 		}
 	}
 	return ""
-}
-
-// served reports whether every stage of l is held by its peer now.
-func (v *swarmView) served(l scheduler.Layout, avoid []scheduler.ID) bool {
-	for _, a := range l {
-		ok := false
-		for _, m := range v.members {
-			if scheduler.ID(m.Peer.String()) == a.Peer {
-				ok = v.held(&m).Covers(a.Span)
-			}
-		}
-		if !ok || slices.Contains(avoid, a.Peer) {
-			return false
-		}
-	}
-	return len(l) > 0
 }

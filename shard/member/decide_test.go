@@ -90,22 +90,22 @@ func TestTarget(t *testing.T) {
 		{
 			"second joiner takes what the first leaves",
 			[]one{{name: "a", memory: big, holds: all()}, {name: "b", memory: big, holds: span(6, 12)}, {name: "c", memory: big}},
-			"a [0,12), b [6,12), c [3,6)",
+			"a [0,12), b [6,12), c [4,8)",
 		},
 		{
 			"second joiner while the first one loads",
 			[]one{{name: "a", memory: big, holds: all()}, {name: "b", memory: big, plans: span(6, 12)}, {name: "c", memory: big}},
-			"a [0,12), c [3,6)",
+			"a [0,12), c [4,8)",
 		},
 		{
-			"two took the same: the later id moves",
+			"two took the same: one grows towards what is missing",
 			[]one{{name: "a", memory: big, holds: all()}, {name: "b", memory: big, holds: span(6, 12)}, {name: "c", memory: big, holds: span(6, 12)}},
-			"a [0,12), b [6,12), c [3,6)",
+			"a [0,12), b [4,12), c [6,12)",
 		},
 		{
-			"two hold the same and nothing else is free",
+			"two hold the same: one takes a part of a third",
 			[]one{{name: "a", memory: big, holds: span(0, 6)}, {name: "b", memory: big, holds: span(6, 12)}, {name: "c", memory: big, holds: span(6, 12)}},
-			"a [0,6), b [6,12), c [6,12)",
+			"a [0,6), b [4,12), c [6,12)",
 		},
 		{
 			"middle one drops: neighbours share",
@@ -134,10 +134,10 @@ func TestTarget(t *testing.T) {
 				{name: "c", memory: big, holds: span(8, 12)},
 				{name: "d", memory: big, holds: span(0, 4)},
 			},
-			"a [0,4), c [8,12), d [4,8)",
+			"a [0,4), c [8,12), d [0,8)",
 		},
 		{
-			"a gap that somebody loads moves nobody",
+			"a gap that somebody loads is counted as closed",
 			[]one{{name: "a", memory: big, holds: span(0, 4)}, {name: "b", memory: big, plans: span(4, 8)}, {name: "c", memory: big, holds: span(8, 12)}},
 			"a [0,4), c [8,12)",
 		},
@@ -207,11 +207,11 @@ func TestTarget(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			for _, want := range strings.Split(c.want, ", ") {
 				self, span, _ := strings.Cut(want, " ")
-				got, why := makeView(self, c.members...).target()
-				if got.String() != span {
-					t.Errorf("%s should hold %v (%s), want %s", self, got, why, span)
+				got := makeView(self, c.members...).target()
+				if got.span.String() != span {
+					t.Errorf("%s should hold %v (%s), want %s", self, got.span, got.why, span)
 				}
-				if why == "" {
+				if got.why == "" {
 					t.Errorf("%s: no reason is given", self)
 				}
 			}
@@ -222,8 +222,8 @@ func TestTarget(t *testing.T) {
 func TestTargetPinned(t *testing.T) {
 	v := makeView("b", one{name: "a", memory: big, holds: all()}, one{name: "b", memory: big})
 	v.pinned = span(2, 5)
-	if got, _ := v.target(); got != v.pinned {
-		t.Errorf("pinned to %v, got %v", v.pinned, got)
+	if got := v.target(); got.span != v.pinned {
+		t.Errorf("pinned to %v, got %v", v.pinned, got.span)
 	}
 }
 
@@ -268,11 +268,11 @@ func settleAll(t *testing.T, members []one, together bool) {
 			if !together {
 				seen = now
 			}
-			got, why := makeView(now[i].name, seen...).target()
-			if got != now[i].holds && got.Len() > 0 {
-				log = append(log, fmt.Sprintf("%s %v -> %v: %s", now[i].name, now[i].holds, got, why))
+			got := makeView(now[i].name, seen...).target()
+			if got.span != now[i].holds && got.span.Len() > 0 {
+				log = append(log, fmt.Sprintf("%s %v -> %v: %s", now[i].name, now[i].holds, got.span, got.why))
 				next := append([]one(nil), now...)
-				next[i].holds = got
+				next[i].holds = got.span
 				now, moved = next, true
 			}
 		}
@@ -286,21 +286,29 @@ func settleAll(t *testing.T, members []one, together bool) {
 	t.Errorf("no rest after 20 rounds:\n%s", strings.Join(log, "\n"))
 }
 
-// TestMind checks that a view that flaps moves nothing.
+// TestMind checks that a view that flaps moves nothing, and that a gap is not
+// waited with for long.
 func TestMind(t *testing.T) {
-	var d mind
+	var m mind
 	now := time.Unix(1000, 0)
+	one := decision{span: span(0, 6), cause: scheduler.Balance}
+	other := decision{span: span(0, 4), cause: scheduler.Balance}
 	for range 10 {
-		if sure, wait := d.made(span(0, 6), now); sure || wait <= 0 {
+		if sure, wait := m.made(one, now); sure || wait <= 0 {
 			t.Fatalf("sure %v, wait %v though the target has just changed", sure, wait)
 		}
-		now = now.Add(steady / 2)
-		d.made(span(0, 4), now)
-		now = now.Add(steady / 2)
+		now = now.Add(steady(one.cause) / 2)
+		m.made(other, now)
+		now = now.Add(steady(one.cause) / 2)
 	}
-	d.made(span(0, 6), now)
-	if sure, _ := d.made(span(0, 6), now.Add(steady)); !sure {
+	m.made(one, now)
+	if sure, _ := m.made(one, now.Add(steady(one.cause))); !sure {
 		t.Error("a target that lasts is never taken")
+	}
+	gap := decision{span: span(2, 9), cause: scheduler.Gap}
+	m.made(gap, now)
+	if sure, _ := m.made(gap, now.Add(time.Second)); !sure {
+		t.Error("a gap that lasts for a second is waited with")
 	}
 }
 
@@ -357,7 +365,8 @@ func TestRouteWithoutRoom(t *testing.T) {
 	v = makeView("a",
 		one{name: "a", memory: big, holds: span(0, 10), change: func(m *gossip.Member) { m.Advert.KVFreeTokens = 10 }},
 		one{name: "b", memory: big, holds: span(9, 12)})
-	if _, _, err := v.route(101, nil); err == nil || !strings.Contains(err.Error(), "no room") {
+	// Once a peer has refused, what the others say counts.
+	if _, _, err := v.route(101, []scheduler.ID{"gone"}); err == nil || !strings.Contains(err.Error(), "no room") {
 		t.Errorf("got %v, want that there is no room", err)
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/shardnode/shardnode/scheduler"
 	"github.com/shardnode/shardnode/scheduler/gossip"
 	"github.com/shardnode/shardnode/shard"
 )
@@ -15,7 +17,7 @@ import (
 // follow keeps the member's layers what the view says they should be, until
 // ctx ends.
 func (m *Member) follow(ctx context.Context) {
-	err := m.learn(ctx)
+	err := m.stock.learn(ctx)
 	if err == nil {
 		m.meet(ctx)
 		err = m.keepUp(ctx)
@@ -41,15 +43,35 @@ func (m *Member) meet(ctx context.Context) {
 	}
 	late := time.NewTimer(meetTime)
 	defer late.Stop()
-	for alone() {
+	for {
+		changed := m.Changed()
+		if !alone() {
+			return
+		}
 		m.say("looking for other members")
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.gossip.Changed():
+		case <-changed:
 		case <-late.C:
 			return
 		}
+	}
+}
+
+// heed has whoever waits look again when the view changes, and keeps the counts
+// in the advert up to date, until ctx ends.
+func (m *Member) heed(ctx context.Context) {
+	timer := time.NewTicker(tick)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.gossip.Changed():
+		case <-timer.C:
+		}
+		m.set(func() {})
 	}
 }
 
@@ -73,13 +95,7 @@ func (m *Member) keepUp(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-m.gossip.Changed():
-		case <-timer.C:
-		}
-		m.set(func() {}) // whoever waits looks again
+		changed := m.Changed()
 		wait := tick
 		switch {
 		case m.cfg.Client:
@@ -105,37 +121,63 @@ func (m *Member) keepUp(ctx context.Context) error {
 			wait = tick
 		}
 		timer.Reset(min(wait, tick))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-timer.C:
+		}
 	}
 }
 
 // settle brings the layers in memory to what they should be, and returns when
 // it should be asked again at the latest; 0: when there is a reason to.
-func (m *Member) settle(ctx context.Context, d *mind) (time.Duration, error) {
+func (m *Member) settle(ctx context.Context, mind *mind) (time.Duration, error) {
 	m.mu.Lock()
 	draining, loaded := m.state == gossip.Draining, m.loaded
 	m.mu.Unlock()
 	if draining {
 		return 0, nil
 	}
+	m.gauge(ctx, loaded)
 	v := m.view()
-	span, why := v.target()
+	v.stale = mind.promises.stale(v.members, time.Now())
+	d := mind.decide(v)
 	switch {
-	case span.Len() == 0:
-		m.say("waiting: %s", why)
+	case d.span.Len() == 0:
+		if loaded == nil {
+			m.say("waiting: %s", d.why)
+		}
 		return 0, nil
 	case loaded == nil:
-	case loaded.Span == span:
-		d.made(span, time.Now())
-		m.say("%s", v.serving(span))
+	case loaded.Span == d.span:
+		mind.made(d, time.Now())
+		m.say("%s", v.serving(d.span))
 		return 0, nil
 	default:
-		if sure, wait := d.made(span, time.Now()); !sure {
+		sure, wait := mind.made(d, time.Now())
+		if !sure {
 			return wait, nil
 		}
+		if why := m.stuck(v, loaded, d); why != "" {
+			m.say("%s; %s", v.serving(loaded.Span), why)
+			return 0, nil
+		}
 	}
-	m.cfg.Notify("layers %v: %s", span, why)
-	m.set(func() { m.target = span })
-	err := m.move(ctx, span)
+	return m.carryOut(ctx, d, loaded)
+}
+
+// carryOut does what was decided.
+func (m *Member) carryOut(ctx context.Context, d decision, loaded *Loaded) (time.Duration, error) {
+	m.cfg.Notify("layers %v: %s", d.span, d.why)
+	m.set(func() { m.target, m.ready = d.span, 0 })
+	moving, stop := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { m.overtake(moving, stop, d) })
+	err := m.move(moving, d)
+	overtaken := context.Cause(moving) == errOvertaken
+	stop(nil)
+	watch.Wait()
 	if err == nil {
 		return time.Millisecond, nil // the view has changed meanwhile
 	}
@@ -147,10 +189,39 @@ func (m *Member) settle(ctx context.Context, d *mind) (time.Duration, error) {
 		}
 		loaded = m.loaded
 	})
-	if loaded != nil && ctx.Err() == nil {
-		return 0, &retryError{fmt.Errorf("layers %v stay, %v can't be loaded: %w", loaded.Span, span, err)}
+	switch {
+	case ctx.Err() != nil:
+		return 0, err
+	case overtaken:
+		return time.Millisecond, nil
+	case loaded != nil:
+		return 0, &retryError{fmt.Errorf("layers %v stay, %v can't be loaded: %w", loaded.Span, d.span, err)}
 	}
 	return 0, err
+}
+
+// errOvertaken ends a move that something more urgent has overtaken.
+var errOvertaken = errors.New("a gap is more urgent")
+
+// overtake ends the move of d when this member is needed for a gap that d does
+// not close.
+func (m *Member) overtake(ctx context.Context, stop context.CancelCauseFunc, d decision) {
+	if d.cause == scheduler.Gap {
+		return
+	}
+	var mind mind
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(tick / 2):
+		}
+		now := mind.decide(m.view())
+		if sure, _ := mind.made(now, time.Now()); sure && now.cause == scheduler.Gap && !d.span.Covers(now.span) {
+			stop(errOvertaken)
+			return
+		}
+	}
 }
 
 // serving says what a member does that holds span.
@@ -173,10 +244,10 @@ func spansText(spans []shard.Span) string {
 // view returns what decisions are made from. The model must be known.
 func (m *Member) view() *swarmView {
 	m.mu.Lock()
-	about := m.about
+	about, seen := m.about, m.seen.slower()
 	m.mu.Unlock()
 	return &swarmView{
-		self: m.cfg.Node.ID(), id: about.ID, pinned: m.cfg.Pinned, members: m.gossip.View(),
-		context: about.Config.Context, kv: m.cfg.KV, model: PlanModel(about.Name, about.Manifest.Index, about.Config, m.cfg.KV),
+		self: m.cfg.Node.ID(), id: about.ID, pinned: m.cfg.Pinned, members: m.gossip.View(), seen: seen,
+		context: about.Config.Context, kv: m.cfg.KV, model: about.plan,
 	}
 }

@@ -34,6 +34,7 @@ func (m *Member) learn(ctx context.Context) error {
 		return m.know(manifest, m.cfg.ModelName)
 	}
 	for {
+		changed := m.Changed()
 		id, name := m.wanted()
 		if !id.IsZero() {
 			manifest, err := m.manifest(ctx, id)
@@ -52,8 +53,7 @@ func (m *Member) learn(ctx context.Context) error {
 		case <-ctx.Done():
 			retry.Stop()
 			return context.Cause(ctx)
-		case <-m.gossip.Changed():
-			m.set(func() {}) // whoever waits looks again
+		case <-changed:
 		case <-retry.C:
 		}
 		retry.Stop()
@@ -101,7 +101,10 @@ func (m *Member) know(manifest *weights.Manifest, name string) error {
 	if span := m.cfg.Pinned; int(span.End) > cfg.Layers {
 		return fmt.Errorf("--layers %d:%d: the model has %d layers", span.Start, span.End, cfg.Layers)
 	}
-	about := &About{Name: name, ID: manifest.ID(), Manifest: manifest, Config: cfg, Text: text, Since: time.Now()}
+	about := &About{
+		Name: name, ID: manifest.ID(), Manifest: manifest, Config: cfg, Text: text, Since: time.Now(),
+		plan: PlanModel(name, manifest.Index, cfg, m.cfg.KV),
+	}
 	m.set(func() { m.about = about })
 	return nil
 }

@@ -3,8 +3,12 @@ package member
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"reflect"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -58,20 +62,29 @@ type LoadConfig struct {
 	Logger   zerolog.Logger
 }
 
+// A runner is the engine of a span. Package engine's is one.
+type runner interface {
+	node.Engine
+	Stats() engine.Stats
+	MeasureSpeed(ctx context.Context, limit time.Duration) (engine.Speed, error)
+	Close()
+}
+
 // A Loaded is a span in memory, with the engine that runs it.
 type Loaded struct {
 	Config model.Config
 	Span   shard.Span
-	Engine *engine.Engine
+	Engine runner
 	Speed  engine.Speed
 	// WeightBytes are the packed weights, KVBytes the budget of the cache.
 	WeightBytes, KVBytes int64
 	Took                 time.Duration
 
-	id    shard.ModelID
-	model *model.Model
-	pool  *par.Pool
-	held  *node.Held
+	id         shard.ModelID
+	tokenBytes int64 // of KV cache for one position
+	model      *model.Model
+	pool       *par.Pool
+	held       *node.Held
 }
 
 // minKVTokens is the least KV cache that a span is loaded with, in tokens.
@@ -121,10 +134,12 @@ func (l *Loaded) load(ctx context.Context, c LoadConfig) error {
 	if l.KVBytes, err = kvBudget(c, l.model); err != nil {
 		return err
 	}
-	l.Engine, err = engine.New(engine.Config{Model: l.model, KVBytes: l.KVBytes, Logger: c.Logger})
+	l.tokenBytes = l.model.KVConfig().TokenBytes()
+	e, err := engine.New(engine.Config{Model: l.model, KVBytes: l.KVBytes, Logger: c.Logger})
 	if err != nil {
 		return err
 	}
+	l.Engine = e
 	l.Speed, err = l.Engine.MeasureSpeed(ctx, c.MeasureTime)
 	return err
 }
@@ -166,7 +181,9 @@ func (l *Loaded) Close() {
 	if l.model != nil {
 		l.model.Close()
 	}
-	l.pool.Close()
+	if l.pool != nil {
+		l.pool.Close()
+	}
 }
 
 // stageError returns the [shard.StageError] in the chain of err, nil if there is none.
@@ -178,4 +195,53 @@ func stageError(err error) *shard.StageError {
 // IsTooBig returns the [model.TooBigError] in err's chain, if any.
 func IsTooBig(err error) (*model.TooBigError, bool) {
 	return errors.AsType[*model.TooBigError](err)
+}
+
+// prove has l compute a token before anybody relies on it, and compares with
+// what old gives where both have the layers; old may be nil. Bits are the same
+// everywhere, so whatever differs is damaged.
+func (l *Loaded) prove(ctx context.Context, old *Loaded) error {
+	span := l.Span
+	if old != nil && old.Span.Overlap(span).Len() > 0 {
+		span = span.Overlap(old.Span)
+	} else {
+		old = nil
+	}
+	got, err := l.trial(ctx, span)
+	if err != nil {
+		return fmt.Errorf("layers %v do not compute: %w", l.Span, err)
+	}
+	if old == nil {
+		return nil
+	}
+	want, err := old.trial(ctx, span)
+	if err != nil {
+		return nil //nolint:nilerr // the old one is full or going: it proves nothing
+	}
+	if !reflect.DeepEqual(got, want) {
+		return fmt.Errorf("layers %v compute other values than before: the weights are damaged", span)
+	}
+	return nil
+}
+
+// trial returns what the layers of span make of one made-up token.
+func (l *Loaded) trial(ctx context.Context, span shard.Span) (engine.Result, error) {
+	var id shard.SessionID
+	rand.Read(id[:])
+	if _, err := l.Engine.OpenShared(id, span, 1, nil); err != nil {
+		return engine.Result{}, err
+	}
+	defer l.Engine.CloseSession(id)
+	step := engine.Step{Session: id, Tokens: []shard.Token{1}}
+	if span.Start > 0 {
+		step.Tokens, step.Hidden = nil, make([]uint16, l.Config.Dim)
+		for i := range step.Hidden {
+			step.Hidden[i] = uint16(0x3f80 + i%97 | i&1<<15) // 1 to 2, both signs, as bfloat16
+		}
+	}
+	if int(span.End) == l.Config.Layers {
+		step.Want, step.Full = engine.LogitsLast, true
+	}
+	res, err := l.Engine.Step(ctx, step)
+	return engine.Result{Hidden: slices.Clone(res.Hidden), Logits: slices.Clone(res.Logits)}, err
 }

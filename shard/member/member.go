@@ -13,8 +13,10 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/shardnode/shardnode/scheduler"
 	"github.com/shardnode/shardnode/scheduler/gossip"
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/engine"
 	"github.com/shardnode/shardnode/shard/generate"
 	"github.com/shardnode/shardnode/shard/hop"
 	"github.com/shardnode/shardnode/shard/kvcache"
@@ -72,6 +74,10 @@ type Config struct {
 	// come and go. Default: nobody.
 	Notify func(format string, args ...any)
 	Logger zerolog.Logger
+
+	// stock is where the model and its layers come from. Default: files, other
+	// members, and this machine. Tests in virtual time bring their own.
+	stock func(*Member) stock
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -101,6 +107,7 @@ type Member struct {
 	node   *node.Node
 	gossip *gossip.Gossip
 	server *weights.Server
+	stock  stock
 	secret hop.Secret // of the sessions that this member drives
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
@@ -109,6 +116,7 @@ type Member struct {
 	// Used by follow alone.
 	founded   bool // the model is what the own file is
 	otherFile bool // the own file is not the model
+	gauged    gauged
 
 	telling sync.Mutex // held while the swarm is told of a change
 
@@ -118,6 +126,9 @@ type Member struct {
 	partial *weights.Partial
 	loaded  *Loaded // nil while nothing is held
 	target  shard.Span
+	ready   int          // percent of target that has arrived
+	speed   engine.Speed // of loaded, as the swarm is told
+	seen    observations
 	status  string // what it does or waits for, for people
 	paused  string // why it lets go of its layers; empty: it does not
 	state   gossip.State
@@ -135,6 +146,8 @@ type About struct {
 	Config   model.Config
 	Text     *generate.Text
 	Since    time.Time // when this member learned of it
+
+	plan scheduler.Model // what placement needs to know of it
 }
 
 // Start makes a member of cfg.Node and returns at once; the member finds its
@@ -148,6 +161,10 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 	m := &Member{
 		cfg: cfg, cancel: cancel, server: &weights.Server{}, state: gossip.Joining,
 		status: "starting", changed: make(chan struct{}),
+	}
+	m.stock = m
+	if cfg.stock != nil {
+		m.stock = cfg.stock(m)
 	}
 	m.server.SetPace(cfg.UploadBytesPerSec)
 	rand.Read(m.secret[:])
@@ -164,6 +181,7 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 	}
 	cfg.Node.Handle(hop.Protocol, func(ctx context.Context, s *transport.Stream) { m.node.Serve(ctx, s, s.Peer()) })
 	cfg.Node.Handle(weightsProtocol, func(_ context.Context, s *transport.Stream) { m.serveWeights(ctx, s) })
+	m.wg.Go(func() { m.heed(ctx) })
 	m.wg.Go(func() { m.follow(ctx) })
 	return m, nil
 }

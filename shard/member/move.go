@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/shardnode/shardnode/scheduler"
 	"github.com/shardnode/shardnode/scheduler/gossip"
 	"github.com/shardnode/shardnode/shard"
-	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/tensorio/gguf"
 )
@@ -16,11 +16,21 @@ import (
 // themselves.
 const moveTime = 30 * time.Second
 
-// move gets the bytes of span, loads it, and serves it in place of what was
-// served before, which goes on meanwhile if memory allows. After an error m
-// holds what it held, unless that can't be loaded again either.
-func (m *Member) move(ctx context.Context, span shard.Span) error {
-	src, err := m.source(ctx, span)
+// intentTime is how long others are given to hear of an intent before it is
+// carried out: twice what gossip takes to reach 50 members.
+const intentTime = 2 * time.Second
+
+// restTime is how long a member waits for others to take over what rests on
+// it, before it gives up a move.
+const restTime = 20 * time.Second
+
+// move gets the bytes of d's span, loads it, and serves it in place of what was
+// served before, which goes on until the new span has computed a token and
+// nobody needs the old one any more. After an error m holds what it held,
+// unless that can't be loaded again either.
+func (m *Member) move(ctx context.Context, d decision) error {
+	said := time.Now()
+	src, err := m.stock.source(ctx, d.span)
 	if err != nil {
 		return err
 	}
@@ -28,17 +38,36 @@ func (m *Member) move(ctx context.Context, span shard.Span) error {
 	old := m.loaded
 	m.mu.Unlock()
 	if old == nil {
-		return m.load(ctx, src, span, m.cfg.MemoryBytes)
+		return m.load(ctx, src, d.span)
 	}
-	if room := m.cfg.MemoryBytes - old.WeightBytes - old.KVBytes; m.need(src, span) <= room {
-		if err := m.load(ctx, src, span, room); err != nil {
+	if !m.fitsBeside(old, d.span) {
+		return m.swap(ctx, src, d, old, said)
+	}
+	fresh, err := m.stock.bring(ctx, src, d.span, m.cfg.MemoryBytes)
+	if err != nil {
+		return err
+	}
+	if err = fresh.prove(ctx, old); err == nil {
+		err = m.untilFree(ctx, d.span, said)
+	}
+	if err != nil {
+		fresh.Close()
+		return err
+	}
+	m.serve(fresh)
+	m.retire(ctx, old)
+	return nil
+}
+
+// swap lets go of old before it loads, when memory does not hold both. That is
+// for gaps, in which nobody could finish an answer anyway, and for those who
+// hold what others hold too.
+func (m *Member) swap(ctx context.Context, src Source, d decision, old *Loaded, said time.Time) error {
+	if d.cause != scheduler.Gap {
+		if err := m.untilFree(ctx, shard.Span{}, said); err != nil {
 			return err
 		}
-		m.retire(ctx, old)
-		return nil
 	}
-	// Nobody could finish an answer with a gap in the layers anyway, and one
-	// who holds what others hold too leaves no gap.
 	m.set(func() {
 		m.loaded = nil
 		if m.state != gossip.Draining {
@@ -47,15 +76,65 @@ func (m *Member) move(ctx context.Context, span shard.Span) error {
 	})
 	m.node.Hold(nil)
 	m.retire(ctx, old)
-	if err = m.load(ctx, src, span, m.cfg.MemoryBytes); err == nil || ctx.Err() != nil {
+	err := m.load(ctx, src, d.span)
+	if err == nil || ctx.Err() != nil && context.Cause(ctx) != errOvertaken {
 		return err
 	}
-	if src, again := m.source(ctx, old.Span); again == nil {
-		if again = m.load(ctx, src, old.Span, m.cfg.MemoryBytes); again != nil {
+	ctx = context.WithoutCancel(ctx)
+	if src, again := m.stock.source(ctx, old.Span); again == nil {
+		if again = m.load(ctx, src, old.Span); again != nil {
 			m.cfg.Logger.Error().Stringer("span", old.Span).Err(again).Msg("span can't be loaded again")
 		}
 	}
 	return err
+}
+
+// untilFree returns when m may let go of what it holds beside next, which it
+// has said at a time, or why it may not.
+func (m *Member) untilFree(ctx context.Context, next shard.Span, said time.Time) error {
+	m.mu.Lock()
+	held := m.loaded.Span
+	m.mu.Unlock()
+	if next.Covers(held) {
+		return nil
+	}
+	for {
+		ok, keep := m.view().mayDrop(next)
+		if ok && time.Since(said) >= intentTime {
+			return nil
+		}
+		if time.Since(said) > restTime {
+			return &retryError{fmt.Errorf("layer %d rests on this member", keep)}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(intentTime / 10):
+		}
+	}
+}
+
+// fitsBeside reports whether memory holds the weights of span beside those of
+// old and the sessions on them. Kept packs are in memory once for both.
+func (m *Member) fitsBeside(old *Loaded, span shard.Span) bool {
+	model := m.about.plan
+	need := model.WeightBytes(span) + int64(span.Len())*model.KVBytesPerTokenLayer*minKVTokens
+	if m.cfg.Packs != nil {
+		need -= model.WeightBytes(span.Overlap(old.Span))
+	}
+	return need+old.WeightBytes+old.Engine.Stats().KV.ReservedBytes <= m.cfg.MemoryBytes
+}
+
+// stuck says why m can't do what was decided without a gap in what is served;
+// "" if it can.
+func (m *Member) stuck(v *swarmView, old *Loaded, d decision) string {
+	if d.cause == scheduler.Gap || m.fitsBeside(old, d.span) {
+		return ""
+	}
+	if ok, keep := v.mayDrop(shard.Span{}); !ok {
+		return fmt.Sprintf("layers %v would be better, but layer %d rests on this member, and its memory does not hold both", d.span, keep)
+	}
+	return ""
 }
 
 // retire frees a span that is not served any more, when the sessions on it
@@ -69,46 +148,58 @@ func (m *Member) retire(ctx context.Context, old *Loaded) {
 	old.Close()
 }
 
-// need returns the memory that span takes with the KV cache it is given.
-func (m *Member) need(src Source, span shard.Span) int64 {
-	cfg := m.about.Config
-	n, err := model.MemoryBytes(cfg, src, span)
+// load reads span into memory and serves it from now on.
+func (m *Member) load(ctx context.Context, src Source, span shard.Span) error {
+	fresh, err := m.stock.bring(ctx, src, span, m.cfg.MemoryBytes)
 	if err != nil {
-		return 0 // loading says why
+		return err
 	}
-	if m.cfg.KVBytes > 0 {
-		return n + m.cfg.KVBytes
+	if err := fresh.prove(ctx, nil); err != nil {
+		fresh.Close()
+		return err
 	}
-	return n + wantedKV(cfg.Context, int64(span.Len())*kvTokenLayerBytes(cfg, m.cfg.KV))
+	m.serve(fresh)
+	return nil
 }
 
-// load reads span into memory and serves it from now on.
-func (m *Member) load(ctx context.Context, src Source, span shard.Span, memoryBytes int64) error {
+// bring reads span into memory.
+func (m *Member) bring(ctx context.Context, src Source, span shard.Span, memoryBytes int64) (*Loaded, error) {
 	last := time.Now()
-	loaded, err := Load(ctx, LoadConfig{
+	return Load(ctx, LoadConfig{
 		Source: src, Model: m.about.ID, Span: span, Threads: m.cfg.Threads, MemoryBytes: memoryBytes,
 		KVBytes: m.cfg.KVBytes, KV: m.cfg.KV, Packs: m.cfg.Packs, Logger: m.cfg.Logger,
 		Progress: func(done, total int64) {
 			if time.Since(last) > time.Second && total > 0 {
 				last = time.Now()
+				m.progress(span, done, total)
 				m.say("loading layers %v: %d of %d MiB", span, done>>20, total>>20)
 			}
 		},
 	})
-	if err != nil {
-		return err
-	}
-	m.node.Hold(loaded.Held())
+}
+
+// progress renews the promise of span: so much of it has come.
+func (m *Member) progress(span shard.Span, done, total int64) {
+	percent := int(100 * done / max(1, total))
 	m.set(func() {
-		m.loaded, m.target = loaded, span
+		if m.target == span {
+			m.ready = min(100, percent)
+		}
+	})
+}
+
+// serve has new sessions served from l.
+func (m *Member) serve(l *Loaded) {
+	m.node.Hold(l.Held())
+	m.set(func() {
+		m.loaded, m.target, m.ready, m.speed = l, l.Span, 100, l.Speed
 		if m.state != gossip.Draining {
 			m.state = gossip.Serving
 		}
-		m.status = fmt.Sprintf("serving layers %v", span)
+		m.status = fmt.Sprintf("serving layers %v", l.Span)
 	})
 	m.cfg.Notify("serving layers %v of %s: %d MiB of weights, %d MiB for KV cache (%v), %.2f ms a layer, loaded in %.2f s",
-		span, m.about.Name, loaded.WeightBytes>>20, loaded.KVBytes>>20, m.cfg.KV, msOf(loaded.Speed.DecodePerLayer), loaded.Took.Seconds())
-	return nil
+		l.Span, m.about.Name, l.WeightBytes>>20, l.KVBytes>>20, m.cfg.KV, msOf(l.Speed.DecodePerLayer), l.Took.Seconds())
 }
 
 // An ownFile has the tensors of this member's file, which were verified, and
@@ -166,6 +257,7 @@ func (m *Member) fetch(ctx context.Context, part weights.Part) (Source, error) {
 			return
 		}
 		last = time.Now()
+		m.progress(part.Span, p.DoneBytes, p.TotalBytes)
 		m.say("fetching layers %v: %d of %d MiB, %.0f MiB/s", part.Span, p.DoneBytes>>20, p.TotalBytes>>20, p.BytesPerSec/(1<<20))
 	}})
 	if err != nil {
