@@ -32,9 +32,15 @@ type modelPlace struct {
 // openModel opens what MODEL names: "story", a path, a name of the catalogue or
 // a file on the hub. The last two must have been pulled; [openOrPull] pulls.
 func openModel(ref string) (*modelFile, error) {
+	ref, quant := cutQuant(ref)
 	at, err := locateModel(ref)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case at.folder:
+		return openFolder(at, quant)
+	case quant.String() != "":
+		return nil, noFolder(ref, quant)
 	}
 	if at.path == "" {
 		f, err := weights.OpenBytes(story.Name, story.Bytes())
@@ -42,9 +48,6 @@ func openModel(ref string) (*modelFile, error) {
 			return nil, err
 		}
 		return &modelFile{File: f, ref: story.Name, called: story.Name}, nil
-	}
-	if at.folder {
-		return nil, hint(fmt.Errorf("model %s is a folder", ref), "give a .gguf file: folders with safetensors can't be run yet")
 	}
 	f, err := weights.Open(at.path)
 	if err != nil {

@@ -30,6 +30,12 @@ const maxModelTextBytes = 256 << 20
 func openTokenizer(ref string) (*tokenizer.Tokenizer, error) {
 	path := ref
 	if info, err := os.Stat(ref); err == nil && info.IsDir() {
+		// A folder of a model says more of its tokenizer than tokenizer.json does; one
+		// that can't be run may have that at least.
+		if file, err := openModel(ref); err == nil {
+			defer file.Close() //nolint:errcheck // it was only read
+			return tokenizer.FromMetadata(file.Meta())
+		}
 		path = filepath.Join(ref, tokenizerFile)
 	}
 	if !strings.HasSuffix(path, ".json") {
