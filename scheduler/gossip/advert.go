@@ -91,7 +91,7 @@ type Advert struct {
 	API          bool // answers the HTTP API
 
 	// Observed are peers whose stages took longer than they say, as this peer
-	// saw it in its own sessions; at most 3.
+	// saw it in its own sessions; at most MaxObserved.
 	Observed []Observed
 
 	// Seq orders the adverts of a peer, Born tells its processes apart. They are
@@ -99,8 +99,8 @@ type Advert struct {
 	Seq, Born uint64
 }
 
-// maxObserved bounds Advert.Observed.
-const maxObserved = 3
+// MaxObserved bounds Advert.Observed.
+const MaxObserved = 2
 
 // An Observed is how long a peer really takes.
 type Observed struct {
@@ -129,8 +129,8 @@ func (a Advert) validate() error {
 		return fmt.Errorf("advert: %d addresses, want at most %d", len(a.Addrs), maxAdvertAddrs)
 	case a.Layers < 0 || a.Layers > maxLayers:
 		return fmt.Errorf("advert: model has %d layers, want 0 to %d", a.Layers, maxLayers)
-	case len(a.Observed) > maxObserved:
-		return fmt.Errorf("advert: %d peers observed, want at most %d", len(a.Observed), maxObserved)
+	case len(a.Observed) > MaxObserved:
+		return fmt.Errorf("advert: %d peers observed, want at most %d", len(a.Observed), MaxObserved)
 	case !inModel(a.Span) || !inModel(a.Planned):
 		return fmt.Errorf("advert: spans %v and %v do not lie in %d layers", a.Span, a.Planned, a.Layers)
 	}
@@ -264,7 +264,7 @@ func advertOf(pb *wirepb.Advert) (Advert, error) {
 		Threads: int(pb.GetThreads()), Sessions: int(pb.GetSessions()), API: pb.GetApi(), Pinned: pb.GetPinned(), Seq: pb.GetSeq(), Born: pb.GetBorn(),
 		KV: kvcache.Precision(pb.GetKvType()), Ready: int(min(pb.GetReady(), 101)),
 	}
-	for _, o := range pb.GetObserved()[:min(len(pb.GetObserved()), maxObserved)] {
+	for _, o := range pb.GetObserved()[:min(len(pb.GetObserved()), MaxObserved)] {
 		x := Observed{Decode: time.Duration(o & math.MaxUint32)} //nolint:gosec // 32 bits
 		binary.BigEndian.PutUint32(x.Peer[:], uint32(o>>32))     //nolint:gosec // 32 bits
 		a.Observed = append(a.Observed, x)

@@ -31,9 +31,9 @@ func largest() Advert {
 		Name: strings.Repeat("n", maxNameBytes), ModelName: strings.Repeat("m", maxNameBytes), State: Draining, Layers: maxLayers,
 		Span: shard.Span{Start: maxLayers - 1, End: maxLayers}, Planned: shard.Span{Start: maxLayers - 1, End: maxLayers},
 		MemoryBytes: 1 << 45, FreeBytes: 1 << 45, KVFreeTokens: 1 << 40, Decode: math.MaxUint32, Prefill: math.MaxUint32,
-		Threads: 1 << 16, Sessions: 1 << 20, API: true, Seq: 1 << 53, Layout: [8]byte{1}, Model: shard.ModelID{1}, KV: 255, Ready: 100,
+		Threads: 1 << 16, Sessions: 1 << 20, API: true, Seq: 1 << 53, Layout: [8]byte{1}, Model: shard.ModelID{1}, KV: 255, Ready: 100, Born: 1 << 53,
 	}
-	for i := range maxObserved {
+	for i := range MaxObserved {
 		a.Observed = append(a.Observed, Observed{Peer: PeerPrefix{255, 254, 253, byte(i)}, Decode: math.MaxUint32 - 1})
 	}
 	for i := range maxAdvertAddrs {

@@ -34,7 +34,7 @@ func (m *Member) repair(ctx context.Context, b pipeline.Broken, waiting func(str
 	timer := time.NewTimer(takeBackTime)
 	defer timer.Stop()
 	for {
-		changed, seen := m.Changed(), m.gossip.Changed()
+		changed := m.Changed()
 		v := m.view()
 		avoid := slices.Concat(b.Avoid, b.Lost)
 		for _, p := range m.shunnedNow() {
@@ -58,7 +58,6 @@ func (m *Member) repair(ctx context.Context, b pipeline.Broken, waiting func(str
 		}
 		select {
 		case <-changed:
-		case <-seen:
 		case <-timer.C:
 		case <-time.After(tick / 4):
 		case <-ctx.Done():

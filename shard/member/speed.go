@@ -156,7 +156,7 @@ func (o observations) slower() []gossip.Observed {
 		return bytes.Compare(a.Peer[:], b.Peer[:])
 	})
 	var out []gossip.Observed
-	for _, r := range all[:min(len(all), 3)] {
+	for _, r := range all[:min(len(all), gossip.MaxObserved)] {
 		out = append(out, r.Observed)
 	}
 	return out

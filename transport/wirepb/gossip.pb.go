@@ -630,7 +630,7 @@ type Advert struct {
 	Pinned        bool                   `protobuf:"varint,22,opt,name=pinned,proto3" json:"pinned,omitempty"`               // its owner insists on its span
 	KvType        uint32                 `protobuf:"varint,23,opt,name=kv_type,json=kvType,proto3" json:"kv_type,omitempty"` // kvcache.Precision: how it keeps keys and values
 	Ready         uint32                 `protobuf:"varint,24,opt,name=ready,proto3" json:"ready,omitempty"`                 // percent of the planned span that has arrived
-	Observed      []uint64               `protobuf:"fixed64,25,rep,packed,name=observed,proto3" json:"observed,omitempty"`   // peers that were slower than they say: 4 bytes of PeerID, ns a layer in 4 bytes; at most 3
+	Observed      []uint64               `protobuf:"fixed64,25,rep,packed,name=observed,proto3" json:"observed,omitempty"`   // peers that were slower than they say: 4 bytes of PeerID, ns a layer in 4 bytes; at most 2
 	Born          uint64                 `protobuf:"fixed64,26,opt,name=born,proto3" json:"born,omitempty"`                  // when the process began to gossip, Unix microseconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
