@@ -21,6 +21,9 @@ type Request struct {
 	PromptTokens int
 	// Avoid are peers that must not be on the route.
 	Avoid []ID
+	// Ends are the peers that may run the first and the last layer, which see
+	// tokens and logits in the clear. Empty: all may.
+	Ends []ID
 	// Planned is preferred where it costs little more.
 	Planned Layout
 	// Driver is the peer that sends tokens and gets logits; empty: the one
@@ -107,6 +110,9 @@ func (q *problem) thin(r Request) {
 	for _, a := range r.Planned {
 		planned[a.Peer] = true
 	}
+	for _, id := range r.Ends {
+		planned[id] = true
+	}
 	ms := func(p Peer) float64 {
 		if planned[p.ID] {
 			return 0
@@ -190,7 +196,9 @@ func (s *search) run() {
 			}
 			best, from := math.Inf(1), -1
 			if lo == 0 {
-				best = s.q.home[j].ms
+				if s.mayEnd(j) {
+					best = s.q.home[j].ms
+				}
 			} else {
 				for i, c := range s.at[lo] {
 					if i == j || math.IsInf(c.cost, 1) {
@@ -205,6 +213,9 @@ func (s *search) run() {
 				continue
 			}
 			for hi := lo + 1; hi <= min(int(p.Held.End), lo+s.most[j]); hi++ {
+				if hi == s.q.layers && !s.mayEnd(j) {
+					break
+				}
 				x := best + s.stageMS(j, lo, hi)
 				if at := &s.at[hi][j]; x < at.cost {
 					*at = reached{x, from, lo}
@@ -212,6 +223,11 @@ func (s *search) run() {
 			}
 		}
 	}
+}
+
+// mayEnd reports whether peer j may run the first and the last layer.
+func (s *search) mayEnd(j int) bool {
+	return len(s.r.Ends) == 0 || slices.Contains(s.r.Ends, s.q.peers[j].ID)
 }
 
 // uses reports whether the way to (b, i) comes over peer j.
@@ -291,6 +307,10 @@ func (s *search) uncovered() error {
 	if len(s.r.Avoid) > 0 {
 		why = "no peer but those to be avoided holds them"
 	}
+	if ends := s.openEnds(); len(held) == 0 && len(ends) > 0 {
+		e.Spans, held = ends, ends
+		why = "the first and last layers are to be kept to some peers, and none of them holds these"
+	}
 	if len(held) == 0 {
 		e.Full = true
 		per := int64(s.r.Tokens) * s.q.v.Model.KVBytesPerTokenLayer
@@ -301,6 +321,22 @@ func (s *search) uncovered() error {
 	}
 	e.Text = fmt.Sprintf("no route: layers %s: %s", spansText(e.Spans), why)
 	return e
+}
+
+// openEnds returns the first and the last layer as far as no peer that may run
+// them holds them.
+func (s *search) openEnds() []shard.Span {
+	var out []shard.Span
+	for _, l := range slices.Compact([]shard.Layer{0, shard.Layer(s.q.layers - 1)}) {
+		held := false
+		for j, p := range s.q.peers {
+			held = held || p.Held.Has(l) && s.mayEnd(j)
+		}
+		if !held {
+			out = append(out, shard.Span{Start: l, End: l + 1})
+		}
+	}
+	return out
 }
 
 // gaps returns the layers that no peer with ok holds.

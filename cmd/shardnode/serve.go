@@ -32,6 +32,7 @@ type serveFlags struct {
 	client                    bool
 	model                     string // join only: the own copy of the model
 	link                      string
+	keepEnds                  keepEndsFlag
 	lendFlags
 }
 
@@ -57,6 +58,7 @@ func (s *serveFlags) add(f *pflag.FlagSet) {
 	f.DurationVar(&s.peerTimeout, "peer-timeout", 30*time.Second, "how long a request waits for layers that nobody serves")
 	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "how long a leaving member finishes its sessions")
 	f.StringSliceVar(&s.allowOrigins, "api-allow-origin", nil, "web pages that may use the API, for example https://chat.example.org")
+	s.keepEnds.add(f)
 	s.lendFlags.add(f)
 	f.StringVar(&s.link, "link", "", "make what this member sends travel like over such a link, to try things out: latency=20ms,rate=100mbit,loss=0.5%,jitter=2ms")
 	f.BoolVar(&s.client, "client", false, "use the swarm and hold no layers")

@@ -236,7 +236,8 @@ func (s *server) startMember(ctx context.Context, inv transport.Invitation) erro
 		Node: s.node, Name: memberName(s.flags.name), Seeds: seeds, Model: inv.ModelID, ModelName: inv.Model,
 		CacheDir: filepath.Join(s.app.home, cacheFolder), Pinned: s.pinned,
 		MemoryBytes: cmp.Or(int64(s.flags.memory), freeMemory()), KVBytes: int64(s.flags.kv), KV: kvcache.Precision(s.flags.kvType), Threads: s.flags.threads,
-		Packs: s.app.packs(s.flags.packed, s.notify), Client: s.flags.client, UploadBytesPerSec: s.flags.upload.bytesPerSec(), Notify: s.notify, Logger: s.log,
+		Packs: s.app.packs(s.flags.packed, s.notify), Client: s.flags.client, UploadBytesPerSec: s.flags.upload.bytesPerSec(),
+		KeepsEnds: s.flags.keepEnds.given, KeepEnds: s.flags.keepEnds.peers, Notify: s.notify, Logger: s.log,
 	}
 	if s.file != nil {
 		cfg.File = s.file.File

@@ -22,6 +22,7 @@ type swarmView struct {
 	model   scheduler.Model
 	members []gossip.Member // with self, in any order
 	pinned  shard.Span      // of self; empty: none
+	ends    []scheduler.ID  // that may run the first and last layers of the sessions; empty: all
 	context int             // of the model, in tokens
 	tokens  int             // what is planned with; 0: see relax
 	prompt  int             // tokens of the prompt that is predicted for; 0: not known
@@ -191,7 +192,7 @@ func (v *swarmView) planWithout(avoid []scheduler.ID) (scheduler.Result, error) 
 // with room that keeps to what is left of it.
 func (v *swarmView) route(tokens int, avoid []scheduler.ID) (scheduler.Layout, scheduler.Predicted, error) {
 	planned, err := v.planWithout(avoid)
-	if err == nil && len(avoid) == 0 {
+	if err == nil && len(avoid) == 0 && v.keepsEnds(planned.Layout) {
 		return planned.Layout, planned.Predicted, nil
 	}
 	sv := v.peers(anywhere)
@@ -201,7 +202,7 @@ func (v *swarmView) route(tokens int, avoid []scheduler.ID) (scheduler.Layout, s
 			Spans: []shard.Span{none}, Text: fmt.Sprintf("no route: layers %v: no member serves any", none),
 		}
 	}
-	path, err := scheduler.Route(sv, scheduler.Request{Tokens: tokens, PromptTokens: v.prompt, Avoid: avoid, Planned: planned.Layout})
+	path, err := scheduler.Route(sv, scheduler.Request{Tokens: tokens, PromptTokens: v.prompt, Avoid: avoid, Planned: planned.Layout, Ends: v.ends})
 	if err != nil {
 		return nil, scheduler.Predicted{}, err
 	}

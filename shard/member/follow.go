@@ -247,7 +247,7 @@ func (m *Member) view() *swarmView {
 	about, seen := m.about, m.seen.slower()
 	m.mu.Unlock()
 	return &swarmView{
-		self: m.cfg.Node.ID(), id: about.ID, pinned: m.cfg.Pinned, members: m.gossip.View(), seen: seen,
+		self: m.cfg.Node.ID(), id: about.ID, pinned: m.cfg.Pinned, ends: m.ends(), members: m.gossip.View(), seen: seen,
 		context: about.Config.Context, kv: m.cfg.KV, model: about.plan,
 	}
 }

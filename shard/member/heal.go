@@ -136,7 +136,11 @@ func (v *swarmView) fillGap(gap shard.Span, tokens int, avoid []scheduler.ID) ([
 	if int(gap.End) < v.model.Layers {
 		sv.Peers = append(sv.Peers, kept(keptAfter, shard.Span{Start: gap.End, End: shard.Layer(v.model.Layers)}))
 	}
-	path, err := scheduler.Route(sv, scheduler.Request{Tokens: tokens, PromptTokens: v.prompt, Avoid: avoid})
+	r := scheduler.Request{Tokens: tokens, PromptTokens: v.prompt, Avoid: avoid}
+	if len(v.ends) > 0 {
+		r.Ends = append(v.ends[:len(v.ends):len(v.ends)], keptBefore, keptAfter)
+	}
+	path, err := scheduler.Route(sv, r)
 	if err != nil {
 		return nil, none
 	}

@@ -62,6 +62,12 @@ type Config struct {
 	KV      kvcache.Precision
 	Threads int
 
+	// KeepEnds are the members, beside this one, that may run the first and the
+	// last layers of the sessions that this member drives; see KeepsEnds.
+	KeepEnds []shard.PeerID
+	// KeepsEnds lets only this member and KeepEnds see tokens and logits.
+	KeepsEnds bool
+
 	// UploadBytesPerSec bounds what is sent of the model to other members.
 	// Default: no bound.
 	UploadBytesPerSec float64
