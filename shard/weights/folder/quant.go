@@ -2,28 +2,173 @@ package folder
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	"github.com/shardnode/shardnode/shard/nearest"
 	"github.com/shardnode/shardnode/tensorio"
+	"github.com/shardnode/shardnode/tensorio/gguf"
 )
 
-// A Quant is how matrices are quantised. The zero Quant leaves them as they are.
+// A Quant is how matrices are quantised: as llama-quantize does it for a file type.
+// The zero Quant leaves them as they are.
 type Quant struct{ name string }
 
-// ParseQuant reads the name of a Quant.
+// quants are the types that matrices can be quantised to. The number is that of
+// general.file_type (llama.h, enum llama_ftype).
+var quants = map[string]struct {
+	main     tensorio.Type
+	fileType uint32
+}{
+	"f32":  {tensorio.F32, 0},
+	"f16":  {tensorio.F16, 1},
+	"bf16": {tensorio.BF16, 32},
+	"q4_0": {tensorio.Q4_0, 2},
+	"q8_0": {tensorio.Q8_0, 7},
+	"q4_k": {tensorio.Q4_K, 15}, // Q4_K_M
+}
+
+// ParseQuant reads the name of a Quant; "" is the zero one.
 func ParseQuant(name string) (Quant, error) {
-	if name != "" {
-		return Quant{}, fmt.Errorf("%q is not known", name)
+	low := strings.TrimSuffix(strings.ToLower(name), "_m")
+	if _, ok := quants[low]; !ok && name != "" {
+		names := slices.Sorted(maps.Keys(quants))
+		return Quant{}, fmt.Errorf("weights can't be quantised to %q: the nearest type is %s (all: %s)",
+			name[:min(len(name), 40)], nearest.Of(low, names), strings.Join(names, ", "))
 	}
-	return Quant{name}, nil
+	return Quant{low}, nil
 }
 
 // String returns the name.
 func (q Quant) String() string { return q.name }
 
+// apply decides the type of each tensor, and says so in the metadata.
 func (q Quant) apply(b *builder, all []made) error {
-	b.setKey("general.file_type", fileTypes[all[0].Type])
+	fileType := uint32(1024) // LLAMA_FTYPE_GUESSED
+	if x, ok := quants[q.name]; ok {
+		fileType = x.fileType
+		m := &mixture{b: b, main: x.main, tied: b.out["output.weight"].Name == ""}
+		for i := range all {
+			if strings.HasSuffix(all[i].Name, "attn_v.weight") || strings.HasSuffix(all[i].Name, "attn_qkv.weight") {
+				m.values++
+			}
+		}
+		for i := range all {
+			if t := m.typeOf(&all[i]); t != all[i].Type {
+				all[i].convert(t)
+			}
+		}
+	} else {
+		for i := range all {
+			if all[i].Name == "token_embd.weight" {
+				for _, x := range quants {
+					if x.main == all[i].Type {
+						fileType = x.fileType
+					}
+				}
+			}
+		}
+	}
+	b.setKey("general.file_type", fileType)
 	b.setKey("general.quantization_version", uint32(2))
-	return nil
+	return b.conf.err
 }
 
-var fileTypes = map[tensorio.Type]uint32{tensorio.F32: 0, tensorio.F16: 1, tensorio.BF16: 32}
+// A mixture decides the types of a file's tensors (llama-quant.cpp,
+// llama_tensor_get_type).
+type mixture struct {
+	b      *builder
+	main   tensorio.Type
+	tied   bool
+	values int // matrices of values
+	value  int // of those, how many were seen
+}
+
+// typeOf returns the type of a tensor.
+func (m *mixture) typeOf(x *made) tensorio.Type {
+	if !m.quantizes(x) {
+		return x.Type
+	}
+	t := m.main
+	if t.BlockLen() > 1 {
+		t = m.mixed(x, t)
+	}
+	cols := x.Shape[len(x.Shape)-1]
+	if cols%t.BlockLen() != 0 { // tensor_type_fallback
+		switch t {
+		case tensorio.Q4_K:
+			t = tensorio.Q5_0
+		case tensorio.Q5_K:
+			t = tensorio.Q5_1
+		case tensorio.Q6_K:
+			t = tensorio.Q8_0
+		}
+		if cols%t.BlockLen() != 0 {
+			t = tensorio.F16
+		}
+	}
+	return t
+}
+
+// quantizes reports whether a tensor's type may be changed: matrices that are no
+// norms and no routers, and not quantised yet.
+func (m *mixture) quantizes(x *made) bool {
+	dims := 0
+	for i, n := range x.Shape {
+		if n > 1 || i == len(x.Shape)-1 {
+			dims = len(x.Shape) - i
+			break
+		}
+	}
+	if dims < 2 || x.from.BlockLen() > 1 || strings.HasSuffix(x.Name, "_norm.weight") || !strings.HasSuffix(x.Name, "weight") {
+		return false
+	}
+	return !strings.HasSuffix(x.Name, "ffn_gate_inp.weight")
+}
+
+// mixed returns the type of a tensor of a file of type t. Some tensors get more bits.
+func (m *mixture) mixed(x *made, t tensorio.Type) tensorio.Type {
+	has := func(part string) bool { return strings.Contains(x.Name, part) }
+	experts := m.b.conf.def(0, "num_local_experts", "num_experts", "n_routed_experts")
+	layer, _ := gguf.LayerOf(x.Name)
+	k := t == tensorio.Q4_K
+	switch {
+	case x.Name == "output.weight" || m.tied && x.Name == "token_embd.weight":
+		switch {
+		case x.Shape[len(x.Shape)-1]%t.BlockLen() != 0:
+			return tensorio.Q8_0
+		case t != tensorio.Q8_0:
+			return tensorio.Q6_K
+		}
+	case has("attn_v.weight") || has("attn_qkv.weight"):
+		if k && moreBits(m.value, m.values) {
+			t = tensorio.Q6_K
+		}
+		if t == tensorio.Q4_K && m.seventy() {
+			t = tensorio.Q5_K
+		}
+		if experts == 8 {
+			t = tensorio.Q8_0
+		}
+		m.value++
+	case has("attn_k.weight") && experts == 8:
+		return tensorio.Q8_0
+	case has("attn_output.weight") && experts == 8 && k:
+		return tensorio.Q5_K
+	case has("ffn_down") && k && moreBits(layer, m.b.layers):
+		return tensorio.Q6_K
+	}
+	return t
+}
+
+// moreBits reports whether a layer is one of those that get more bits (use_more_bits).
+func moreBits(layer, layers int) bool {
+	return layer < layers/8 || layer >= 7*layers/8 || (layer-layers/8)%3 == 2
+}
+
+// seventy reports whether the model is one of those that llama.cpp takes for a 70B one.
+func (m *mixture) seventy() bool {
+	arch := m.b.family.arch
+	return m.b.layers == 80 && (arch == "qwen2" || arch == "llama" && m.b.heads != m.b.kvHeads)
+}
