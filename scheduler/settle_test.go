@@ -368,3 +368,67 @@ func TestJoinsAndLeavesMoveNoMoreThanTheyMust(t *testing.T) {
 		t.Errorf("events move %.2f times what they must in the mean, want at most 1.2", mean)
 	}
 }
+
+// fewestAlone tries all growths: how many layers are left with one holder.
+func fewestAlone(s *settler, i int, parts []part) int {
+	if i == len(parts) {
+		few := 0
+		for _, n := range s.counts(parts) {
+			if n < wantedHolders {
+				few++
+			}
+		}
+		return few
+	}
+	p := parts[i]
+	best := fewestAlone(s, i+1, parts)
+	for lo := 0; p.size() > 0 && lo <= p.lo; lo++ {
+		for hi := p.hi; hi <= s.layers; hi++ {
+			if q := (part{lo, hi}); q != p && s.spares(i, q) {
+				parts[i] = q
+				best = min(best, fewestAlone(s, i+1, parts))
+			}
+		}
+	}
+	parts[i] = p
+	return best
+}
+
+func TestSpareMemoryHoldsAboutAsMuchTwiceAsItCan(t *testing.T) {
+	r := rand.New(rand.NewPCG(*seedFlag, 13))
+	n, exact, missed := 0, 0, 0
+	for range 150 {
+		v := settleView(r, 4, 7)
+		p := Params{ContextTokens: settleContext}
+		first, err := Settle(v, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(first.Gaps) > 0 {
+			continue
+		}
+		v = apply(v, first, false)
+		q, err := newSettling(v, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSettler(q)
+		s.balance()
+		few := 0
+		for _, k := range s.counts(s.standBy()) {
+			if k < wantedHolders {
+				few++
+			}
+		}
+		n++
+		if want := fewestAlone(s, 0, slices.Clone(s.has)); few <= want {
+			exact++
+		} else {
+			missed += few - want
+		}
+	}
+	t.Logf("%d of %d swarms hold as much twice as they can; the others lack %d layers in all", exact, n, missed)
+	if n < 30 || exact < n*9/10 {
+		t.Errorf("of %d swarms %d hold as much twice as they can, want 9 of 10 of at least 30", n, exact)
+	}
+}

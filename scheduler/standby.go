@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -14,72 +15,98 @@ const wantedHolders = 2
 const spareKV = 2
 
 // standBy returns what peers should hold when they take layers with too few
-// holders into spare memory. A peer that has none takes a stage of the others;
-// the rest grow by whole layers, each step the shortest way to a layer in
-// need, and of equally short ones that which leaves most memory free.
+// holders into spare memory. A peer that has none takes a stage of the others.
+// The rest grow, each in turn to where the fewest layers are left with too few
+// holders, and of such ways the one with the fewest bytes, until nobody can
+// better it: what they find again when they have grown so.
 func (s *settler) standBy() []part {
-	out := slices.Clone(s.has)
-	counts := s.counts(out)
-	for i := range out {
-		if out[i].size() == 0 && !s.fixed[i] {
-			if p := s.replica(i, counts); p.size() > 0 {
-				s.grow(out, counts, i, p)
-				s.cause[i], s.why[i] = Standby, fmt.Sprintf("a second holder of layers %v, should the first one go", p.span())
+	base := slices.Clone(s.has)
+	counts := s.counts(base)
+	for i := range base {
+		if base[i].size() > 0 || s.fixed[i] {
+			continue
+		}
+		if p := s.replica(i, counts); p.size() > 0 {
+			base[i] = p
+			for l := p.lo; l < p.hi; l++ {
+				counts[l]++
 			}
+			s.cause[i], s.why[i] = Standby, fmt.Sprintf("a second holder of layers %v, should the first one go", p.span())
 		}
 	}
-	for {
-		best, at, near, left := part{}, -1, 0, 0.0
-		for i, p := range out {
-			if p.size() == 0 || s.fixed[i] {
+	var row []int
+	for i := range base {
+		if base[i].size() > 0 && !s.fixed[i] {
+			row = append(row, i)
+		}
+	}
+	slices.SortFunc(row, func(a, b int) int { return cmp.Or(cmp.Compare(base[a].middle(), base[b].middle()), cmp.Compare(a, b)) })
+	best, few := s.grown(base, row)
+	slices.Reverse(row)
+	if other, n := s.grown(base, row); n < few {
+		best = other
+	}
+	return best
+}
+
+// grownRounds bounds how often each peer's growth is looked at again.
+const grownRounds = 4
+
+// grown returns what peers hold when they grow in the order of row, and how
+// many layers have too few holders then.
+func (s *settler) grown(base []part, row []int) ([]part, int) {
+	out := slices.Clone(base)
+	for range grownRounds {
+		changed := false
+		for _, i := range row {
+			if p := s.growth(i, base[i], out); p != out[i] {
+				out[i], changed = p, true
+			}
+		}
+		if !changed {
+			break
+		}
+	}
+	few := 0
+	for _, n := range s.counts(out) {
+		if n < wantedHolders {
+			few++
+		}
+	}
+	return out, few
+}
+
+// growth returns what peer i, which has p, should hold when the others hold
+// what they do in parts.
+func (s *settler) growth(i int, p part, parts []part) part {
+	needs := make([]int, s.layers+1) // [l]: layers before l that peer i would help
+	counts := s.counts(parts)
+	for l, n := range counts {
+		needs[l+1] = needs[l]
+		if parts[i].has(l) {
+			n--
+		}
+		if n < wantedHolders {
+			needs[l+1]++
+		}
+	}
+	best, helps, bytes := p, needs[p.hi]-needs[p.lo], int64(0)
+	for lo := p.lo; lo >= 0; lo-- {
+		for hi := p.hi; hi <= s.layers; hi++ {
+			q := part{lo, hi}
+			if !s.spares(i, q) && q != p {
+				if hi > p.hi || lo == 0 {
+					break // more is no smaller, but for tied ends
+				}
 				continue
 			}
-			for _, q := range [2]part{{below(counts, p.lo), p.hi}, {p.lo, above(counts, p.hi)}} {
-				if q.lo < 0 || q.hi > s.layers || !s.spares(i, q) {
-					continue
-				}
-				far := q.size() - p.size()
-				room := 1 - float64(s.needBytes(q.lo, q.hi))/float64(s.peers[i].MemoryBytes)
-				if at < 0 || far < near || far == near && room > left {
-					best, at, near, left = q, i, far, room
-				}
+			n, b := needs[hi]-needs[lo], s.newBytes(q, p)
+			if n > helps || n == helps && b < bytes {
+				best, helps, bytes = q, n, b
 			}
 		}
-		if at < 0 {
-			return out
-		}
-		s.grow(out, counts, at, best)
 	}
-}
-
-// grow gives peer i the layers of p.
-func (s *settler) grow(parts []part, counts []int, i int, p part) {
-	for l := p.lo; l < p.hi; l++ {
-		if !parts[i].has(l) {
-			counts[l]++
-		}
-	}
-	parts[i] = p
-}
-
-// below returns the highest layer before lo that has too few holders, -1 if
-// there is none; above the end of the lowest one from hi on.
-func below(counts []int, lo int) int {
-	for l := lo - 1; l >= 0; l-- {
-		if counts[l] < wantedHolders {
-			return l
-		}
-	}
-	return -1
-}
-
-func above(counts []int, hi int) int {
-	for l := hi; l < len(counts); l++ {
-		if counts[l] < wantedHolders {
-			return l + 1
-		}
-	}
-	return len(counts) + 1
+	return best
 }
 
 // spares reports whether peer i can hold p and still has memory to spare.
