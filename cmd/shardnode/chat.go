@@ -29,6 +29,7 @@ type chatter struct {
 	place  *place
 	lines  lineReader
 	params sample.Params
+	form   generate.Constraint
 	stop   []string
 	most   int // tokens of an answer
 
@@ -59,13 +60,17 @@ func (a *app) chat(ctx context.Context, f *runFlags, ref string, c placeConfig) 
 	if err != nil {
 		return err
 	}
+	form, err := f.constraint()
+	if err != nil {
+		return err
+	}
 	in, isFile := a.stdin.(*os.File)
 	out, isFile2 := a.stdout.(*os.File)
 	if !isFile || !isFile2 {
 		return usage("there is no prompt")
 	}
 	ch := &chatter{
-		app: a, lines: newTerminalLines(in, out), params: params, stop: f.stop, most: f.maxTokens, system: f.system,
+		app: a, lines: newTerminalLines(in, out), params: params, form: form, stop: f.stop, most: f.maxTokens, system: f.system,
 	}
 	if used, err := a.chatInSwarm(ctx, f, ch, ref); used {
 		return err

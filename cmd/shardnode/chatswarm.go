@@ -19,7 +19,7 @@ func (a *app) chatInSwarm(ctx context.Context, f *runFlags, ch *chatter, ref str
 	ch.name = name
 	ch.ask = func(ctx context.Context, messages []chat.Message) (generate.Answer, error) {
 		res, err := a.stream(ctx, c, generateJSON{
-			Model: name, MaxTokens: ch.most, Sampling: ch.params, Stop: ch.stop, Messages: messages,
+			Model: name, MaxTokens: ch.most, Sampling: ch.params, Stop: ch.stop, Messages: messages, Form: ch.form,
 		}, outputFlags{})
 		ch.route = res.Route
 		return res.generated(), err

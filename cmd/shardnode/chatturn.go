@@ -61,7 +61,11 @@ func (ch *chatter) answer(ctx context.Context) (generate.Answer, error) {
 	if ch.ask != nil {
 		return ch.ask(ctx, ch.messages())
 	}
-	req := generate.Request{Prompt: ids, MaxTokens: ch.most, Sampling: ch.params, Stop: ch.stop}
+	form, err := ch.place.text.Form(ch.form)
+	if err != nil {
+		return generate.Answer{}, err
+	}
+	req := generate.Request{Prompt: ids, MaxTokens: ch.most, Sampling: ch.params, Stop: ch.stop, Form: form}
 	a, err := ch.timeline.Run(ctx, req, func(t generate.Token) error {
 		_, err := io.WriteString(ch.app.stdout, strings.Map(printable, t.Text))
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/chat"
 	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/grammar"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/sample"
 	"github.com/shardnode/shardnode/transport"
@@ -163,6 +164,8 @@ type generateJSON struct {
 	MaxTokens int            `json:"max_tokens"`
 	Sampling  sample.Params  `json:"sampling"`
 	Stop      []string       `json:"stop,omitempty"`
+
+	Form generate.Constraint `json:"form,omitzero"`
 }
 
 // An eventJSON is one line of the answer: what is waited for, a token, an
@@ -224,6 +227,10 @@ func (s *server) generate(ctx context.Context, p *place, req generateJSON, emit 
 	default:
 		ids, err = p.chatIDs(req.Messages)
 	}
+	var form *grammar.Form
+	if err == nil {
+		form, err = p.text.Form(req.Form)
+	}
 	room := 0
 	if err == nil {
 		room, err = p.room(len(ids), req.MaxTokens)
@@ -240,7 +247,7 @@ func (s *server) generate(ctx context.Context, p *place, req generateJSON, emit 
 	tl := generate.NewTimeline(p.text, sess, room)
 	tl.Holds(ids[:sess.Ready()])
 	ans, err := tl.Run(ctx, generate.Request{
-		Prompt: ids, MaxTokens: req.MaxTokens, Sampling: req.Sampling, Stop: req.Stop,
+		Prompt: ids, MaxTokens: req.MaxTokens, Sampling: req.Sampling, Stop: req.Stop, Form: form,
 	}, func(t generate.Token) error {
 		piece := ""
 		if t.ID >= 0 {

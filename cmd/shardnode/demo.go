@@ -77,6 +77,10 @@ func (a *app) demo(ctx context.Context, f *demoFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	form, err := f.constraint()
+	if err != nil {
+		return err
+	}
 	c, err := f.place(a.notify)
 	if err != nil {
 		return err
@@ -98,12 +102,16 @@ func (a *app) demo(ctx context.Context, f *demoFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	ready, err := p.text.Form(form)
+	if err != nil {
+		return err
+	}
 	var onToken func(int) error
 	if f.kill {
 		onToken = a.killer(p)
 	}
 	res, err := a.answerOnce(ctx, p, generate.Request{
-		Prompt: ids, MaxTokens: f.maxTokens, Sampling: params, Stop: f.stop,
+		Prompt: ids, MaxTokens: f.maxTokens, Sampling: params, Stop: f.stop, Form: ready,
 	}, f.outputFlags, onToken)
 	if err != nil {
 		return a.explainDemo(f, err)

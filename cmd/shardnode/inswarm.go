@@ -37,12 +37,12 @@ func (a *app) swarmFor(ctx context.Context, f *runFlags, ref string) (*controlCl
 
 // runInSwarm answers with the member of this home, if one runs and its swarm
 // serves the model. It reports false when not: this machine does it then.
-func (a *app) runInSwarm(ctx context.Context, f *runFlags, params sample.Params, ref, prompt string) (bool, error) {
+func (a *app) runInSwarm(ctx context.Context, f *runFlags, params sample.Params, form generate.Constraint, ref, prompt string) (bool, error) {
 	c, name := a.swarmFor(ctx, f, ref)
 	if c == nil {
 		return false, nil
 	}
-	req := generateJSON{Model: name, MaxTokens: f.maxTokens, Sampling: params, Stop: f.stop}
+	req := generateJSON{Model: name, MaxTokens: f.maxTokens, Sampling: params, Stop: f.stop, Form: form}
 	switch {
 	case f.ids != "":
 		ids, err := parseIDs("ids", f.ids, maxVocab)

@@ -110,6 +110,10 @@ func (a *app) run(ctx context.Context, f *runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	form, err := f.constraint()
+	if err != nil {
+		return err
+	}
 	c, err := f.placeFlags.config(a.notify)
 	if err != nil {
 		return err
@@ -122,7 +126,7 @@ func (a *app) run(ctx context.Context, f *runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	if used, err := a.runInSwarm(ctx, f, params, args[0], prompt); used {
+	if used, err := a.runInSwarm(ctx, f, params, form, args[0], prompt); used {
 		return err
 	}
 	p, err := openPlace(ctx, args[0], c)
@@ -134,8 +138,12 @@ func (a *app) run(ctx context.Context, f *runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	ready, err := p.text.Form(form)
+	if err != nil {
+		return err
+	}
 	res, err := a.answerOnce(ctx, p, generate.Request{
-		Prompt: ids, MaxTokens: f.maxTokens, Sampling: params, Stop: f.stop,
+		Prompt: ids, MaxTokens: f.maxTokens, Sampling: params, Stop: f.stop, Form: ready,
 	}, f.outputFlags, nil)
 	if !f.json && err == nil {
 		a.summary(res)

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/generate"
 	"github.com/shardnode/shardnode/shard/sample"
 )
 
@@ -23,6 +25,7 @@ type samplingFlags struct {
 	stop                                                    []string
 	bias                                                    string
 	logprobs                                                int
+	grammar, schema                                         string
 }
 
 func (s *samplingFlags) add(f *pflag.FlagSet) {
@@ -37,6 +40,8 @@ func (s *samplingFlags) add(f *pflag.FlagSet) {
 	f.Int64Var(&s.seed, "seed", -1, "the same seed gives the same text; -1 chooses one")
 	f.StringArrayVar(&s.stop, "stop", nil, "end the answer before this text (may be repeated)")
 	f.StringVar(&s.bias, "logit-bias", "", `added to logits: JSON {"TOKEN_ID": BIAS} or ID=BIAS,ID=BIAS`)
+	f.StringVar(&s.grammar, "grammar", "", "the answer must be a text of this GBNF grammar; @FILE reads it from a file")
+	f.StringVar(&s.schema, "json-schema", "", "the answer must be JSON of this schema; @FILE reads it from a file")
 	f.IntVar(&s.logprobs, "logprobs", 0, "with --json, log-probabilities of that many tokens at each place")
 }
 
@@ -61,6 +66,36 @@ func (s *samplingFlags) params() (sample.Params, error) {
 		return p, &usageError{err}
 	}
 	return p, nil
+}
+
+// constraint returns what the answer must be, and refuses what can't be one.
+func (s *samplingFlags) constraint() (generate.Constraint, error) {
+	var c generate.Constraint
+	for _, f := range []struct {
+		name, value string
+		into        *string
+	}{{"grammar", s.grammar, &c.Grammar}, {"json-schema", s.schema, &c.Schema}} {
+		text := f.value
+		if path, ok := strings.CutPrefix(text, "@"); ok {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return c, fmt.Errorf("--%s: %w", f.name, err)
+			}
+			text = string(b)
+		}
+		*f.into = text
+	}
+	if s.grammar != "" && s.schema != "" {
+		return c, usage("--grammar and --json-schema exclude each other: give one")
+	}
+	if _, err := c.Expr(); err != nil {
+		name := "grammar"
+		if s.schema != "" {
+			name = "json-schema"
+		}
+		return c, usage("--%s: %v", name, err)
+	}
+	return c, nil
 }
 
 // parseBias reads --logit-bias.

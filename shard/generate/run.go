@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/grammar"
 	"github.com/shardnode/shardnode/shard/pipeline"
 	"github.com/shardnode/shardnode/shard/sample"
 )
@@ -26,6 +27,9 @@ type Request struct {
 	Stop      []string
 	// IgnoreEnd goes on past end tokens.
 	IgnoreEnd bool
+	// Form, if set, is what the answer must be a text of: no token comes that
+	// leads elsewhere, and the answer ends where it is complete.
+	Form *grammar.Form
 	// Progress, if set, is called while a long prompt is worked on.
 	Progress func(done, total int)
 }
@@ -44,7 +48,8 @@ const (
 type Token struct {
 	ID shard.Token
 	// Text is what the token adds to the answer. It may be empty: a part of a
-	// character, or text that may yet become a stop string.
+	// character, text that may yet become a stop string, or a control token,
+	// before which nothing is held back.
 	Text     string
 	Logprobs sample.Logprobs
 }
@@ -105,6 +110,7 @@ type answering struct {
 	req     Request
 	began   time.Time
 	sampler *sample.Sampler
+	matcher *grammar.Matcher // nil: any text
 	stops   *sample.Stops
 	decoder interface {
 		Push(id shard.Token) string
@@ -130,6 +136,9 @@ func (a *answering) run(ctx context.Context, emit func(Token) error) error {
 	if a.stops, err = sample.NewStops(req.Stop); err != nil {
 		return err
 	}
+	if req.Form != nil {
+		a.matcher = req.Form.Start()
+	}
 	limit := min(req.MaxTokens, tl.room-len(req.Prompt))
 	history := append(make([]shard.Token, 0, len(req.Prompt)+max(0, limit)), req.Prompt...)
 	pos := tl.shared(req.Prompt)
@@ -143,7 +152,14 @@ func (a *answering) run(ctx context.Context, emit func(Token) error) error {
 		history = append(history, tok)
 		a.out.IDs = append(a.out.IDs, tok)
 		a.clock()
+		complete, err := a.follow(tok)
+		if err != nil {
+			return err
+		}
 		done, text := a.say(tok)
+		if complete && !done {
+			done, text = true, text+a.rest()
+		}
 		if err := emit(Token{ID: tok, Text: text, Logprobs: lp}); err != nil {
 			return err
 		}
@@ -172,6 +188,9 @@ func (tl *Timeline) shared(prompt []shard.Token) int {
 func (a *answering) next(ctx context.Context, history []shard.Token, pos int) (shard.Token, sample.Logprobs, error) {
 	tl := a.tl
 	tl.seen = tl.seen[:min(pos, len(tl.seen))]
+	if err := a.constrain(); err != nil {
+		return 0, sample.Logprobs{}, err
+	}
 	want := a.sampler.Request(history)
 	step := pipeline.Step{Pos: shard.Pos(pos), Tokens: history[pos:], Summary: want, Full: want.Full}
 	if len(history) == len(a.req.Prompt) {
@@ -196,6 +215,30 @@ func (a *answering) next(ctx context.Context, history []shard.Token, pos int) (s
 	}
 	want.Full = true
 	return a.sampler.Next(sample.Summarize(logits, want), history)
+}
+
+// constrain tells the sampler what may come next.
+func (a *answering) constrain() error {
+	if a.matcher == nil {
+		return nil
+	}
+	mask, err := a.matcher.Mask()
+	if err == nil {
+		a.sampler.Allow(sample.MaskOf(mask))
+	}
+	return err
+}
+
+// follow tells the matcher what came, and returns whether the answer is
+// complete with it.
+func (a *answering) follow(tok shard.Token) (complete bool, err error) {
+	if a.matcher == nil {
+		return false, nil
+	}
+	if err := a.matcher.Accept(tok); err != nil {
+		return false, fmt.Errorf("token %d after a mask that must forbid it: %w", tok, err)
+	}
+	return a.matcher.Complete(), nil
 }
 
 // dist returns what the sampler needs of a step's result.
@@ -225,6 +268,9 @@ func (a *answering) say(tok shard.Token) (done bool, text string) {
 		return true, a.rest()
 	}
 	text, done = a.stops.Push(a.decoder.Push(tok))
+	if !done && a.tl.text.Tokenizer.IsControl(tok) {
+		text += a.stops.Flush() // what comes later is not of the same text
+	}
 	a.text.WriteString(text)
 	return done, text
 }

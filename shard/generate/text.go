@@ -23,6 +23,8 @@ type Text struct {
 	Tokenizer *tokenizer.Tokenizer
 	// plain and tools are the templates without and with tools.
 	plain, tools parsed
+
+	forms formCache
 }
 
 // parsed is a template, or why it can't be used.

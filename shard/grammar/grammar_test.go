@@ -135,8 +135,8 @@ func TestGrammarsThatCannotBeAreRefused(t *testing.T) {
 		"root ::= \"a\"\nroot ::= \"b\"": "twice",
 		"root = \"a\"":                   "::=",
 		"root ::= <|nope|>":              "no control token",
-		"root ::= a\na ::= b? a \"x\" | \"y\"\nb ::= \"z\"": "begin with itself",
-		"root ::= " + strings.Repeat("(", 300) + "\"a\"":     "parentheses",
+		"root ::= a\na ::= b? a \"x\" | \"y\"\nb ::= \"z\"":                          "begin with itself",
+		"root ::= " + strings.Repeat("(", 300) + "\"a\"":                             "parentheses",
 		"root ::= \"abcdefghij\"{100000} (\"" + strings.Repeat("a", 200_000) + "\")": "too large",
 	} {
 		e, err := ParseGBNF(src)

@@ -22,6 +22,16 @@ func NewMask(ids ...shard.Token) *Mask {
 	return m
 }
 
+// MaskOf returns the set whose bits are words: bit i%64 of words[i/64] is id i.
+// It keeps words, which must not change while the set is in use.
+func MaskOf(words []uint64) *Mask {
+	m := &Mask{words: words}
+	for _, w := range words {
+		m.n += bits.OnesCount64(w)
+	}
+	return m
+}
+
 // Add adds id to m. Negative ids, and those above any vocabulary, are left out.
 func (m *Mask) Add(id shard.Token) {
 	if id < 0 || id >= maxVocab {

@@ -114,8 +114,11 @@ func (s *Sampler) Request(history []shard.Token) Request {
 	case s.p.TopK > 0:
 		r.K = min(s.p.TopK+closedK/2, 512)
 	}
+	if s.allNamed() {
+		r.K = 1 // the named are all that count
+	}
 	r.K = max(r.K, s.p.TopLogprobs)
-	if s.p.Temperature == 0 && !s.p.Logprobs {
+	if (s.p.Temperature == 0 || s.allNamed()) && !s.p.Logprobs {
 		r.Temperature = NoLSE
 	}
 	r.Full = len(r.Named) > maxNamed
