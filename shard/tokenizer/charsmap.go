@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -32,7 +33,12 @@ func newCharsMap(b []byte) (*charsMap, error) {
 
 // longest returns the replacement of the longest entry at the start of s, and
 // the entry's length, 0 if there is none.
-func (c *charsMap) longest(s string) (to string, length int) {
+func (c *charsMap) longest(s string) (to string, length int) { return c.find(s, false) }
+
+// shortest is longest for the shortest entry.
+func (c *charsMap) shortest(s string) (to string, length int) { return c.find(s, true) }
+
+func (c *charsMap) find(s string, first bool) (to string, length int) {
 	at := c.offset(c.units[0])
 	for i := range len(s) {
 		if s[i] == 0 {
@@ -51,7 +57,9 @@ func (c *charsMap) longest(s string) (to string, length int) {
 			v := c.units[at] & (1<<31 - 1)
 			if int64(v) <= int64(len(c.texts)) {
 				to, _, _ = strings.Cut(c.texts[v:], "\x00")
-				length = i + 1
+				if length = i + 1; first {
+					return to, length
+				}
 			}
 		}
 	}
@@ -74,6 +82,73 @@ func (c *charsMap) normalize(s string) string {
 		i += width
 	}
 	return b.String()
+}
+
+// normalizeClusters is normalize as Hugging Face's library does it, character by
+// character as people see them: a cluster of less than maxCluster bytes becomes
+// what its first bytes have a replacement for; else each code point is looked up
+// by itself (tokenizers' normalizers/precompiled.rs).
+func (c *charsMap) normalizeClusters(s string) string {
+	var b strings.Builder
+	one := func(part string) bool {
+		to, n := c.shortest(part)
+		if n > 0 {
+			b.WriteString(to)
+		}
+		return n > 0
+	}
+	for i := 0; i < len(s); {
+		end := i + clusterBytes(s[i:])
+		if end-i < maxCluster && one(s[i:end]) {
+			i = end
+			continue
+		}
+		for i < end {
+			_, width := utf8.DecodeRuneInString(s[i:])
+			if !one(s[i : i+width]) {
+				b.WriteString(s[i : i+width])
+			}
+			i += width
+		}
+	}
+	return b.String()
+}
+
+const maxCluster = 6
+
+// clusterBytes returns the length of the first grapheme cluster of s (Unicode
+// Standard Annex 29), of those that are shorter than maxCluster: clusters of
+// emoji, flags and Hangul letters never are.
+func clusterBytes(s string) int {
+	r, n := utf8.DecodeRuneInString(s)
+	if r == '\r' && strings.HasPrefix(s[n:], "\n") {
+		return 2
+	}
+	for unicode.Is(unicode.Prepended_Concatenation_Mark, r) && n < len(s) {
+		next, width := utf8.DecodeRuneInString(s[n:])
+		if isControl(next) {
+			return n
+		}
+		r = next
+		n += width
+	}
+	if isControl(r) {
+		return n
+	}
+	for n < len(s) {
+		r, width := utf8.DecodeRuneInString(s[n:])
+		if !unicode.Is(unicode.M, r) && r != 0x200c && r != 0x200d && r != 0xff9e && r != 0xff9f && (r < 0x1f3fb || r > 0x1f3ff) {
+			break
+		}
+		n += width
+	}
+	return n
+}
+
+// isControl reports whether no mark joins r.
+func isControl(r rune) bool {
+	return r != 0x200c && r != 0x200d && !unicode.Is(unicode.Prepended_Concatenation_Mark, r) &&
+		unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
 // maxMapKey bounds the entries that are looked for; real ones have some 20 bytes.

@@ -41,6 +41,9 @@ const (
 	keySqueeze  = "tokenizer.ggml.remove_extra_whitespaces"
 	keyCharsmap = "tokenizer.ggml.precompiled_charsmap"
 	keyName     = "general.name"
+	// keyLate is ours, for what is not read from GGUF: user-defined tokens are
+	// looked for in normalized text, as SentencePiece does.
+	keyLate = "shardnode.late_user_tokens"
 )
 
 // fileKinds are the kinds of tokenizer.ggml.token_type, by number: undefined,

@@ -71,7 +71,16 @@ func strip(left, right bool) normalizer {
 	}
 }
 
-func notMark(r rune) bool { return !unicode.Is(unicode.Mn, r) }
+// notAccent is what BertNormalizer keeps of decomposed text, notMark what
+// StripAccents keeps, which goes further.
+func notAccent(r rune) bool { return !unicode.Is(unicode.Mn, r) }
+func notMark(r rune) bool   { return !unicode.Is(unicode.M, r) }
+
+// lowercase makes each character lower case by itself, as Rust's char does: "İ"
+// becomes two, and no sigma is final.
+func lowercase(s string) string {
+	return strings.ToLower(strings.ReplaceAll(s, "İ", "i\u0307"))
+}
 
 // nmt is the Nmt normalizer: control characters go, odd spaces become spaces
 // (normalizers/unicode.rs of Hugging Face's tokenizers).

@@ -111,6 +111,9 @@ func (t *Tokenizer) metaSentencePiece(m Metadata) error {
 		b.byteIDs[i] = id
 	}
 	t.model = b
+	if err := t.metaNormalize(m); err != nil {
+		return err
+	}
 	t.spaces(flag(m, keyPrefix, true))
 	t.bos, t.eos = t.id(m, keyBOS, 1), t.id(m, keyEOS, 2)
 	t.addBOS, t.addEOS = flag(m, keyAddBOS, true), flag(m, keyAddEOS, false)
@@ -139,7 +142,21 @@ func (t *Tokenizer) metaUnigram(m Metadata) error {
 	if err != nil {
 		return err
 	}
-	u.unk = t.id(m, keyUnk, 2)
+	u.unk, u.fallback = t.id(m, keyUnk, 2), true
+	u.setBytes(t.byteTokens())
+	if err := t.metaNormalize(m); err != nil {
+		return err
+	}
+	t.model = u
+	t.spaces(flag(m, keyPrefix, false))
+	t.bos, t.eos = t.id(m, keyBOS, none), t.id(m, keyEOS, 1)
+	t.addBOS, t.addEOS = flag(m, keyAddBOS, false), flag(m, keyAddEOS, true)
+	return nil
+}
+
+// metaNormalize adds the normalization that SentencePiece does before it writes
+// spaces its own way.
+func (t *Tokenizer) metaNormalize(m Metadata) error {
 	if raw, ok := m.Ints(keyCharsmap); ok && len(raw) > 0 {
 		b := make([]byte, len(raw))
 		for i, v := range raw {
@@ -154,10 +171,6 @@ func (t *Tokenizer) metaUnigram(m Metadata) error {
 	if flag(m, keySqueeze, false) {
 		t.normalize = append(t.normalize, squeeze)
 	}
-	t.model = u
-	t.spaces(flag(m, keyPrefix, false))
-	t.bos, t.eos = t.id(m, keyBOS, none), t.id(m, keyEOS, 1)
-	t.addBOS, t.addEOS = flag(m, keyAddBOS, false), flag(m, keyAddEOS, true)
 	return nil
 }
 
@@ -221,7 +234,9 @@ func (t *Tokenizer) metaAdded(m Metadata) error {
 	// not say so (llama.cpp goes by the name as well, whatever the vocabulary).
 	model, _ := m.Str(keyModel)
 	phi3 := model == "llama" && (strings.Contains(name, "phi-3") || strings.Contains(name, "phi3"))
+	late := flag(m, keyLate, false)
 	var sets [2][]addedToken
+	var written []addedToken // looked for in normalized text
 	for i, k := range t.kinds {
 		if !special[i] && k != user {
 			continue
@@ -232,14 +247,20 @@ func (t *Tokenizer) metaAdded(m Metadata) error {
 		default:
 			x.stripRight = phi3
 		}
+		if !special[i] && late {
+			written = append(written, x)
+			continue
+		}
 		if !special[i] {
 			sets[PlainText] = append(sets[PlainText], x)
 		}
 		sets[ParseSpecials] = append(sets[ParseSpecials], x)
 	}
 	for s := range sets {
-		var err error
-		if t.added[s].raw, err = newAddedSet(sets[s]); err != nil {
+		var err1, err2 error
+		t.added[s].raw, err1 = newAddedSet(sets[s])
+		t.added[s].normalized, err2 = newAddedSet(written)
+		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
 	}

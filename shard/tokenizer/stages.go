@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -42,7 +41,7 @@ func (b *stageBuilder) addNormalizer(s *jsonStage, depth int) error { //nolint:g
 	case "NFC", "NFD", "NFKC", "NFKD":
 		add(unicodeForm(s.Type))
 	case "Lowercase":
-		add(strings.ToLower)
+		add(lowercase)
 	case "Prepend":
 		add(prepend(s.Prepend))
 	case "Strip":
@@ -73,7 +72,7 @@ func (b *stageBuilder) addNormalizer(s *jsonStage, depth int) error { //nolint:g
 		if err != nil {
 			return err
 		}
-		add(c.normalize)
+		add(c.normalizeClusters)
 	default:
 		return fmt.Errorf("normalizer %q is not supported", describe(s.Type))
 	}
@@ -89,10 +88,10 @@ func (b *stageBuilder) addBert(s *jsonStage) {
 		b.normalizers = append(b.normalizers, bertChinese)
 	}
 	if s.StripAccents != nil && *s.StripAccents || s.StripAccents == nil && yes(s.Lowercase) {
-		b.normalizers = append(b.normalizers, norm.NFD.String, filter(notMark))
+		b.normalizers = append(b.normalizers, norm.NFD.String, filter(notAccent))
 	}
 	if yes(s.Lowercase) {
-		b.normalizers = append(b.normalizers, strings.ToLower)
+		b.normalizers = append(b.normalizers, lowercase)
 	}
 }
 
@@ -161,6 +160,9 @@ func (b *stageBuilder) addSplitter(s *jsonStage, depth int) error { //nolint:goc
 		return b.addPattern(`\s`, removed, false)
 	case "BertPreTokenizer":
 		return errors.Join(b.addPattern(`\s`, removed, false), b.addPattern(punctuation, isolated, false))
+	case "UnicodeScripts":
+		b.splitters = append(b.splitters, scriptSplit{})
+		return nil
 	case "CharDelimiterSplit":
 		if s.Delimiter == "" {
 			return errors.New("pre-tokenizer CharDelimiterSplit: no delimiter")

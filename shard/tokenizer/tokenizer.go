@@ -200,6 +200,20 @@ func (t *Tokenizer) Token(text string) (shard.Token, bool) {
 	return none, false
 }
 
+// Family returns what kind of tokenizer it is, for people: "byte-level BPE",
+// "SentencePiece BPE" or "SentencePiece Unigram".
+func (t *Tokenizer) Family() string {
+	switch m := t.model.(type) {
+	case *unigram:
+		return "SentencePiece Unigram"
+	case *bpe:
+		if !m.byteLevel {
+			return "SentencePiece BPE"
+		}
+	}
+	return "byte-level BPE"
+}
+
 // Warning returns what a person should know about this tokenizer, such as
 // metadata that is missing; "" when all is well.
 func (t *Tokenizer) Warning() string { return strings.Join(t.warnings, "; ") }
