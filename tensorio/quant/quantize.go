@@ -13,8 +13,8 @@ import (
 // llama.cpp makes of it without an importance matrix (ggml-quants.c, the functions
 // quantize_row_*_ref). t is F32, F16, BF16, Q4_0, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K.
 //
-// The same bits come out as of a llama.cpp that was compiled for a processor with
-// fused multiply-add: sums of products are fused where GCC fuses them.
+// Products are rounded before they are added, as in llama.cpp's own builds, which
+// compile this part for processors without fused multiply-add.
 func Quantize(dst []byte, t tensorio.Type, x []float32) error {
 	n, err := t.RowBytes(len(x))
 	if err != nil {
@@ -106,8 +106,8 @@ func quantizeQ4_0(dst []byte, x []float32) {
 	id := reciprocal(d)
 	putHalf(dst, d)
 	for j := range 16 {
-		lo := min(15, int(int8(vec.FMA(x[j], id, 8.5))))
-		hi := min(15, int(int8(vec.FMA(x[16+j], id, 8.5))))
+		lo := min(15, int(int8(float32(x[j]*id)+8.5)))
+		hi := min(15, int(int8(float32(x[16+j]*id)+8.5)))
 		dst[2+j] = byte(lo | hi<<4)
 	}
 }
@@ -118,8 +118,8 @@ func quantizeQ5_0(dst []byte, x []float32) {
 	putHalf(dst, d)
 	high := uint32(0)
 	for j := range 16 {
-		lo := uint32(min(31, int(int8(vec.FMA(x[j], id, 16.5)))))    //nolint:gosec // 0 to 31
-		hi := uint32(min(31, int(int8(vec.FMA(x[16+j], id, 16.5))))) //nolint:gosec // 0 to 31
+		lo := uint32(min(31, int(int8(float32(x[j]*id)+16.5))))    //nolint:gosec // 0 to 31
+		hi := uint32(min(31, int(int8(float32(x[16+j]*id)+16.5)))) //nolint:gosec // 0 to 31
 		dst[6+j] = byte(lo&15 | hi&15<<4)
 		high |= lo>>4&1<<j | hi>>4&1<<(j+16)
 	}
@@ -142,8 +142,8 @@ func quantizeQ5_1(dst []byte, x []float32) {
 	putHalf(dst[2:], lowest)
 	high := uint32(0)
 	for j := range 16 {
-		lo := uint32(uint8(vec.FMA(x[j]-lowest, id, 0.5)))
-		hi := uint32(uint8(vec.FMA(x[16+j]-lowest, id, 0.5)))
+		lo := uint32(uint8(float32((x[j]-lowest)*id) + 0.5))
+		hi := uint32(uint8(float32((x[16+j]-lowest)*id) + 0.5))
 		dst[8+j] = byte(lo&15 | hi&15<<4)
 		high |= lo>>4&1<<j | hi>>4&1<<(j+16)
 	}

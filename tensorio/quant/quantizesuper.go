@@ -2,20 +2,15 @@ package quant
 
 import (
 	"math"
-
-	"github.com/shardnode/shardnode/tensorio/vec"
 )
 
 // The quantisers of blocks of 256 weights search for the scale and the offset of
 // each group of 32 or 16 that cost least (ggml-quants.c). Names are those of there.
 
-// magic rounds a number that is added to it to a whole one, half to even
-// (nearest_int).
-const magic = 12582912
-
-// nearest returns the whole number in magic plus something.
-func nearest(sum float32) int {
-	return int(math.Float32bits(sum)&0x7fffff) - 0x400000
+// nearest returns the whole number that is nearest to x, half to even, for x below
+// 2^22 (nearest_int): the sum has it in its last bits.
+func nearest(x float32) int {
+	return int(math.Float32bits(x+12582912)&0x7fffff) - 0x400000
 }
 
 // clampTo returns n within [lo, hi].
@@ -41,7 +36,7 @@ func (s *search) group(codes []uint8, x, weights []float32) (scale, offset float
 			highest = x[i]
 		}
 		sumW += weights[i]
-		sumX = vec.FMA(weights[i], x[i], sumX)
+		sumX += float32(weights[i] * x[i])
 	}
 	low := min(lowest, 0)
 	if highest == low {
@@ -51,27 +46,27 @@ func (s *search) group(codes []uint8, x, weights []float32) (scale, offset float
 	iscale := float32(s.nmax) / (highest - low)
 	scale = 1 / iscale
 	for i, v := range x {
-		codes[i] = uint8(clampTo(nearest(vec.FMA(iscale, v-low, magic)), 0, s.nmax)) //nolint:gosec // at most nmax
+		codes[i] = uint8(clampTo(nearest(float32(iscale*(v-low))), 0, s.nmax)) //nolint:gosec // at most nmax
 	}
 	best := cost(codes, x, weights, scale, low)
 	var tried [32]uint8
 	for is := range s.nstep + 1 {
-		iscale = (vec.FMA(s.rdelta, float32(is), s.rmin) + float32(s.nmax)) / (highest - low)
+		iscale = (float32(s.rdelta*float32(is)) + s.rmin + float32(s.nmax)) / (highest - low)
 		sumL, sumL2, sumXL := float32(0), float32(0), float32(0)
 		for i, v := range x {
-			tried[i] = uint8(clampTo(nearest(vec.FMA(iscale, v-low, magic)), 0, s.nmax)) //nolint:gosec // at most nmax
+			tried[i] = uint8(clampTo(nearest(float32(iscale*(v-low))), 0, s.nmax)) //nolint:gosec // at most nmax
 			l := float32(tried[i])
 			wl := float32(weights[i] * l)
 			sumL += wl
-			sumL2 = vec.FMA(wl, l, sumL2)
-			sumXL = vec.FMA(wl, v, sumXL)
+			sumL2 += float32(wl * l)
+			sumXL += float32(wl * v)
 		}
-		d := vec.FMA(sumW, sumL2, -float32(sumL*sumL))
+		d := float32(sumW*sumL2) - float32(sumL*sumL)
 		if !(d > 0) {
 			continue
 		}
-		thisScale := vec.FMA(sumW, sumXL, -float32(sumX*sumL)) / d
-		thisLow := vec.FMA(sumL2, sumX, -float32(sumL*sumXL)) / d
+		thisScale := (float32(sumW*sumXL) - float32(sumX*sumL)) / d
+		thisLow := (float32(sumL2*sumX) - float32(sumL*sumXL)) / d
 		if thisLow > 0 {
 			thisLow, thisScale = 0, sumXL/sumL2
 		}
@@ -87,8 +82,8 @@ func (s *search) group(codes []uint8, x, weights []float32) (scale, offset float
 func cost(codes []uint8, x, weights []float32, scale, low float32) float32 {
 	sum := float32(0)
 	for i, v := range x {
-		diff := vec.FMA(scale, float32(codes[i]), low) - v
-		sum = vec.FMA(weights[i], float32(diff*diff), sum)
+		diff := float32(scale*float32(codes[i])) + low - v
+		sum += float32(weights[i] * float32(diff*diff))
 	}
 	return sum
 }
@@ -103,7 +98,7 @@ func (s *search) groups32(dst []byte, x []float32) (codes [256]uint8) {
 		part := x[32*j:][:32]
 		sum := float32(0)
 		for _, v := range part {
-			sum = vec.FMA(v, v, sum)
+			sum += float32(v * v)
 		}
 		mean := float32(math.Sqrt(float64(sum / 32)))
 		for l, v := range part {
@@ -122,8 +117,8 @@ func (s *search) groups32(dst []byte, x []float32) (codes [256]uint8) {
 	packed := dst[4:16]
 	clear(packed)
 	for j := range scales {
-		ls := byte(min(63, uint8(nearest(vec.FMA(invScale, scales[j], magic)))))   //nolint:gosec // as C does
-		lm := byte(min(63, uint8(nearest(vec.FMA(invOffset, offsets[j], magic))))) //nolint:gosec // as C does
+		ls := byte(min(63, uint8(nearest(float32(invScale*scales[j])))))   //nolint:gosec // as C does
+		lm := byte(min(63, uint8(nearest(float32(invOffset*offsets[j]))))) //nolint:gosec // as C does
 		if j < 4 {
 			packed[j], packed[j+4] = ls, lm
 			continue
@@ -141,7 +136,7 @@ func (s *search) groups32(dst []byte, x []float32) (codes [256]uint8) {
 		}
 		offset := float32(dmin * float32(m))
 		for i, v := range x[32*j:][:32] {
-			codes[32*j+i] = uint8(clampTo(nearest(float32((v+offset)/scale)+magic), 0, s.nmax)) //nolint:gosec // at most nmax
+			codes[32*j+i] = uint8(clampTo(nearest(float32((v+offset)/scale)), 0, s.nmax)) //nolint:gosec // at most nmax
 		}
 	}
 	return codes
@@ -185,10 +180,10 @@ func symmetric(codes []uint8, x []float32, nmax int) float32 {
 	}
 	try := func(iscale float32) (sumLX, sumL2 float32) {
 		for _, v := range x {
-			l := float32(clampTo(nearest(vec.FMA(iscale, v, magic)), -nmax, nmax-1))
+			l := float32(clampTo(nearest(float32(iscale*v)), -nmax, nmax-1))
 			w := float32(v * v)
-			sumLX = vec.FMA(float32(w*v), l, sumLX)
-			sumL2 = vec.FMA(float32(w*l), l, sumL2)
+			sumLX += float32(float32(w*v) * l)
+			sumL2 += float32(float32(w*l) * l)
 		}
 		return sumLX, sumL2
 	}
@@ -203,7 +198,7 @@ func symmetric(codes []uint8, x []float32, nmax int) float32 {
 		if is == 0 {
 			continue
 		}
-		iscale := -vec.FMA(0.1, float32(is), float32(nmax)) / top
+		iscale := -(float32(0.1*float32(is)) + float32(nmax)) / top
 		sumLX, sumL2 = try(iscale)
 		if sumL2 > 0 && float32(sumLX*sumLX) > float32(best*sumL2) {
 			chosen = iscale
@@ -212,7 +207,7 @@ func symmetric(codes []uint8, x []float32, nmax int) float32 {
 		}
 	}
 	for i, v := range x {
-		codes[i] = uint8(nmax + clampTo(nearest(vec.FMA(chosen, v, magic)), -nmax, nmax-1)) //nolint:gosec // at most 2*nmax
+		codes[i] = uint8(nmax + clampTo(nearest(float32(chosen*v)), -nmax, nmax-1)) //nolint:gosec // at most 2*nmax
 	}
 	return scale
 }
@@ -234,14 +229,14 @@ func quantizeQ6_K(dst []byte, x []float32) {
 	iscale := -128 / top
 	d := putHalf(dst[208:], 1/iscale)
 	for j := range scales {
-		sc := min(127, nearest(vec.FMA(iscale, scales[j], magic)))
+		sc := min(127, nearest(float32(iscale*scales[j])))
 		dst[192+j] = byte(int8(sc))             //nolint:gosec // -128 to 127
 		scale := float32(d * float32(int8(sc))) //nolint:gosec // -128 to 127
 		if scale == 0 {
 			continue
 		}
 		for i, v := range x[16*j:][:16] {
-			codes[16*j+i] = uint8(clampTo(nearest(float32(v/scale)+magic), -32, 31) + 32) //nolint:gosec // 0 to 63
+			codes[16*j+i] = uint8(clampTo(nearest(float32(v/scale)), -32, 31) + 32) //nolint:gosec // 0 to 63
 		}
 	}
 	for j := 0; j < 256; j += 128 {
