@@ -21,6 +21,7 @@ type benchFlags struct {
 	threads, sessions, peers string
 	memory                   sizeFlag
 	kvType                   kvTypeFlag
+	quant                    quantFlag
 	link                     string
 	json                     bool
 }
@@ -51,6 +52,7 @@ the median of the others.`,
 	cmd.Flags().StringVar(&f.peers, "peers", "1", "members: 1,2,3; 1 is this process")
 	cmd.Flags().Var(&f.memory, "memory", "bytes for weights and KV cache together, of each member, for example 4GiB")
 	f.kvType.add(cmd.Flags())
+	f.quant.add(cmd.Flags())
 	cmd.Flags().StringVar(&f.link, "link", "", "make hops between members behave like a link: latency=20ms,rate=100mbit,loss=0.5%,jitter=2ms")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print a JSON object a line, one for each test")
 	return cmd
@@ -141,7 +143,7 @@ func (a *app) bench(ctx context.Context, f *benchFlags, ref string) error {
 	head := !f.json
 	for _, peers := range plan.peers {
 		for _, threads := range plan.threads {
-			c := placeConfig{peers: peers, threads: threads, memory: int64(f.memory), link: f.link, kvBytes: kv, kv: kvcache.Precision(f.kvType), settled: true, notify: a.notify}
+			c := placeConfig{peers: peers, threads: threads, memory: int64(f.memory), link: f.link, kvBytes: kv, kv: kvcache.Precision(f.kvType), quant: f.quant.Quant, settled: true, notify: a.notify}
 			if peers == 1 {
 				c.peers = 0 // this process
 			}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/shard/weights/folder"
 )
@@ -67,6 +69,10 @@ type quantFlag struct{ folder.Quant }
 func (q *quantFlag) Set(text string) (err error) {
 	q.Quant, err = folder.ParseQuant(text)
 	return err
+}
+
+func (q *quantFlag) add(f *pflag.FlagSet) {
+	f.Var(q, "quant", "quantise a folder's weights when they are read: q8_0, q4_0 or q4_k")
 }
 
 // Type names the values in help texts.

@@ -24,6 +24,7 @@ import (
 type inspectFlags struct {
 	json, metadata     bool
 	writeRandom, types string
+	quant              quantFlag
 }
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -50,6 +51,7 @@ be the name of a shape: ` + strings.Join(dice.Names(), ", ") + `.`,
 		},
 	}
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object")
+	f.quant.add(cmd.Flags())
 	cmd.Flags().BoolVar(&f.metadata, "metadata", false, "add every key of the file's metadata")
 	cmd.Flags().StringVar(&f.writeRandom, "write-random", "", "write a file like MODEL with random weights")
 	cmd.Flags().StringVar(&f.types, "types", "Q4_0", "element types of --write-random: "+strings.Join(dice.Types(), ", "))
@@ -111,7 +113,7 @@ type (
 )
 
 func (a *app) inspect(f *inspectFlags, ref string) error {
-	file, err := openModel(ref)
+	file, err := openModel(withQuant(ref, f.quant.Quant))
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 // there, or nil: when none runs, its swarm serves another model, or the user
 // says where to run.
 func (a *app) swarmFor(ctx context.Context, f *runFlags, ref string) (*controlClient, string) {
-	if f.peers != 0 || f.split != "auto" || f.kvType != 0 {
+	if f.peers != 0 || f.split != "auto" || f.kvType != 0 || f.quant.String() != "" {
 		return nil, ""
 	}
 	c, err := a.dialControl()

@@ -20,6 +20,7 @@ import (
 	"github.com/shardnode/shardnode/shard/node"
 	"github.com/shardnode/shardnode/shard/pipeline"
 	"github.com/shardnode/shardnode/shard/weights"
+	"github.com/shardnode/shardnode/shard/weights/folder"
 )
 
 // A place is where a model runs for one command: this process, or members
@@ -60,6 +61,7 @@ type placeConfig struct {
 	memory  int64
 	kvBytes int64
 	kv      kvcache.Precision
+	quant   folder.Quant // of a folder
 	link    string // emulated link between members
 	packs   *weights.Packs
 	settled bool // wait until weights are where they stay
@@ -69,7 +71,7 @@ type placeConfig struct {
 
 // openPlace opens the model ref and brings it to where c says.
 func openPlace(ctx context.Context, ref string, c placeConfig) (*place, error) {
-	file, err := openOrPull(ctx, ref, c.notify)
+	file, err := openOrPull(ctx, withQuant(ref, c.quant), c.notify)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type placeFlags struct {
 	memory  sizeFlag
 	link    string
 	kvType  kvTypeFlag
+	quant   quantFlag
 	packed  packedFlag
 }
 
@@ -34,6 +35,7 @@ func (p *placeFlags) add(f *pflag.FlagSet) {
 	f.IntVar(&p.threads, "threads", 0, "threads that compute, of each member (default: one a processor)")
 	f.Var(&p.memory, "memory", "bytes for weights and KV cache together, of each member, for example 4GiB")
 	p.kvType.add(f)
+	p.quant.add(f)
 	p.packed.add(f)
 	f.StringVar(&p.link, "link", "", "make hops between members behave like a link: latency=20ms,rate=100mbit,loss=0.5%,jitter=2ms")
 }
@@ -48,7 +50,7 @@ func (p *placeFlags) config(notify func(string, ...any)) (placeConfig, error) {
 	}
 	return placeConfig{
 		peers: p.peers, split: p.split, threads: p.threads, memory: int64(p.memory), link: p.link, notify: notify,
-		kv: kvcache.Precision(p.kvType),
+		kv: kvcache.Precision(p.kvType), quant: p.quant.Quant,
 	}, nil
 }
 

@@ -25,6 +25,7 @@ type serveFlags struct {
 	memory, kv                sizeFlag
 	packed                    packedFlag
 	kvType                    kvTypeFlag
+	quant                     quantFlag
 	threads                   int
 	readyFile, logFormat      string
 	peerTimeout, drainTimeout time.Duration
@@ -51,6 +52,7 @@ func (s *serveFlags) add(f *pflag.FlagSet) {
 	f.Var(&s.memory, "memory", "bytes for weights and KV cache together, for example 4GiB (default: three quarters of what is free)")
 	f.Var(&s.kv, "kv", "bytes for the KV cache alone (default: two sessions of the model's context, at most 1GiB)")
 	s.kvType.add(f)
+	s.quant.add(f)
 	s.packed.add(f)
 	f.IntVar(&s.threads, "threads", 0, "threads that compute (default: one a processor)")
 	f.StringVar(&s.readyFile, "ready-file", "", "file that is written once this member can serve")

@@ -88,7 +88,7 @@ func (s *server) start(ctx context.Context, inv transport.Invitation) error {
 		return err
 	}
 	if s.flags.model != "" {
-		if s.file, err = openOrPull(ctx, s.flags.model, s.notify); err != nil {
+		if s.file, err = openOrPull(ctx, withQuant(s.flags.model, s.flags.quant.Quant), s.notify); err != nil {
 			return err
 		}
 		s.onClose(func() { _ = s.file.Close() })
