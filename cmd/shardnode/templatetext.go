@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -14,9 +13,8 @@ import (
 	"github.com/shardnode/shardnode/shard/tokenizer"
 )
 
-// The files of a model folder that say how text becomes tokens.
+// The files of a model folder that say how messages become text.
 const (
-	tokenizerFile       = "tokenizer.json"
 	tokenizerConfigFile = "tokenizer_config.json"
 	templateFile        = "chat_template.jinja"
 )
@@ -24,41 +22,6 @@ const (
 // maxModelTextBytes bounds those files. The largest tokenizer.json known have
 // about 35 MB.
 const maxModelTextBytes = 256 << 20
-
-// openTokenizer reads the tokenizer of what MODEL names, which need not have
-// weights: a folder with tokenizer.json, or that file, will do.
-func openTokenizer(ref string) (*tokenizer.Tokenizer, error) {
-	path := ref
-	if info, err := os.Stat(ref); err == nil && info.IsDir() {
-		// A folder of a model says more of its tokenizer than tokenizer.json does; one
-		// that can't be run may have that at least.
-		if file, err := openModel(ref); err == nil {
-			defer file.Close() //nolint:errcheck // it was only read
-			return tokenizer.FromMetadata(file.Meta())
-		}
-		path = filepath.Join(ref, tokenizerFile)
-	}
-	if !strings.HasSuffix(path, ".json") {
-		file, err := openModel(ref)
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close() //nolint:errcheck // it was only read
-		return tokenizer.FromMetadata(file.Meta())
-	}
-	b, err := readBounded(path, maxModelTextBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint(fmt.Errorf("model %s: it has no %s", ref, tokenizerFile), "give a .gguf file, a tokenizer.json, or a folder with one")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", ref, err)
-	}
-	tok, err := tokenizer.LoadJSON(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return tok, nil
-}
 
 // A templateText is the template of a model, and what the model gives it.
 type templateText struct {
@@ -69,10 +32,10 @@ type templateText struct {
 // openTemplate reads the chat template of what MODEL names. With tools, a
 // template of its own for tools is preferred.
 func openTemplate(ref string, tools bool) (templateText, error) {
-	info, err := os.Stat(ref)
+	at, err := locateModel(ref)
 	switch {
-	case err == nil && info.IsDir():
-		return folderTemplate(ref, tools)
+	case err == nil && at.folder:
+		return folderTemplate(at.path, tools)
 	case strings.HasSuffix(ref, ".jinja") || strings.HasSuffix(ref, ".jinja2"):
 		b, err := readBounded(ref, maxModelTextBytes)
 		if err != nil {

@@ -30,7 +30,8 @@ func (a *app) tokenizeCommand() *cobra.Command {
 standard input. Special tokens in the text are plain text unless --special is
 given. No begin token is added unless --bos is given.
 
-MODEL is "story", a .gguf file, a tokenizer.json, or a folder with one.`,
+MODEL is a model, a tokenizer.json or tokenizer.model, or a folder with one (or with
+vocab.json and merges.txt).`,
 		Example: `  shardnode tokenize story --text "Once upon a time"
   shardnode tokenize model.gguf --decode --ids 1,2,3 --json
   jq -c .text texts.jsonl | shardnode tokenize tokenizer.json --lines`,
