@@ -22,8 +22,8 @@
 // Goroutines, all ended and waited for by [Node.Close]: one accepts
 // connections, one accepts the streams of each connection, one runs each
 // handler, one reads packets, one closes unused connections, one watches those
-// that carry sessions, with one more for each silent peer; a dial has one per
-// address tried.
+// that carry sessions, with one more for each silent peer; a dial has two
+// per address tried.
 //
 // Lock order: Node.mu, then peerBook.mu. Neither is held across I/O.
 package transport

@@ -368,8 +368,14 @@ func (n *Node) dialAny(key linkKey) (*quic.Conn, error) {
 	results := make(chan result, len(addrs))
 	tlsConf, conf := n.clientTLS(key.peer, key.proto), n.quicConfig(key.proto)
 	try := func(a netip.AddrPort) {
+		ctx, stop := context.WithCancelCause(ctx)
+		defer stop(nil)
+		n.start(func() { n.giveUp(ctx, a, stop) })
 		q, err := n.tr.Dial(ctx, net.UDPAddrFromAddrPort(a), tlsConf, conf)
 		if err != nil {
+			if context.Cause(ctx) == errNobody { //nolint:errorlint // it is set as it is
+				err = errNobody
+			}
 			err = fmt.Errorf("%v: %w", a, explain(err))
 		}
 		results <- result{q, err}

@@ -54,7 +54,7 @@ func (n *Node) readPackets() {
 			continue // a stranger's, a copy, or damaged: not worth a word
 		}
 		addr := addrPort(from)
-		n.book.learn(m, addr)
+		n.book.hear(m, addr, now)
 		select {
 		case n.pkts <- Packet{From: m.Peer, Addr: addr, At: now, Data: data}:
 		default: // the reader is behind; gossip repeats itself

@@ -20,7 +20,8 @@ type peerBook struct {
 // known is what a node knows of a peer.
 type known struct {
 	address
-	member Member // zero until its membership was seen
+	member Member    // zero until its membership was seen
+	heard  time.Time // when its last sealed packet came
 }
 
 func newPeerBook() *peerBook { return &peerBook{peers: map[shard.PeerID]*known{}} }
@@ -71,6 +72,25 @@ func (b *peerBook) learn(m Member, seen netip.AddrPort) {
 	if seen.IsValid() {
 		k.seen = seen
 	}
+}
+
+// hear notes that a sealed packet of a member came from seen.
+func (b *peerBook) hear(m Member, seen netip.AddrPort, at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := b.entryLocked(m.Peer)
+	k.member, k.seen, k.heard = m, seen, at
+}
+
+// Heard returns when the last packet of peer came, by [Node.SendPacket] of its
+// side; the zero time if none has.
+func (n *Node) Heard(peer shard.PeerID) time.Time {
+	n.book.mu.Lock()
+	defer n.book.mu.Unlock()
+	if k := n.book.peers[peer]; k != nil {
+		return k.heard
+	}
+	return time.Time{}
 }
 
 // packetTarget returns the member and the address that packets to peer go to.

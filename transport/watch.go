@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -145,6 +146,43 @@ func (n *Node) suspect(l *link) {
 			return
 		case <-again.C:
 		}
+	}
+}
+
+// errNobody is why a dial is given up before its time.
+var errNobody = errors.New("nobody listens there")
+
+// giveUp ends the dialing of a when the machine there says that nothing
+// listens at the port, as long as ctx lasts.
+func (n *Node) giveUp(ctx context.Context, a netip.AddrPort, stop context.CancelCauseFunc) {
+	if n.probe == nil || !sleep(ctx, watchTick) { // most are answered by then
+		return
+	}
+	ask, err := n.probe(a)
+	if err != nil {
+		return // only a hint is missing
+	}
+	defer ask.close()
+	for refusals := 0; refusals < deadRefusals; {
+		if ask.refused(watchTick * 4 / 5) {
+			refusals++
+		}
+		if !sleep(ctx, watchTick) {
+			return
+		}
+	}
+	stop(errNobody)
+}
+
+// sleep waits for d and reports false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 

@@ -3,9 +3,11 @@ package transport
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,4 +134,9 @@ func TestAKilledProcessIsNoticed(t *testing.T) {
 		t.Fatalf("read from a killed process = %v, want that it is unreachable", err)
 	}
 	t.Logf("noticed after %v", time.Since(began))
+	began = time.Now()
+	if _, err := a.Open(testContext(t), id.ID(), HopProtocol); !strings.Contains(fmt.Sprint(err), "nobody listens") {
+		t.Errorf("open to a killed process = %v, want that nobody listens", err)
+	}
+	t.Logf("dialing it is given up after %v", time.Since(began))
 }
