@@ -36,13 +36,21 @@ func (m *Member) repair(ctx context.Context, b pipeline.Broken, waiting func(str
 	for {
 		changed := m.Changed()
 		v := m.view()
-		avoid := slices.Concat(b.Avoid, b.Lost)
+		lost := slices.Concat(b.Avoid, b.Lost)
+		avoid, silent := lost[:len(lost):len(lost)], lost[:len(lost):len(lost)]
 		for _, p := range m.shunnedNow() {
-			if !keeps(b, p) {
-				avoid = append(avoid, p)
+			if keeps(b, p) {
+				continue
+			}
+			avoid = append(avoid, p)
+			if !m.heardAgain(p) {
+				silent = append(silent, p)
 			}
 		}
 		route, err := v.bridge(b, avoid)
+		if err != nil && len(silent) < len(avoid) { // rather one that was late once
+			route, err = v.bridge(b, silent)
+		}
 		if err != nil && !b.Leaving && time.Since(began) >= takeBackTime {
 			route, err = v.bridge(b, b.Avoid)
 		}
@@ -201,8 +209,22 @@ func (m *Member) shunnedNow() []shard.PeerID {
 	return out
 }
 
+// heardAgain reports whether a shunned peer was heard after it was lost: it was
+// late, or stood still.
+func (m *Member) heardAgain(peer shard.PeerID) bool {
+	m.mu.Lock()
+	s, ok := m.shun[peer]
+	m.mu.Unlock()
+	return ok && m.cfg.Node.Heard(peer).After(s.at.Add(underWay))
+}
+
+// underWay is how long a packet of a peer may have been under way before it is
+// handled.
+const underWay = 500 * time.Millisecond
+
 // A shunned peer was lost by a session.
 type shunned struct {
+	at    time.Time
 	until time.Time
 	born  uint64 // names its process
 }
@@ -245,7 +267,8 @@ func (m *Member) healed(r pipeline.Recovery) {
 		if m.shun == nil {
 			m.shun = map[shard.PeerID]shunned{}
 		}
-		m.shun[r.Lost.Peer] = shunned{until: time.Now().Add(shunTime), born: bornOf(m.gossip.View(), r.Lost.Peer)}
+		now := time.Now()
+		m.shun[r.Lost.Peer] = shunned{at: now, until: now.Add(shunTime), born: bornOf(m.gossip.View(), r.Lost.Peer)}
 	}
 	if m.losses == nil {
 		m.losses = map[loss]*losses{}
