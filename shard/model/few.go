@@ -173,6 +173,23 @@ func (f *fewSink) Tile(worker, tile int) {
 	s.sink.Tile(worker, tile)
 }
 
+const (
+	// fewBatch is the most rows of a few.
+	fewBatch = 8
+	// fewWork bounds rows times threads of a few of more than fewRows rows: each
+	// thread normalises and quantises all rows, which is to be little beside its
+	// part of the matrices.
+	fewWork = 16
+)
+
+// runsAsProgram reports whether a step of so many rows runs as a few. One
+// thread has nobody who could help it.
+func (m *Model) runsAsProgram(rows int) bool {
+	threads := m.pool.Threads()
+	few := rows <= fewRows || rows <= fewBatch && rows*threads <= fewWork
+	return few && threads > 1 && m.cfg.Experts == 0 && m.cfg.arch.few()
+}
+
 // forwardFew does a batch of few rows: the rest of ForwardSpan.
 func (m *Model) forwardFew(lo, hi int, parts []Part, sink Sink) {
 	s := &m.s

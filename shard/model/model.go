@@ -28,7 +28,7 @@ type Model struct {
 	rope      *rotary
 	ropeLocal *rotary // of local layers; nil if there are none
 	s         scratch
-	few       [fewRows + 1]*few // programs by number of rows; nil until one is needed
+	few       [fewBatch + 1]*few // programs by number of rows; nil until one is needed
 }
 
 // Config returns what the model is.
@@ -120,7 +120,7 @@ func (m *Model) ForwardSpan(span shard.Span, parts []Part, sink Sink) {
 	m.s.span = span
 	m.s.begin(m, parts)
 	lo, hi := int(span.Start-m.span.Start), int(span.End-m.span.Start)
-	if m.s.rows <= fewRows && m.cfg.Experts == 0 && m.cfg.arch.few() && m.pool.Threads() > 1 {
+	if m.runsAsProgram(m.s.rows) {
 		m.forwardFew(lo, hi, parts, sink)
 		return
 	}
