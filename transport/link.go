@@ -98,7 +98,7 @@ func (n *Node) serveConn(q *quic.Conn) {
 		n.serveJoin(q)
 		return
 	}
-	m, err := memberOf(n.cfg.Membership.swarm, &cs, time.Now())
+	m, err := n.memberOf(&cs)
 	if err != nil { // checked in the handshake; only its expiry can be new
 		_ = q.CloseWithError(codeRefused, "no membership")
 		return
@@ -330,7 +330,7 @@ func (n *Node) runDial(key linkKey, d *dial) {
 	if err == nil {
 		cs := q.ConnectionState().TLS
 		var m Member
-		if m, err = memberOf(n.cfg.Membership.swarm, &cs, time.Now()); err == nil {
+		if m, err = n.memberOf(&cs); err == nil {
 			d.l = &link{q: q, member: m, proto: key.proto, dialed: true, unused: time.Now()}
 			if !n.adopt(d.l) {
 				err = errors.New("too many connections")

@@ -59,17 +59,18 @@ var (
 	errPacket  = errors.New("packet is not ours")
 	errReplay  = errors.New("packet was seen before or is too old")
 	errSkew    = errors.New("packet's time is too far from our clock")
+	errFlood   = errors.New("packet is one of too many of its sender")
 	errTooLong = fmt.Errorf("packet has more than %d bytes", MaxPacketBytes)
 )
 
 // A sealer seals packets to members and opens those that they sealed to us.
 type sealer struct {
-	self   Membership
-	priv   *ecdh.PrivateKey
-	salt   [4]byte
-	origin time.Time // times are taken from it, so that setting the clock does not turn them back
+	self Membership
+	priv *ecdh.PrivateKey
+	salt [4]byte
 
 	mu    sync.Mutex // guards what follows
+	clock steadyClock
 	last  uint64
 	peers map[shard.PeerID]*sealedPeer
 }
@@ -83,6 +84,9 @@ type sealedPeer struct {
 	highest uint64
 	seen    []uint64 // ring of the last replayKeep times
 	next    int
+
+	room  float64 // packets that may come at once
+	since time.Time
 }
 
 func newSealer(id Identity, self Membership) (*sealer, error) {
@@ -91,7 +95,7 @@ func newSealer(id Identity, self Membership) (*sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("packet key: %w", err)
 	}
-	s := &sealer{self: self, priv: priv, origin: time.Now(), peers: map[shard.PeerID]*sealedPeer{}}
+	s := &sealer{self: self, priv: priv, clock: newSteadyClock(), peers: map[shard.PeerID]*sealedPeer{}}
 	rand.Read(s.salt[:])
 	return s, nil
 }
@@ -184,9 +188,9 @@ func (s *sealer) peerOf(m Member, signed string) (*sealedPeer, error) {
 
 // tick returns the time of the next packet.
 func (s *sealer) tick() uint64 {
-	now := uint64(s.origin.Add(time.Since(s.origin)).UnixNano()) //nolint:gosec // after 1970
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := uint64(s.clock.now().UnixNano()) //nolint:gosec // after 1970
 	s.last = max(s.last+1, now)
 	return s.last
 }
@@ -231,7 +235,10 @@ func (s *sealer) Open(b []byte, now time.Time) (Member, []byte, error) {
 		return Member{}, nil, errPacket
 	}
 	at := binary.BigEndian.Uint64(rest)
-	if skew := int64(at) - now.UnixNano(); skew > int64(clockSkew) || skew < -int64(clockSkew) { //nolint:gosec // wraps to a refusal
+	s.mu.Lock()
+	steady := s.clock.now()
+	s.mu.Unlock()
+	if !near(at, now) && !near(at, steady) {
 		return Member{}, nil, errSkew
 	}
 	nonce := rest[:sealNonceBytes]
@@ -239,7 +246,7 @@ func (s *sealer) Open(b []byte, now time.Time) (Member, []byte, error) {
 	if len(rest) < head+gcmTagBytes {
 		return Member{}, nil, errPacket
 	}
-	p, err := s.sender(rest[sealNonceBytes+1:head], now)
+	p, err := s.sender(rest[sealNonceBytes+1:head], now, steady)
 	if err != nil {
 		return Member{}, nil, err
 	}
@@ -252,17 +259,26 @@ func (s *sealer) Open(b []byte, now time.Time) (Member, []byte, error) {
 	if !p.fresh(at) {
 		return Member{}, nil, errReplay
 	}
+	if !p.admit(now) {
+		return Member{}, nil, errFlood
+	}
 	return p.member, text, nil
+}
+
+// near reports whether a packet's time is about now.
+func near(at uint64, now time.Time) bool {
+	skew := int64(at) - now.UnixNano() //nolint:gosec // wraps to a refusal
+	return -int64(clockSkew) <= skew && skew <= int64(clockSkew)
 }
 
 // sender returns the record of the member that shows the given membership. The
 // swarm's signature is checked once for each.
-func (s *sealer) sender(signed []byte, now time.Time) (*sealedPeer, error) {
+func (s *sealer) sender(signed []byte, now ...time.Time) (*sealedPeer, error) {
 	m, err := s.parseKnown(signed)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.current(now); err != nil {
+	if err := m.current(now...); err != nil {
 		return nil, err
 	}
 	if m.Peer == s.self.Peer {
@@ -304,6 +320,29 @@ func (p *sealedPeer) fresh(at uint64) bool {
 	p.floor = max(p.floor, p.seen[p.next])
 	p.seen[p.next] = at
 	p.next = (p.next + 1) % replayKeep
+	return true
+}
+
+// A member's packets come at packetsPerSec at most, and packetBurst of them at
+// once: half of what waits for the reader (packetQueue). Gossip sends a peer
+// about ten a second.
+const (
+	packetsPerSec = 256
+	packetBurst   = packetQueue / 2
+)
+
+// admit reports whether one more packet may come now.
+func (p *sealedPeer) admit(now time.Time) bool {
+	if p.since.IsZero() {
+		p.room = packetBurst
+	} else if dt := now.Sub(p.since).Seconds(); dt > 0 {
+		p.room = min(packetBurst, p.room+dt*packetsPerSec)
+	}
+	p.since = now
+	if p.room < 1 {
+		return false
+	}
+	p.room--
 	return true
 }
 

@@ -39,9 +39,12 @@ func TestSealedPacketOpensOnceAndOnlyForItsReceiver(t *testing.T) {
 			t.Fatalf("opened with bit 0 of byte %d flipped", i)
 		}
 	}
-	if _, _, err := b.Open(p, time.Now().Add(clockSkew+time.Second)); !errors.Is(err, errSkew) {
+	late := time.Now().Add(clockSkew + time.Second)
+	b.clock.wall += int64(clockSkew + time.Second)
+	if _, _, err := b.Open(p, late); !errors.Is(err, errSkew) {
 		t.Errorf("stale packet: %v, want %v", err, errSkew)
 	}
+	b.clock = newSteadyClock()
 	m, text, err := b.Open(p, time.Now())
 	if err != nil || m.Peer != a.self.Peer || string(text) != "hello" {
 		t.Fatalf("Open = %v %q %v", m.Peer, text, err)
@@ -80,6 +83,66 @@ func TestReorderedPacketsOpenButNotOldOnes(t *testing.T) {
 	}
 }
 
+func TestPacketsGoOnWhenClocksAreSet(t *testing.T) {
+	const jump = 40 * time.Minute
+	for name, set := range map[string]func(a, b *sealer) (seen time.Time){
+		// wall is what the clock said when the process began: the less it was, the
+		// farther forward the clock was set since.
+		"receiver's forward": func(_, b *sealer) time.Time { return time.Now().Add(jump) },
+		"receiver's back":    func(_, b *sealer) time.Time { return time.Now().Add(-jump) },
+		"sender's forward":   func(a, _ *sealer) time.Time { a.clock.wall -= int64(jump); return time.Now() },
+	} {
+		a, b := sealers(t)
+		seen := set(a, b)
+		for range 3 {
+			p, err := a.Seal(b.self.Member, []byte("hello"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := b.Open(p, seen); err != nil {
+				t.Errorf("%s clock was set: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestASendersTimesNeverTurnBack(t *testing.T) {
+	a, _ := sealers(t)
+	last := a.tick()
+	for _, jump := range []time.Duration{time.Hour, -time.Hour, time.Minute, -24 * time.Hour, 0} {
+		a.clock.wall += int64(jump)
+		if at := a.tick(); at <= last {
+			t.Errorf("after a jump of %v a packet's time is %v before the last", jump, time.Duration(last-at))
+		} else {
+			last = at
+		}
+	}
+}
+
+func TestAMemberThatFloodsIsBounded(t *testing.T) {
+	var p sealedPeer
+	now, taken := time.Now(), 0
+	for range 10 * packetQueue {
+		if p.admit(now) {
+			taken++
+		}
+	}
+	if taken != packetBurst {
+		t.Errorf("%d packets at once are taken, want %d", taken, packetBurst)
+	}
+	for range 100 {
+		now = now.Add(time.Second / 100)
+		for range 100 {
+			if p.admit(now) {
+				taken++
+			}
+		}
+	}
+	if more := taken - packetBurst; more < packetsPerSec*9/10 || more > packetsPerSec {
+		t.Errorf("%d packets in a second are taken, want %d", more, packetsPerSec)
+	}
+}
+
 func FuzzOpenPacket(f *testing.F) {
 	// Fixed keys, so that each process of the fuzzer opens what another found.
 	key := SwarmKey{key: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}
@@ -111,13 +174,14 @@ func FuzzOpenPacket(f *testing.F) {
 
 func BenchmarkSealOpen(b *testing.B) {
 	x, y := sealers(b)
-	text := make([]byte, 1000)
+	text, now := make([]byte, 1000), time.Now()
 	for b.Loop() {
+		now = now.Add(time.Second / packetsPerSec)
 		p, err := x.Seal(y.self.Member, text)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, _, err := y.Open(p, time.Now()); err != nil {
+		if _, _, err := y.Open(p, now); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -190,15 +191,16 @@ func parseMember(swarm SwarmID, signed []byte) (Member, error) {
 	}, nil
 }
 
-// current reports whether m holds at now, else why not.
-func (m Member) current(now time.Time) error {
-	if now.After(m.NotAfter) {
+// current reports whether m holds at one of the given times, else why not at
+// the first: the clock may have been set since the process started.
+func (m Member) current(now ...time.Time) error {
+	if slices.ContainsFunc(now, func(t time.Time) bool { return !t.After(m.NotAfter) && !t.Before(m.notBefore) }) {
+		return nil
+	}
+	if now[0].After(m.NotAfter) {
 		return fmt.Errorf("membership of %s expired on %s: ask for a new invitation", m.Peer.Short(), m.NotAfter.UTC().Format(time.DateTime))
 	}
-	if now.Before(m.notBefore) {
-		return fmt.Errorf("membership of %s begins on %s: set the clock", m.Peer.Short(), m.notBefore.UTC().Format(time.DateTime))
-	}
-	return nil
+	return fmt.Errorf("membership of %s begins on %s: set the clock", m.Peer.Short(), m.notBefore.UTC().Format(time.DateTime))
 }
 
 // openSigned reads an encoded Signed of at most limit bytes and returns its

@@ -116,7 +116,7 @@ func (n *Node) clientTLS(want shard.PeerID, proto string) *tls.Config {
 // verify checks that the other end is a member that is not refused, and is
 // want if that is set.
 func (n *Node) verify(cs *tls.ConnectionState, want shard.PeerID) error {
-	m, err := memberOf(n.cfg.Membership.swarm, cs, time.Now())
+	m, err := n.memberOf(cs)
 	if err != nil {
 		return err
 	}
@@ -144,8 +144,16 @@ func peerKey(cs *tls.ConnectionState) (ed25519.PublicKey, error) {
 	return pub, nil
 }
 
-// memberOf returns the member at the other end, or why it is none of swarm.
-func memberOf(swarm SwarmID, cs *tls.ConnectionState, now time.Time) (Member, error) {
+// memberOf returns the member at the other end, or why it is none of ours. The
+// clock may have been set since the process started: either time will do.
+func (n *Node) memberOf(cs *tls.ConnectionState) (Member, error) {
+	now := time.Now()
+	return memberOf(n.cfg.Membership.swarm, cs, now, n.born.Add(now.Sub(n.born)))
+}
+
+// memberOf returns the member at the other end, or why it is none of swarm at
+// any of the given times.
+func memberOf(swarm SwarmID, cs *tls.ConnectionState, now ...time.Time) (Member, error) {
 	pub, err := peerKey(cs)
 	if err != nil {
 		return Member{}, err
@@ -161,7 +169,7 @@ func memberOf(swarm SwarmID, cs *tls.ConnectionState, now time.Time) (Member, er
 		case !pub.Equal(ed25519.PublicKey(m.key[:])):
 			return Member{}, errors.New("membership belongs to another key")
 		}
-		return m, m.current(now)
+		return m, m.current(now...)
 	}
 	return Member{}, errors.New("peer has no membership")
 }

@@ -78,7 +78,7 @@ func (n *Node) twinAt(a netip.AddrPort) *TwinError {
 	conf.NextProtos = []string{GossipProtocol}
 	conf.InsecureSkipVerify = true // names say nothing here; VerifyConnection does the work
 	conf.VerifyConnection = func(cs tls.ConnectionState) error {
-		m, err := memberOf(n.cfg.Membership.swarm, &cs, time.Now())
+		m, err := n.memberOf(&cs)
 		if err == nil && m.Peer != n.ID() {
 			err = errors.New("another peer")
 		}
