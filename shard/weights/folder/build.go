@@ -2,6 +2,7 @@ package folder
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -9,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/gguf"
 	"github.com/shardnode/shardnode/tensorio/safetensors"
 )
@@ -43,6 +43,9 @@ func newBuilder(c *conf, f family, sources map[string]*source) *builder {
 	b.headDim = c.def(b.dim/b.heads, "head_dim")
 	if b.headDim == 0 {
 		b.headDim = b.dim / b.heads
+	}
+	if b.headDim < 1 || b.kvHeads < 1 {
+		c.fail(fmt.Errorf("config.json: %d heads of %d values, %d for keys and values: want 1 or more", b.heads, b.headDim, b.kvHeads))
 	}
 	if b.layers > maxLayers {
 		c.fail(fmt.Errorf("config.json: num_hidden_layers is %d, at most %d are allowed", b.layers, maxLayers))
@@ -296,8 +299,7 @@ func (b *builder) checkAll(all []made) error {
 		}
 	}
 	if len(all) == 0 {
-		return fmt.Errorf("the safetensors files have no tensors")
+		return errors.New("the safetensors files have no tensors")
 	}
-	_ = tensorio.F32
 	return nil
 }

@@ -1,0 +1,180 @@
+package model
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/weights"
+	"github.com/shardnode/shardnode/shard/weights/folder"
+)
+
+// openFolder opens a folder of safetensors for the length of the test.
+func openFolder(t testing.TB, dir string, quant string) (*weights.File, Config) {
+	t.Helper()
+	q, err := folder.ParseQuant(quant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := folder.Open(dir, folder.Options{Quant: q, Map: func(path string) ([]byte, time.Time, func() error, error) {
+		x, err := weights.Map(path)
+		if err != nil {
+			return nil, time.Time{}, nil, err
+		}
+		return x.Data, x.Changed, x.Close, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.OpenMade(dir, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	cfg, err := ReadConfig(f.Meta())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, cfg
+}
+
+// within brings tokens into a model's vocabulary.
+func within(ids []shard.Token, c Config) []shard.Token {
+	for i := range ids {
+		ids[i] %= shard.Token(c.Vocab)
+	}
+	return ids
+}
+
+// families returns the folders of tiny models that have reference logits: ours, and
+// those beside the project.
+func families(t testing.TB) []string {
+	t.Helper()
+	ours, _ := filepath.Glob("../weights/folder/testdata/*/golden.json")
+	if len(ours) < 16 {
+		t.Fatalf("%d families, want 16 or more", len(ours))
+	}
+	more, _ := filepath.Glob("../../../shared/data/zoo/zoo/*/golden.json")
+	if root := os.Getenv("SHARDNODE_FAMILIES"); root != "" { // to try others
+		extra, _ := filepath.Glob(filepath.Join(root, "*/golden.json"))
+		more = append(more, extra...)
+	}
+	var dirs []string
+	for _, path := range append(ours, more...) {
+		dirs = append(dirs, filepath.Dir(path))
+	}
+	return dirs
+}
+
+func TestFoldersGiveTheReferenceLogits(t *testing.T) {
+	for _, dir := range families(t) {
+		name := filepath.Base(dir)
+		t.Run(name, func(t *testing.T) {
+			limit := 1e-3
+			if name == "gpt-oss-mxfp4" {
+				limit = 0.6 // activations of 8 bits
+			}
+			var want zooGolden
+			readJSON(t, filepath.Join(dir, "golden.json"), &want)
+			f, cfg := openFolder(t, dir, "")
+			c := newChainOf(t, f, cfg, how{rounding: RoundNone, threads: 2})
+			rows := c.run(t, 0, want.Prompt, len(want.Prompt))
+			worst := 0.0
+			for _, p := range want.Positions {
+				worst = max(worst, furthest(rows[p], floats(t, want.Logits[strconv.Itoa(p)])))
+			}
+			t.Logf("largest difference %.2g", worst)
+			if !(worst <= limit) {
+				t.Errorf("logits differ by %g, want %g at most", worst, limit)
+			}
+			c.reset(t)
+			for i, got := range c.greedy(t, want.Prompt, max(1, len(want.Greedy))) {
+				if i >= len(want.Greedy) || want.Margins[i] < max(limit, 5e-3) {
+					break
+				}
+				if got != want.Greedy[i] {
+					t.Fatalf("greedy token %d is %d, want %d (margin %g)", i, got, want.Greedy[i], want.Margins[i])
+				}
+			}
+		})
+	}
+}
+
+// TestFamiliesAreAlikeHoweverTheyRun splits, chunks and shares the work of each.
+func TestFamiliesAreAlikeHoweverTheyRun(t *testing.T) {
+	for _, dir := range families(t) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			f, cfg := openFolder(t, dir, "")
+			prompt := within(ids(40), cfg)
+			want := newChainOf(t, f, cfg, how{}).run(t, 0, prompt, len(prompt))
+			for name, h := range map[string]how{
+				"two spans": {cuts: []int{1}}, "three threads": {threads: 3}, "chunks of 7": {chunk: 7, threads: 2},
+				"one by one": {chunk: 1, threads: 2}, "two by two over two spans": {chunk: 2, threads: 2, cuts: []int{cfg.Layers - 1}},
+			} {
+				got := newChainOf(t, f, cfg, h).run(t, 0, prompt, len(prompt))
+				for i := range want {
+					if !same(got[i], want[i]) {
+						t.Fatalf("%s: logits at position %d differ by %g", name, i, furthest(got[i], want[i]))
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestAFolderComputesWhatItsFileDoes writes the file that a folder looks like, also
+// quantised, and compares.
+func TestAFolderComputesWhatItsFileDoes(t *testing.T) {
+	for _, quant := range []string{"", "q8_0", "q4_0", "q4_k", "f16"} {
+		t.Run("to "+quant, func(t *testing.T) {
+			f, cfg := openFolder(t, "../weights/folder/testdata/deepseek3", quant)
+			q, _ := folder.ParseQuant(quant)
+			m, err := folder.Open("../weights/folder/testdata/deepseek3", folder.Options{Quant: q, Map: func(path string) ([]byte, time.Time, func() error, error) {
+				b, err := os.ReadFile(path)
+				return b, time.Time{}, func() error { return nil }, err
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(t.TempDir(), "model.gguf")
+			out, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := folder.Write(out, m, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := out.Close(); err != nil {
+				t.Fatal(err)
+			}
+			prompt := within(ids(20), cfg)
+			want := newChain(t, path, how{}).run(t, 0, prompt, 3)
+			got := newChainOf(t, f, cfg, how{threads: 2, cuts: []int{1}}).run(t, 0, prompt, 3)
+			for i := range want {
+				if !same(got[i], want[i]) {
+					t.Errorf("logits at position %d differ by %g", i, furthest(got[i], want[i]))
+				}
+			}
+			// Members that have either hold one model.
+			file, err := weights.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			a, err := weights.NewManifest(t.Context(), f, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := weights.NewManifest(t.Context(), file, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.ID() != b.ID() {
+				t.Errorf("the folder's model id is %v, the file's %v", a.ID(), b.ID())
+			}
+		})
+	}
+}
