@@ -13,7 +13,8 @@ import (
 	"github.com/shardnode/shardnode/tensorio/wire"
 )
 
-// Sizes of the pieces of memory that a log is made of.
+// Sizes of the pieces of memory that a log is made of: they grow with it, and
+// are parts of a budget that is small.
 const (
 	minSlabBytes = 4 << 10
 	maxSlabBytes = 64 << 10
@@ -151,7 +152,7 @@ func (l *sentLog) write(payload []byte) {
 		if n > 0 {
 			size = min(2*cap(l.slabs[n-1].buf), maxSlabBytes)
 		}
-		size = max(size, len(payload))
+		size = max(min(size, int(min(l.budget.limit/8, maxSlabBytes))), len(payload))
 		l.slabs = append(l.slabs, slab{at: l.size, buf: make([]byte, 0, size)})
 		l.budget.bytes.Add(int64(size))
 		for len(l.slabs) > 1 && l.budget.bytes.Load() > l.budget.limit {

@@ -61,7 +61,8 @@ type stage struct {
 	steps    uint64
 	compute  time.Duration
 	queue    time.Duration
-	lastPos  shard.Pos // position of the last logits given; valid if steps > 0
+	lastPos  shard.Pos    // position of the last logits given; valid if steps > 0
+	pending  *wirepb.More // waits for the step before it
 }
 
 // work is something for the worker to do: a step, or a request for more logits.

@@ -63,6 +63,12 @@ func (st *stage) step(w work) error {
 		if !m.GetReplay() {
 			return st.sendResult(m, res)
 		}
+		if more := st.pending; more != nil && int64(more.GetPos()) == int64(st.lastPos) {
+			st.pending = nil
+			if err := st.more(more); err != nil {
+				return err
+			}
+		}
 	} else if err := st.sendHidden(m, res.Hidden); err != nil {
 		return err
 	}
@@ -148,6 +154,10 @@ func (st *stage) more(m *wirepb.More) error {
 	epoch := shard.Epoch(m.GetEpoch())
 	turn, current := st.turnOf(epoch)
 	if !current {
+		return nil
+	}
+	if st.open.Next == nil && int64(m.GetPos()) >= int64(st.at) {
+		st.pending = m // the replay of that position is on its way
 		return nil
 	}
 	if st.open.Next != nil || st.steps == 0 || shard.Pos(m.GetPos()) != st.lastPos {

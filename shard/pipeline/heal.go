@@ -33,9 +33,12 @@ type Broken struct {
 	Leaving bool
 }
 
-// shunTime is how long a session goes on to avoid a peer that it has lost.
-// Gossip needs about as long to find out.
-const shunTime = 20 * time.Second
+// How long a session goes on to avoid a peer that it has lost, for gossip needs
+// about as long to find out, and one that refused it or failed.
+const (
+	lostTime  = 20 * time.Second
+	avoidTime = 5 * time.Second
+)
 
 // A shunned peer is not asked again for a while.
 type shunned struct {
@@ -51,7 +54,12 @@ type healing struct {
 	lost     []Stage
 	replayed int
 	planned  bool
+	routes   int // tried since then
 }
+
+// maxRoutes bounds the routes that a session tries without a result of any: it
+// is the session then that something is wrong with.
+const maxRoutes = 200
 
 // errPeerTimeout ends the wait for peers.
 var errPeerTimeout = errors.New("no route in time")
@@ -123,6 +131,9 @@ func (s *Session) round(ctx context.Context) error {
 			s.healing.began = time.Now()
 		}
 	}
+	if s.healing.routes++; s.healing.routes > maxRoutes {
+		return &noRouteError{fmt.Errorf("none of %d routes gave a result", maxRoutes)}
+	}
 	for l, fault := range lost {
 		s.drop(l)
 		s.avoid(l, fault)
@@ -139,9 +150,16 @@ func (s *Session) round(ctx context.Context) error {
 		return s.reroute(ctx, b.Route, within, 0)
 	}
 	b.Cause = cause
-	route, err := s.cfg.Repair(ctx, b)
+	until := ctx
+	if len(s.shun) > 0 { // then b is out of date
+		soonest := slices.MinFunc(s.shun, func(x, y shunned) int { return x.until.Compare(y.until) }).until
+		var stop context.CancelFunc
+		until, stop = context.WithDeadline(ctx, soonest.Add(time.Millisecond))
+		defer stop()
+	}
+	route, err := s.cfg.Repair(until, b)
 	if err != nil {
-		if ctx.Err() != nil {
+		if until.Err() != nil {
 			return err
 		}
 		return &noRouteError{err}
@@ -173,10 +191,10 @@ func (s *Session) broken() Broken {
 
 // avoid has the peer of l not asked again for a while.
 func (s *Session) avoid(l *leg, fault *shard.StageError) {
-	x := shunned{peer: l.Peer, until: time.Now().Add(shunTime)}
+	x := shunned{peer: l.Peer, until: time.Now().Add(avoidTime)}
 	switch fault.Code {
 	case shard.Unreachable, shard.TimedOut, shard.Stale, shard.Gap:
-		x.lost = true
+		x.lost, x.until = true, time.Now().Add(lostTime)
 	}
 	s.shun = slices.DeleteFunc(s.shun, func(o shunned) bool { return o.peer == x.peer })
 	s.shun = append(s.shun, x)

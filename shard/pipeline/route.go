@@ -143,6 +143,8 @@ func (s *Session) joiner(legs []*leg, i int, epoch shard.Epoch, filled shard.Epo
 		open.Wait = true
 		return func(ctx context.Context) error {
 			if err := s.openLeg(ctx, l, open); err != nil {
+				s.blame.silent(l)
+				s.drop(l)
 				return err
 			}
 			s.readers.Go(func() { s.read(l) })

@@ -69,8 +69,8 @@ type Config struct {
 	StepTimeout time.Duration
 
 	// Repair finds another route when stages of the session's are lost or
-	// leave. It may wait for peers to come until ctx ends; its error ends the
-	// session. Default: a lost stage is the session's end.
+	// leave. It may wait for peers to come until ctx ends, and is then asked
+	// again while there is time; another error ends the session. Default: a lost stage is the session's end.
 	Repair func(ctx context.Context, b Broken) ([]Stage, error)
 
 	// PeerTimeout bounds how long the session waits for a route that is whole

@@ -1,9 +1,9 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -13,7 +13,6 @@ import (
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/hop"
-	"github.com/shardnode/shardnode/shard/node"
 	"github.com/shardnode/shardnode/shard/pipeline"
 )
 
@@ -100,58 +99,67 @@ func (c *crowd) repair(ctx context.Context, b pipeline.Broken) ([]pipeline.Stage
 	}
 }
 
-// plan covers what b does not keep, with stages that are cut at random.
+// plan covers what b does not keep.
 func (c *crowd) plan(b pipeline.Broken, not []shard.PeerID) []pipeline.Stage {
+	pl := planner{rng: c.rng, holds: map[shard.PeerID]shard.Span{}, name: func(p shard.PeerID) string {
+		for peer := range c.holds {
+			if c.ID(peer) == p {
+				return fmt.Sprint("peer", peer)
+			}
+		}
+		return ""
+	}}
+	for peer, span := range c.holds {
+		pl.holds[c.ID(peer)] = span
+	}
+	return pl.plan(b, not)
+}
+
+// A planner covers gaps in routes at random.
+type planner struct {
+	rng   *rand.Rand
+	holds map[shard.PeerID]shard.Span
+	name  func(shard.PeerID) string
+}
+
+// plan returns b's route with stages that are cut at random for what is not
+// kept, nil if there is none.
+func (p planner) plan(b pipeline.Broken, not []shard.PeerID) []pipeline.Stage {
 	var out []pipeline.Stage
 	for at := shard.Layer(0); at < toyLayers; {
-		gap := shard.Layer(toyLayers)
-		kept := false
+		gap, kept := shard.Layer(toyLayers), -1
 		for i, st := range b.Route {
-			switch {
-			case !b.Kept[i]:
-			case st.Span.Start == at:
-				out, at, kept = append(out, st), st.Span.End, true
-			case st.Span.Start > at:
+			if b.Kept[i] && st.Span.Start == at {
+				kept = i
+			}
+			if b.Kept[i] && st.Span.Start > at {
 				gap = min(gap, st.Span.Start)
 			}
-			if kept {
-				break
-			}
 		}
-		if kept {
+		if kept >= 0 {
+			out, at = append(out, b.Route[kept]), b.Route[kept].Span.End
 			continue
 		}
-		var peers []int
-		for peer, span := range c.holds {
-			if span.Has(at) && !slices.Contains(not, c.ID(peer)) {
+		var peers []shard.PeerID
+		for peer, span := range p.holds {
+			if span.Has(at) && !slices.Contains(not, peer) {
 				peers = append(peers, peer)
 			}
 		}
 		if len(peers) == 0 {
 			return nil
 		}
-		slices.Sort(peers)
-		peer := peers[c.rng.IntN(len(peers))]
-		most := int(min(gap, c.holds[peer].End) - at)
-		span := shard.Span{Start: at, End: at + shard.Layer(1+c.rng.IntN(most))}
-		if c.rng.IntN(2) == 0 {
+		slices.SortFunc(peers, func(a, b shard.PeerID) int { return bytes.Compare(a[:], b[:]) })
+		peer := peers[p.rng.IntN(len(peers))]
+		most := int(min(gap, p.holds[peer].End) - at)
+		span := shard.Span{Start: at, End: at + shard.Layer(1+p.rng.IntN(most))}
+		if p.rng.IntN(2) == 0 {
 			span.End = at + shard.Layer(most)
 		}
-		out = append(out, pipeline.Stage{Neighbour: hop.Neighbour{Peer: c.ID(peer), Name: fmt.Sprint("peer", peer)}, Span: span})
+		out = append(out, pipeline.Stage{Neighbour: hop.Neighbour{Peer: peer, Name: p.name(peer)}, Span: span})
 		at = span.End
 	}
 	return out
-}
-
-// dialOrLocal is dial for peers that are several stages of one session.
-func (r *ring) dialOrLocal(from int, n func() *node.Node) func(context.Context, hop.Neighbour) (io.ReadWriteCloser, error) {
-	dial := r.dial(from)
-	return func(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error) {
-		if to.Peer == r.ID(from) {
-			return n().Local(), nil
-		}
-		return dial(ctx, to)
-	}
 }
 
 // decode pushes tokens from pos on one by one and compares the logits with want.

@@ -58,6 +58,13 @@ func newToy() *toy {
 	return &toy{room: 100, sessions: map[shard.SessionID]*toySession{}, prefixes: map[kvcache.Key][][]uint64{}}
 }
 
+// hold has steps wait until gate is closed; nil lets them pass.
+func (e *toy) hold(gate chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gate = gate
+}
+
 func (e *toy) open() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -100,11 +107,14 @@ func (e *toy) Step(ctx context.Context, st engine.Step) (engine.Result, error) {
 		return engine.Result{}, ctx.Err()
 	case <-time.After(work):
 	}
-	if e.gate != nil {
+	e.mu.Lock()
+	gate := e.gate
+	e.mu.Unlock()
+	if gate != nil {
 		select {
 		case <-ctx.Done():
 			return engine.Result{}, ctx.Err()
-		case <-e.gate:
+		case <-gate:
 		}
 	}
 	e.mu.Lock()
