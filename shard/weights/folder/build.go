@@ -17,6 +17,8 @@ import (
 // Bounds on what a config may say. They are far above any model that exists.
 const (
 	maxLayers  = 1 << 12
+	maxDim     = 1 << 18
+	maxHeads   = 1 << 12
 	maxExperts = 1 << 12
 )
 
@@ -44,11 +46,19 @@ func newBuilder(c *conf, f family, sources map[string]*source) *builder {
 	if b.headDim == 0 {
 		b.headDim = b.dim / b.heads
 	}
-	if b.headDim < 1 || b.kvHeads < 1 {
-		c.fail(fmt.Errorf("config.json: %d heads of %d values, %d for keys and values: want 1 or more", b.heads, b.headDim, b.kvHeads))
-	}
-	if b.layers > maxLayers {
-		c.fail(fmt.Errorf("config.json: num_hidden_layers is %d, at most %d are allowed", b.layers, maxLayers))
+	for _, n := range []struct {
+		name    string
+		x, most int
+	}{
+		{"num_hidden_layers", b.layers, maxLayers},
+		{"hidden_size", b.dim, maxDim},
+		{"num_attention_heads", b.heads, maxHeads},
+		{"num_key_value_heads", b.kvHeads, maxHeads},
+		{"head_dim", b.headDim, maxDim},
+	} {
+		if n.x < 1 || n.x > n.most {
+			c.fail(fmt.Errorf("config.json: %s is %d, want 1 to %d", n.name, n.x, n.most))
+		}
 	}
 	return b
 }
@@ -285,7 +295,7 @@ func (b *builder) shapeError(s *source, want string) {
 }
 
 // checkAll checks that every tensor can be made.
-func (b *builder) checkAll(all []made) error {
+func checkAll(all []made) error {
 	for i := range all {
 		x := &all[i]
 		if len(x.Shape) == 0 || slices.Min(x.Shape) < 1 {

@@ -291,11 +291,28 @@ func FuzzConfig(f *testing.F) {
 		}
 		f.Add(b)
 	}
-	weights := readFolder(f, "testdata/deepseek3")
-	f.Fuzz(func(t *testing.T, b []byte) {
-		dir := t.TempDir()
-		memoryFolder{ConfigFile: b, weightsFile: weights[weightsFile]}.write(t, dir)
-		_ = use(dir, Quant{})
+	all := map[string]*source{}
+	if err := (&Model{}).file("testdata/deepseek3", weightsFile, fromDisk, all); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := parseConf(text)
+		if err != nil {
+			return
+		}
+		family, err := findFamily(c)
+		if err != nil {
+			return
+		}
+		b, err := build(c, family, all)
+		if err != nil {
+			return
+		}
+		for _, x := range b.sorted() {
+			if n := len(x.make(nil, 0, 1)); x.row != nil && n != x.rowBytes() {
+				t.Fatalf("a row of %s has %d bytes", x.Name, n)
+			}
+		}
 	})
 }
 

@@ -94,19 +94,11 @@ func (m *Model) open(dir string, o Options) error {
 	if err != nil {
 		return err
 	}
-	b := newBuilder(c, f, sources)
-	if c.err == nil {
-		b.common()
-		f.more(b)
-		b.tensors()
-	}
-	if c.err != nil {
-		return c.err
-	}
-	m.tensors = b.sorted()
-	if err := b.checkAll(m.tensors); err != nil {
+	b, err := build(c, f, sources)
+	if err != nil {
 		return err
 	}
+	m.tensors = b.sorted()
 	if err := b.vocabulary(dir, m.tensors); err != nil {
 		return err
 	}
@@ -115,6 +107,20 @@ func (m *Model) open(dir string, o Options) error {
 	}
 	m.meta = b.meta
 	return o.Quant.apply(b, m.tensors)
+}
+
+// build makes the tensors and the metadata of a config, but for the tokenizer's.
+func build(c *conf, f family, sources map[string]*source) (*builder, error) {
+	b := newBuilder(c, f, sources)
+	if c.err == nil {
+		b.common()
+		f.more(b)
+		b.tensors()
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	return b, checkAll(b.sorted())
 }
 
 // checkQuantized refuses weights that are quantised in ways that are not known.
