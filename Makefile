@@ -91,7 +91,7 @@ KILL = @mkdir -p $(BIN) && go build -o $(BIN)/shardnode ./cmd/shardnode && \
 	go run ./tools/kill -shardnode $(BIN)/shardnode -model "$(MODEL)"
 
 .PHONY: kill
-kill: ## kills members that serve answers, 50 times: MODEL=a.gguf, FLAGS="-stop"
+kill: ## kills members that serve answers, 50 times: MODEL=a.gguf, FLAGS="-stop" or "-drain"
 	$(KILL) $(FLAGS)
 
 .PHONY: soak

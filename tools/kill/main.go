@@ -5,8 +5,8 @@
 // mid-answer, starts it again, and does so many times. Texts are compared with
 // the greedy text of one undisturbed machine. It prints the pauses, the wrong
 // tokens and the lost sessions, and exits with 1 if there are any of the last
-// two. With -stop it stops members instead and lets them wake up later; with
-// -soak it mixes all ways to go for a time, and watches that memory, goroutines
+// two. With -stop it stops members instead and lets them wake up later, with
+// -drain they leave on purpose; with -soak it mixes all ways to go for a time, and watches that memory, goroutines
 // and descriptors of the members that stay are flat.
 package main
 
@@ -37,7 +37,7 @@ type config struct {
 	shardnode, model, memory, link string
 	members, sessions, kills       int
 	history, tokens                int
-	pinned, stop                   bool
+	pinned, stop, drain            bool
 	soak                           time.Duration
 	limit                          time.Duration // of the pauses' 99th percentile
 	patience                       time.Duration // of the members, for layers that nobody serves
@@ -79,6 +79,7 @@ func parse() (config, error) {
 	flag.IntVar(&c.tokens, "tokens", 0, "tokens of an answer (default: 64, or 100 for the story)")
 	flag.BoolVar(&c.pinned, "pinned", true, "a third of the layers each, by --layers; false: as the plan says")
 	flag.BoolVar(&c.stop, "stop", false, "SIGSTOP, and SIGCONT up to 3 s later, in place of SIGKILL")
+	flag.BoolVar(&c.drain, "drain", false, "SIGTERM, so that members leave on purpose, in place of SIGKILL")
 	flag.DurationVar(&c.soak, "soak", 0, "mix all ways to go for so long")
 	flag.DurationVar(&c.limit, "limit", 2*time.Second, "the most that the 99th percentile of the pauses may be")
 	flag.DurationVar(&c.patience, "peer-timeout", 30*time.Second, "--peer-timeout of each member")
@@ -96,6 +97,8 @@ func parse() (config, error) {
 	switch {
 	case c.members < 3 || c.members > 9:
 		return c, fmt.Errorf("-members is %d, want 3 to 9", c.members)
+	case c.stop && c.drain:
+		return c, errors.New("-stop and -drain exclude each other")
 	case c.sessions < 1, c.kills < 1, c.tokens < 16, c.history < 1:
 		return c, errors.New("-sessions, -kills and -history want 1 or more, -tokens 16")
 	}
@@ -220,8 +223,11 @@ var (
 // middle, and brings it back.
 func oneRound(ctx context.Context, cfg config, s *swarm, qs []question, rng *rand.Rand, t *tally) error {
 	how := byKill
-	if cfg.stop {
+	switch {
+	case cfg.stop:
 		how = byStop
+	case cfg.drain:
+		how = byDrain
 	}
 	return disturb(ctx, cfg, s, qs, rng, t, how)
 }
@@ -257,6 +263,9 @@ func disturb(ctx context.Context, cfg config, s *swarm, qs []question, rng *rand
 	select {
 	case <-now:
 	case <-over:
+	}
+	if cfg.soak > 0 && victim == spared {
+		how = byStop
 	}
 	cut := time.Now()
 	if victim >= 0 {
