@@ -53,6 +53,7 @@ var floors = map[string]int{
 	"shard/weights/dice":   3,
 	"shard/weights/folder": 3,
 
+	"shard/reply":          2,
 	"tensorio/gguf":        2,
 	"tensorio/safetensors": 2,
 	"tensorio/wire":        2,

@@ -32,6 +32,8 @@ const (
 	kindRule    // subs[0] once it is known
 	kindSpecial // a control token; lit is what stands for it
 	kindNamed   // a control token by the name lit, found when compiled
+	kindMarked  // lit, in which names of control tokens are those tokens
+	kindUntil   // any text up to and with the first lit, the same way
 )
 
 // A runeRange is the characters lo to hi, both in it.
@@ -46,9 +48,19 @@ func Text(s string) *Expr { return &Expr{kind: kindLiteral, lit: s} }
 // Special is the control token id.
 func Special(id shard.Token) *Expr { return &Expr{kind: kindSpecial, lit: specialBytes(id)} }
 
-// specialBytes stands for a control token among the bytes of pieces: 0xFF is in
-// no text.
-func specialBytes(id shard.Token) string { return "\xff" + strconv.Itoa(int(id)) + "\xff" }
+// Marked is the text s, in which the name of a control token of the model, such
+// as "<|im_end|>", is that token. A model that has no such token writes the name.
+func Marked(s string) *Expr { return &Expr{kind: kindMarked, lit: s} }
+
+// Until is any text up to and with the first s, which is read as by [Marked]: it
+// is one control token, or text without any.
+func Until(s string) *Expr { return &Expr{kind: kindUntil, lit: s} }
+
+// specialMark begins and ends what stands for a control token among the bytes of
+// pieces. No text has it: it is no byte of UTF-8.
+const specialMark = "\xff"
+
+func specialBytes(id shard.Token) string { return specialMark + strconv.Itoa(int(id)) + specialMark }
 
 // Seq is the texts of es one after another.
 func Seq(es ...*Expr) *Expr {
@@ -217,7 +229,7 @@ func (f facts) isProductive(e *Expr) bool {
 
 func (f facts) isNullable(e *Expr) bool {
 	switch e.kind {
-	case kindLiteral:
+	case kindLiteral, kindMarked:
 		return e.lit == ""
 	case kindAlt:
 		return slices.ContainsFunc(e.subs, func(s *Expr) bool { return f.nullable[s] })

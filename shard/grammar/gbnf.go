@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/shardnode/shardnode/shard"
 )
 
 const (
@@ -294,7 +296,7 @@ func (p *gbnf) token() (*Expr, error) {
 		if err != nil {
 			return nil, fmt.Errorf("token %s: want <[NUMBER]> or the text of a control token", text)
 		}
-		return &Expr{kind: kindSpecial, lit: "\xff" + strconv.FormatUint(id, 10) + "\xff"}, nil
+		return &Expr{kind: kindSpecial, lit: specialBytes(shard.Token(id))}, nil
 	}
 	return &Expr{kind: kindNamed, lit: text}, nil
 }

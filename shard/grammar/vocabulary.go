@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/shardnode/shardnode/shard"
 )
@@ -61,6 +62,8 @@ func NewVocabulary(t Tokens) *Vocabulary {
 				v.named[p] = id
 			}
 			p = specialBytes(id)
+		} else if strings.Contains(p, specialMark) {
+			continue // in no text, and not to be taken for a control token
 		}
 		if p == "" || len(p) > maxPieceBytes || slices.Contains(t.Ends, id) {
 			continue
@@ -117,6 +120,26 @@ func (v *Vocabulary) special(name string) (shard.Token, error) {
 		return id, nil
 	}
 	return 0, fmt.Errorf("the model has no control token %q", name)
+}
+
+// marked returns text with control tokens in the place of their names.
+func (v *Vocabulary) marked(text string) string {
+	var b strings.Builder
+	for len(text) > 0 {
+		n, id := 1, shard.Token(-1)
+		for name, t := range v.named {
+			if len(name) >= n && strings.HasPrefix(text, name) && (len(name) > n || id < 0 || t < id) {
+				n, id = len(name), t
+			}
+		}
+		if id >= 0 {
+			b.WriteString(specialBytes(id))
+		} else {
+			b.WriteByte(text[0])
+		}
+		text = text[n:]
+	}
+	return b.String()
 }
 
 // add puts the token of node n and its twins into mask.
