@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -93,6 +94,12 @@ func attribute(x any, name string) (any, bool) {
 		return x.attr(name)
 	case *namespace:
 		return x.attrs.Get(name)
+	case *cycler:
+		return x.attr(name)
+	case float64:
+		if name == "is_integer" {
+			return function(func(*callArgs) any { return x == math.Trunc(x) && !math.IsInf(x, 0) }), true
+		}
 	}
 	return nil, false
 }

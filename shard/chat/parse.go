@@ -154,6 +154,8 @@ func (p *parser) statement(kw string, line int) node {
 		return &filterBlock{line, f, p.until("endfilter")}
 	case "with":
 		return p.with(line)
+	case "autoescape":
+		return p.autoescape(line)
 	case "generation":
 		p.endTag()
 		return &withNode{line: line, body: p.until("endgeneration")}
@@ -262,6 +264,16 @@ func (p *parser) with(line int) node {
 	p.endTag()
 	w.body = p.until("endwith")
 	return w
+}
+
+// autoescape parses the statement that templates of pages have; text is not
+// escaped in a prompt.
+func (p *parser) autoescape(line int) node {
+	if on := p.name(); on != "false" && on != "False" {
+		syntax(line, "autoescape is for pages: a chat template has it at false")
+	}
+	p.endTag()
+	return &withNode{line: line, body: p.until("endautoescape")}
 }
 
 func (p *parser) macro(line int) node {

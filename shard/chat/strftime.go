@@ -55,6 +55,10 @@ func (r *render) directive(c byte) string {
 		return fmt.Sprint(int(r.now.Weekday()))
 	case 'u':
 		return fmt.Sprint((int(r.now.Weekday())+6)%7 + 1)
+	case 'U': // weeks begin on Sunday
+		return fmt.Sprintf("%02d", (r.now.YearDay()+6-int(r.now.Weekday()))/7)
+	case 'W': // on Monday
+		return fmt.Sprintf("%02d", (r.now.YearDay()+6-(int(r.now.Weekday())+6)%7)/7)
 	case 'G', 'V':
 		y, w := r.now.ISOWeek()
 		if c == 'G' {

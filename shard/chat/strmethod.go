@@ -16,7 +16,7 @@ var strTextMethods = map[string]func(s string, c *callArgs) string{
 	"rstrip":       func(s string, c *callArgs) string { return strip(s, c, false, true) },
 	"upper":        func(s string, _ *callArgs) string { return upper(s) },
 	"lower":        func(s string, _ *callArgs) string { return lower(s) },
-	"casefold":     func(s string, _ *callArgs) string { return lower(s) },
+	"casefold":     func(s string, _ *callArgs) string { return strings.ReplaceAll(lower(s), "ß", "ss") },
 	"title":        func(s string, _ *callArgs) string { return title(s) },
 	"capitalize":   func(s string, _ *callArgs) string { return capitalize(s) },
 	"swapcase":     func(s string, _ *callArgs) string { return strings.Map(swapCase, s) },
@@ -28,7 +28,7 @@ var strTextMethods = map[string]func(s string, c *callArgs) string{
 	"rjust":        func(s string, c *callArgs) string { return pad(s, c, 2) },
 	"center":       func(s string, c *callArgs) string { return pad(s, c, 1) },
 	"zfill":        zfill,
-	"expandtabs":   func(s string, _ *callArgs) string { return strings.ReplaceAll(s, "\t", "        ") },
+	"expandtabs":   expandTabs,
 }
 
 // strMethods return something else.
@@ -220,6 +220,7 @@ func (r *render) replaced(s, from, to string, n int) string {
 
 func affix(s string, c *callArgs, has func(s, affix string) bool) bool {
 	v := c.need(0, "prefix")
+	s, _ = within(s, c)
 	if l, ok := v.(*List); ok && l.kind == kindTuple {
 		for _, x := range l.items {
 			if p, ok := text(x); ok && has(s, p) {
@@ -229,6 +230,33 @@ func affix(s string, c *callArgs, has func(s, affix string) bool) bool {
 		return false
 	}
 	return has(s, c.str(0, "prefix"))
+}
+
+// expandTabs fills tabs with spaces up to columns that are multiples of tabsize.
+func expandTabs(s string, c *callArgs) string {
+	size := c.int(0, "tabsize", 8)
+	if size > maxStringBytes {
+		c.r.limit("bytes in a string", maxStringBytes)
+	}
+	var b strings.Builder
+	column := int64(0)
+	for _, r := range s {
+		switch {
+		case r == '\t' && size > 0:
+			n := size - column%size
+			c.r.grow(int(n))
+			b.WriteString(strings.Repeat(" ", int(n)))
+			column += n
+			continue
+		case r == '\t':
+			continue
+		case r == '\n', r == '\r':
+			column = -1
+		}
+		b.WriteRune(r)
+		column++
+	}
+	return b.String()
 }
 
 // within cuts s to the optional bounds in arguments 1 and 2, and returns how

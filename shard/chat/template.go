@@ -82,6 +82,8 @@ func (r *render) variables(v Vars) map[string]any {
 		"namespace":       function(r.namespace),
 		"dict":            function(r.dict),
 		"range":           function(r.rangeOf),
+		"cycler":          function(r.cycler),
+		"joiner":          function(r.joiner),
 		"raise_exception": function(r.raise),
 
 		"messages":              v.Messages,

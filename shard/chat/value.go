@@ -138,6 +138,8 @@ func typeName(v any) string {
 		return "LoopContext"
 	case *macroValue:
 		return "Macro"
+	case *cycler:
+		return "Cycler"
 	}
 	return "method"
 }
