@@ -131,6 +131,7 @@ func (s *Session) round(ctx context.Context) error {
 			s.healing.began = time.Now()
 		}
 	}
+	s.healing.planned = false
 	if s.healing.routes++; s.healing.routes > maxRoutes {
 		return &noRouteError{fmt.Errorf("none of %d routes gave a result", maxRoutes)}
 	}

@@ -93,7 +93,7 @@ func (c *chaos) strike() {
 	notice := time.Duration(c.roll(1800)) * time.Millisecond
 	back := time.Duration(200+c.roll(4000)) * time.Millisecond
 	c.kills++
-	switch c.roll(8) {
+	switch c.roll(10) {
 	case 0:
 		c.hang(id, notice, notice+back)
 	case 1:
@@ -102,6 +102,8 @@ func (c *chaos) strike() {
 		c.part(driverID, id, back)
 	case 3:
 		c.stall(id, 2*back)
+	case 8, 9:
+		c.leave(id, back)
 	case 4: // two at once
 		c.kills++
 		if other != id {
@@ -111,6 +113,25 @@ func (c *chaos) strike() {
 	default:
 		c.revive(c.crash(id, notice), back)
 	}
+}
+
+// leave has a peer drain for so long, and then go.
+func (c *chaos) leave(id shard.PeerID, long time.Duration) {
+	c.mu.Lock()
+	p := c.peers[id]
+	p.alive = false
+	c.mu.Unlock()
+	c.serving.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), long)
+		defer cancel()
+		_ = p.node.Drain(ctx) // whoever has not moved by then loses it
+		c.mu.Lock()
+		same := c.peers[id] == p
+		c.mu.Unlock()
+		if same {
+			c.revive(c.crash(id, 0), time.Second)
+		}
+	})
 }
 
 // revive brings a peer back after a while.

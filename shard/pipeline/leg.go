@@ -220,11 +220,7 @@ func (s *Session) handle(l *leg, f wire.Frame) (last bool, err error) {
 	case wire.KindRerouted, wire.KindFilled:
 		return false, s.takeStanding(l, f)
 	case wire.KindLeaving:
-		var m wirepb.Leaving
-		if err := l.conn.Unmarshal(f, &m); err != nil {
-			return false, err
-		}
-		s.mover.leaving(l, time.Duration(min(m.GetWithinMs(), 1<<22))*time.Millisecond)
+		s.mover.leaving(l)
 		return false, nil
 	}
 	return false, l.conn.Invalid("got a frame of kind %d from a stage", f.Kind)

@@ -158,7 +158,7 @@ func (s *Session) joiner(legs []*leg, i int, epoch shard.Epoch, filled shard.Epo
 	if i+1 < len(legs) {
 		next := legs[i+1]
 		r.Next, r.Relink = &next.Neighbour, l.next != next
-		if f := next.fill.Load(); filled != 0 && f == uint32(filled) && l.fill.Load() == f && r.Relink {
+		if filled != 0 && slices.Contains(s.mover.legs, next) && !slices.Contains(s.mover.legs, l) {
 			r.Filled = filled
 		}
 		l.next = next

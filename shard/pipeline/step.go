@@ -160,8 +160,10 @@ func (s *Session) send(ctx context.Context, st Step, lo, n int) error {
 	if pos < s.held {
 		s.mover.spoil() // what a stage to come was filled with
 	}
+	s.mu.Lock() // the mover reads
 	s.history = append(s.history[:pos], tokens...)
 	s.held, s.gave = pos+shard.Pos(n), true
+	s.mu.Unlock()
 	return s.ask(ctx, sent{step: m, tokens: s.history[pos:s.held:s.held]})
 }
 
@@ -260,10 +262,8 @@ func (s *Session) await(ctx context.Context) (result, error) {
 			if err := s.heal(ctx); err != nil {
 				return result{}, err
 			}
-		case <-s.mover.ready:
-			if err := s.mover.switchOver(ctx); err != nil {
-				return result{}, err
-			}
+		case f := <-s.mover.tasks:
+			f()
 		case <-s.filled: // a sign of life
 		case <-s.ctx.Done():
 			return result{}, context.Cause(s.ctx)

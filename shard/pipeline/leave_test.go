@@ -1,0 +1,113 @@
+package pipeline_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shardnode/shardnode/shard/pipeline"
+)
+
+func TestASessionMovesOffPeersThatLeave(t *testing.T) {
+	for _, leave := range [][]int{{1}, {2}, {3}, {1, 2}, {2, 3}, {1, 3}, {1, 2, 3}} {
+		t.Run(fmt.Sprint(leave), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { leaveSome(t, leave) })
+		})
+	}
+}
+
+// leaveSome has peers of three drain in mid-answer.
+func leaveSome(t *testing.T, leave []int) {
+	c, tokens := newCrowd(t, 3, []int{2, 2, 2}, all, all, all), toyTokens(300)
+	for _, e := range c.engines {
+		e.perToken = time.Millisecond
+	}
+	want, s := truth(t, tokens), c.session()
+	if _, err := s.Step(t.Context(), pipeline.Step{Tokens: tokens[:150]}); err != nil {
+		t.Fatal(err)
+	}
+	decode(t, s, tokens, want, 150, 160)
+	left := make(chan error)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for _, peer := range leave {
+		c.now(func() { delete(c.holds, peer) })
+		go func() { left <- c.nodes[peer-1].Drain(ctx) }()
+	}
+	longest := time.Duration(0)
+	for pos := 160; pos < 300; pos++ {
+		began := time.Now()
+		decode(t, s, tokens, want, pos, pos+1)
+		longest = max(longest, time.Since(began))
+	}
+	for range leave {
+		if err := <-left; err != nil {
+			t.Error(err)
+		}
+	}
+	stats := s.Close(t.Context())
+	if len(stats.Recoveries) != len(leave) {
+		t.Errorf("recoveries %+v, want one for each of %d", stats.Recoveries, len(leave))
+	}
+	for _, r := range stats.Recoveries {
+		if !r.Planned || r.ReplayedTokens > 20 || r.Pause > 150*time.Millisecond {
+			t.Errorf("recovery %+v, want a planned one without a pause", r)
+		}
+	}
+	if longest > 200*time.Millisecond { // one-way latency is 10 ms
+		t.Errorf("a token took %v, want less than 200 ms", longest)
+	}
+	c.wantIdle(6 * time.Second)
+}
+
+func TestASessionThatIsIdleMovesOffAPeerThatLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, tokens := newCrowd(t, 3, []int{3, 3}, all), toyTokens(100)
+		want, s := truth(t, tokens), c.session()
+		decode(t, s, tokens, want, 0, 50)
+		c.now(func() { delete(c.holds, 1) })
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := c.nodes[0].Drain(ctx); err != nil {
+			t.Error(err)
+		}
+		decode(t, s, tokens, want, 50, 100)
+		s.Close(t.Context())
+		c.wantIdle(6 * time.Second)
+	})
+}
+
+func TestASessionMovesWhileALongPromptIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, tokens := newCrowd(t, 3, []int{2, 2, 2}, all, all), toyTokens(390)
+		for _, e := range c.engines {
+			e.perToken = 20 * time.Millisecond
+		}
+		want, s := truth(t, tokens), c.session()
+		left := make(chan error, 1)
+		time.AfterFunc(time.Second, func() {
+			c.now(func() { delete(c.holds, 2) })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			left <- c.nodes[1].Drain(ctx)
+		})
+		res, err := s.Step(t.Context(), pipeline.Step{Tokens: tokens[:380], All: true, Full: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range res.Logits {
+			if fmt.Sprint(got) != fmt.Sprint(want[i]) {
+				t.Fatalf("logits of position %d = %v, want %v", i, got, want[i])
+			}
+		}
+		if err := <-left; err != nil {
+			t.Error(err)
+		}
+		if stats := s.Close(t.Context()); len(stats.Recoveries) != 1 || !stats.Recoveries[0].Planned {
+			t.Errorf("recoveries %+v, want a planned one", stats.Recoveries)
+		}
+		c.wantIdle(6 * time.Second)
+	})
+}
