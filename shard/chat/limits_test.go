@@ -32,6 +32,7 @@ func TestGreedyTemplatesEndInALimitError(t *testing.T) {
 		"replace filter":     `{{ ('x' * 10000)|replace('x', 'y' * 10000) }}`,
 		"join":               `{{ range(100000)|join('y' * 10000) }}`,
 		"center":             `{{ 'x'.center(10**12) }}`,
+		"expandtabs":         `{{ ('\t' * 100).expandtabs(10**6) }}`,
 		"zfill":              `{{ 'x'.zfill(10**9) }}`,
 		"format width":       `{{ '%1000000000d' % 1 }}`,
 		"format digits":      `{{ '%.1000000000f' % 1 }}`,

@@ -235,16 +235,16 @@ func affix(s string, c *callArgs, has func(s, affix string) bool) bool {
 // expandTabs fills tabs with spaces up to columns that are multiples of tabsize.
 func expandTabs(s string, c *callArgs) string {
 	size := c.int(0, "tabsize", 8)
-	if size > maxStringBytes {
-		c.r.limit("bytes in a string", maxStringBytes)
-	}
+	c.r.grow(len(s))
 	var b strings.Builder
 	column := int64(0)
 	for _, r := range s {
 		switch {
 		case r == '\t' && size > 0:
 			n := size - column%size
-			c.r.grow(int(n))
+			if c.r.step(1); int64(b.Len())+n > maxStringBytes {
+				c.r.limit("bytes in a string", maxStringBytes)
+			}
 			b.WriteString(strings.Repeat(" ", int(n)))
 			column += n
 			continue
