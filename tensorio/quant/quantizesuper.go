@@ -7,55 +7,69 @@ import (
 // The quantisers of blocks of 256 weights search for the scale and the offset of
 // each group of 32 or 16 that cost least (ggml-quants.c). Names are those of there.
 
-// nearest returns the whole number that is nearest to x, half to even, for x below
-// 2^22 (nearest_int): the sum has it in its last bits.
-func nearest(x float32) int {
-	return int(math.Float32bits(x+12582912)&0x7fffff) - 0x400000
-}
+// round is what is added to a number below 2^22 and taken away again to have the
+// nearest whole one, half to even (nearest_int).
+const round = 12582912
 
-// clampTo returns n within [lo, hi].
-func clampTo(n, lo, hi int) int { return max(lo, min(hi, n)) }
+// nearest returns the whole number that is nearest to x.
+func nearest(x float32) int { return int(float32(x+round) - round) }
+
+// code returns the nearest whole number within [lo, hi].
+func code(x, lo, hi float32) float32 {
+	x = float32(x+round) - round
+	if x < lo {
+		return lo
+	}
+	if x > hi {
+		return hi
+	}
+	return x
+}
 
 // search says how the scale of a group with an offset is searched for.
 type search struct {
-	nmax         int // the largest code
+	nmax         float32 // the largest code
 	rmin, rdelta float32
 	nstep        int
 }
 
+// A group32 is 32 values, or their codes or weights.
+type group32 [32]float32
+
 // group finds scale and offset, which is not negative, and codes 0 to nmax of the
 // values of x: x is about scale * code - offset (make_qkx2_quants).
-func (s *search) group(codes []uint8, x, weights []float32) (scale, offset float32) {
+func (s *search) group(codes, x, weights *group32) (scale, offset float32) {
 	lowest, highest := x[0], x[0]
 	sumW, sumX := weights[0], float32(weights[0]*x[0])
 	for i := 1; i < len(x); i++ {
-		if x[i] < lowest {
-			lowest = x[i]
+		v, w := x[i], weights[i]
+		if v < lowest {
+			lowest = v
 		}
-		if x[i] > highest {
-			highest = x[i]
+		if v > highest {
+			highest = v
 		}
-		sumW += weights[i]
-		sumX += float32(weights[i] * x[i])
+		sumW += w
+		sumX += float32(w * v)
 	}
 	low := min(lowest, 0)
 	if highest == low {
-		clear(codes)
+		*codes = group32{}
 		return 0, -low
 	}
-	iscale := float32(s.nmax) / (highest - low)
+	iscale := s.nmax / (highest - low)
 	scale = 1 / iscale
 	for i, v := range x {
-		codes[i] = uint8(clampTo(nearest(float32(iscale*(v-low))), 0, s.nmax)) //nolint:gosec // at most nmax
+		codes[i] = code(float32(iscale*(v-low)), 0, s.nmax)
 	}
 	best := cost(codes, x, weights, scale, low)
-	var tried [32]uint8
+	var tried group32
 	for is := range s.nstep + 1 {
-		iscale = (float32(s.rdelta*float32(is)) + s.rmin + float32(s.nmax)) / (highest - low)
+		iscale = (float32(s.rdelta*float32(is)) + s.rmin + s.nmax) / (highest - low)
 		sumL, sumL2, sumXL := float32(0), float32(0), float32(0)
 		for i, v := range x {
-			tried[i] = uint8(clampTo(nearest(float32(iscale*(v-low))), 0, s.nmax)) //nolint:gosec // at most nmax
-			l := float32(tried[i])
+			l := code(float32(iscale*(v-low)), 0, s.nmax)
+			tried[i] = l
 			wl := float32(weights[i] * l)
 			sumL += wl
 			sumL2 += float32(wl * l)
@@ -70,8 +84,8 @@ func (s *search) group(codes []uint8, x, weights []float32) (scale, offset float
 		if thisLow > 0 {
 			thisLow, thisScale = 0, sumXL/sumL2
 		}
-		if c := cost(tried[:len(x)], x, weights, thisScale, thisLow); c < best {
-			copy(codes, tried[:])
+		if c := cost(&tried, x, weights, thisScale, thisLow); c < best {
+			*codes = tried
 			best, scale, low = c, thisScale, thisLow
 		}
 	}
@@ -79,10 +93,10 @@ func (s *search) group(codes []uint8, x, weights []float32) (scale, offset float
 }
 
 // cost returns the weighted squares of what codes leave of x.
-func cost(codes []uint8, x, weights []float32, scale, low float32) float32 {
+func cost(codes, x, weights *group32, scale, low float32) float32 {
 	sum := float32(0)
 	for i, v := range x {
-		diff := float32(scale*float32(codes[i])) + low - v
+		diff := float32(scale*codes[i]) + low - v
 		sum += float32(weights[i] * float32(diff*diff))
 	}
 	return sum
@@ -92,10 +106,10 @@ func cost(codes []uint8, x, weights []float32, scale, low float32) float32 {
 // d, dmin and 6 bits each (Q4_K and Q5_K). It returns the codes.
 func (s *search) groups32(dst []byte, x []float32) (codes [256]uint8) {
 	var scales, offsets [8]float32
-	var weights [32]float32
+	var found, weights group32
 	maxScale, maxOffset := float32(0), float32(0)
 	for j := range scales {
-		part := x[32*j:][:32]
+		part := (*group32)(x[32*j:])
 		sum := float32(0)
 		for _, v := range part {
 			sum += float32(v * v)
@@ -104,7 +118,10 @@ func (s *search) groups32(dst []byte, x []float32) (codes [256]uint8) {
 		for l, v := range part {
 			weights[l] = mean + abs(v)
 		}
-		scales[j], offsets[j] = s.group(codes[32*j:][:32], part, weights[:])
+		scales[j], offsets[j] = s.group(&found, part, &weights)
+		for l, c := range found {
+			codes[32*j+l] = uint8(c)
+		}
 		maxScale, maxOffset = max(maxScale, scales[j]), max(maxOffset, offsets[j])
 	}
 	invScale, invOffset := float32(0), float32(0)
@@ -136,7 +153,7 @@ func (s *search) groups32(dst []byte, x []float32) (codes [256]uint8) {
 		}
 		offset := float32(dmin * float32(m))
 		for i, v := range x[32*j:][:32] {
-			codes[32*j+i] = uint8(clampTo(nearest(float32((v+offset)/scale)), 0, s.nmax)) //nolint:gosec // at most nmax
+			codes[32*j+i] = uint8(code((v+offset)/scale, 0, s.nmax))
 		}
 	}
 	return codes
@@ -178,9 +195,10 @@ func symmetric(codes []uint8, x []float32, nmax int) float32 {
 		clear(codes)
 		return 0
 	}
+	lo, hi := float32(-nmax), float32(nmax-1)
 	try := func(iscale float32) (sumLX, sumL2 float32) {
 		for _, v := range x {
-			l := float32(clampTo(nearest(float32(iscale*v)), -nmax, nmax-1))
+			l := code(float32(iscale*v), lo, hi)
 			w := float32(v * v)
 			sumLX += float32(float32(w*v) * l)
 			sumL2 += float32(float32(w*l) * l)
@@ -207,7 +225,7 @@ func symmetric(codes []uint8, x []float32, nmax int) float32 {
 		}
 	}
 	for i, v := range x {
-		codes[i] = uint8(nmax + clampTo(nearest(float32(chosen*v)), -nmax, nmax-1)) //nolint:gosec // at most 2*nmax
+		codes[i] = uint8(float32(nmax) + code(float32(chosen*v), lo, hi))
 	}
 	return scale
 }
@@ -236,7 +254,7 @@ func quantizeQ6_K(dst []byte, x []float32) {
 			continue
 		}
 		for i, v := range x[16*j:][:16] {
-			codes[16*j+i] = uint8(clampTo(nearest(float32(v/scale)), -32, 31) + 32) //nolint:gosec // 0 to 63
+			codes[16*j+i] = uint8(code(v/scale, -32, 31) + 32)
 		}
 	}
 	for j := 0; j < 256; j += 128 {
