@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,7 +96,7 @@ func (a *app) writeModel(name string, m *folder.Model) (size int64, err error) {
 	}
 	defer os.Remove(tmp.Name()) //nolint:errcheck // it is gone after the rename
 	began, told := time.Now(), time.Now()
-	err = folder.Write(tmp, m, func(done, total int64) {
+	err = folder.Write(tmp, m, inParallel, func(done, total int64) {
 		if now := time.Now(); now.Sub(told) >= progressEvery {
 			told = now
 			rate := float64(done) / now.Sub(began).Seconds()
@@ -113,6 +116,20 @@ func (a *app) writeModel(name string, m *folder.Model) (size int64, err error) {
 		return 0, err
 	}
 	return size, os.Rename(tmp.Name(), name)
+}
+
+// inParallel does jobs on all processors.
+func inParallel(n int, do func(job int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				do(int(i))
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // progressEvery is how often a long wait says how far it is.

@@ -144,7 +144,7 @@ func TestAFolderComputesWhatItsFileDoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := folder.Write(out, m, nil); err != nil {
+			if err := folder.Write(out, m, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := out.Close(); err != nil {

@@ -239,10 +239,10 @@ func TestShardedFoldersAreReadTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want, got bytes.Buffer
-	if err := Write(&want, a, nil); err != nil {
+	if err := Write(&want, a, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(&got, b, nil); err != nil {
+	if err := Write(&got, b, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(want.Bytes(), got.Bytes()) {

@@ -243,9 +243,26 @@ func (m *Model) Close() error {
 	return errors.Join(errs...)
 }
 
-// Write writes the GGUF file that m looks like. The callback may be nil; it gets
-// the bytes of tensors written so far and of all.
-func Write(w io.Writer, m *Model, progress func(done, total int64)) error {
+// Each does the jobs 0 to n-1, in any order, and returns when all are done.
+type Each func(n int, do func(job int))
+
+// oneByOne does jobs in order.
+func oneByOne(n int, do func(job int)) {
+	for i := range n {
+		do(i)
+	}
+}
+
+// writeRows is about how many bytes of a tensor are one job of Write.
+const writeRows = 1 << 20
+
+// Write writes the GGUF file that m looks like. each makes the rows of a tensor;
+// nil makes them one by one. The callback may be nil; it gets the bytes of tensors
+// written so far and of all.
+func Write(w io.Writer, m *Model, each Each, progress func(done, total int64)) error {
+	if each == nil {
+		each = oneByOne
+	}
 	tensors := m.Tensors()
 	done, total := int64(0), int64(0)
 	rows := make([]int, len(tensors))
@@ -254,12 +271,29 @@ func Write(w io.Writer, m *Model, progress func(done, total int64)) error {
 		total += int64(rows[i]) * int64(m.tensors[i].rowBytes())
 	}
 	return gguf.WriteEach(w, m.meta, tensors, func(i int) ([]byte, error) {
-		b := m.Rows(i, 0, rows[i])
+		b := m.all(i, rows[i], each)
 		if done += int64(len(b)); progress != nil {
 			progress(done, total)
 		}
 		return b, nil
 	})
+}
+
+// all returns tensor i, of so many rows.
+func (m *Model) all(i, rows int, each Each) []byte {
+	t := &m.tensors[i]
+	if t.Data != nil {
+		return t.Data
+	}
+	size := t.rowBytes()
+	step := max(1, writeRows/max(1, size))
+	b := make([]byte, rows*size)
+	each((rows+step-1)/step, func(job int) {
+		lo := job * step
+		n := min(step, rows-lo)
+		t.make(b[lo*size:lo*size:(lo+n)*size], lo, n)
+	})
+	return b
 }
 
 // readFile reads a file of the folder that is at most limit bytes long.
