@@ -104,15 +104,16 @@ type Gossip struct {
 	changed chan struct{}
 	kick    chan struct{} // the advert changed
 	cancel  context.CancelFunc
-	once    sync.Once
+	closed  chan struct{} // when Close has ended
 	wg      sync.WaitGroup
-	telling sync.Mutex // held while an advert is sent
+	telling chan struct{} // has room while no advert is sent; no mutex, for sending waits
 
 	mu      sync.Mutex // guards what follows; memberlist calls in with its own locks held, so nothing is called with mu held
 	members map[shard.PeerID]*record
 	advert  Advert
 	sealed  []byte // advert as it is sent
 	left    bool
+	closing bool
 }
 
 // A record is what is kept of a peer.
@@ -129,7 +130,7 @@ func Start(ctx context.Context, cfg Config) (*Gossip, error) {
 	if cfg.Node == nil {
 		return nil, errors.New("gossip: Node is not set")
 	}
-	g := &Gossip{cfg: cfg, changed: make(chan struct{}, 1), kick: make(chan struct{}, 1), members: map[shard.PeerID]*record{}}
+	g := &Gossip{cfg: cfg, changed: make(chan struct{}, 1), kick: make(chan struct{}, 1), telling: make(chan struct{}, 1), closed: make(chan struct{}), members: map[shard.PeerID]*record{}}
 	g.news.NumNodes, g.news.RetransmitMult = g.others, removalSpread
 	if err := g.Update(cfg.Advert); err != nil {
 		return nil, err
@@ -266,8 +267,8 @@ func (g *Gossip) sendUpdates(ctx context.Context) {
 // tell sends the advert, one after the other: a broadcast that is overtaken by
 // another counts as sent.
 func (g *Gossip) tell() {
-	g.telling.Lock()
-	defer g.telling.Unlock()
+	g.telling <- struct{}{}
+	defer func() { <-g.telling }()
 	_ = g.list.UpdateNode(updateEvery) // the error is that the broadcast is still queued
 }
 
@@ -371,13 +372,16 @@ func (g *Gossip) Leave(ctx context.Context) error {
 
 // Close ends the gossip without a word to others. It may be called twice.
 func (g *Gossip) Close() {
-	g.once.Do(func() {
+	g.mu.Lock()
+	first := !g.closing
+	g.left, g.closing = true, true
+	g.mu.Unlock()
+	if first {
 		g.cfg.Node.OnRemoval(nil)
-		g.mu.Lock()
-		g.left = true
-		g.mu.Unlock()
 		g.cancel()
 		g.wg.Wait() // first, for memberlist panics when used after its end
 		_ = g.list.Shutdown()
-	})
+		close(g.closed)
+	}
+	<-g.closed
 }
