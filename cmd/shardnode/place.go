@@ -62,7 +62,7 @@ type placeConfig struct {
 	kvBytes int64
 	kv      kvcache.Precision
 	quant   folder.Quant // of a folder
-	link    string // emulated link between members
+	link    string       // emulated link between members
 	packs   *weights.Packs
 	settled bool // wait until weights are where they stay
 	// notify tells a person what is waited for; never nil.
