@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,6 +19,7 @@ import (
 	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/shard/weights/dice"
 	"github.com/shardnode/shardnode/tensorio"
+	"github.com/shardnode/shardnode/tensorio/gguf"
 	"github.com/shardnode/shardnode/tensorio/quant"
 	"github.com/shardnode/shardnode/tensorio/vec"
 )
@@ -43,11 +46,11 @@ be the name of a shape: ` + strings.Join(dice.Names(), ", ") + `.`,
   shardnode inspect model.gguf --json
   shardnode inspect llama-3.2-1b --write-random 1b.gguf --types Q4_K_M`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.writeRandom != "" {
 				return a.writeRandom(f, args[0])
 			}
-			return a.inspect(f, args[0])
+			return a.inspect(cmd.Context(), f, args[0])
 		},
 	}
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object")
@@ -82,8 +85,11 @@ type inspectJSON struct {
 	Shape        *shapeJSON        `json:"shape,omitempty"` // of an architecture that is known
 	Tokenizer    tokenizerJSON     `json:"tokenizer"`
 	ChatTemplate bool              `json:"chat_template"`
+	Template     *templateJSON     `json:"template,omitempty"`
 	License      string            `json:"license,omitempty"`
-	Memory       *memoryJSON       `json:"memory,omitempty"` // of a model that can be run
+	LicenseLink  string            `json:"license_link,omitempty"`
+	Memory       *memoryJSON       `json:"memory,omitempty"`   // of a model that can be run
+	PerPeer      []peerNeedJSON    `json:"per_peer,omitempty"` // the same, shared evenly
 	Runs         bool              `json:"runs"`
 	Why          string            `json:"why,omitempty"` // it does not run
 	Kernels      string            `json:"kernels"`
@@ -99,10 +105,13 @@ type (
 		FFNDim  int `json:"ffn_dim"`
 	}
 	tokenizerJSON struct {
-		Model   string `json:"model,omitempty"`
-		Pre     string `json:"pre,omitempty"`
-		Warning string `json:"warning,omitempty"`
-		Error   string `json:"error,omitempty"`
+		Model   string   `json:"model,omitempty"`
+		Pre     string   `json:"pre,omitempty"`
+		Family  string   `json:"family,omitempty"`
+		AddBOS  bool     `json:"add_bos"`
+		Ends    []string `json:"ends,omitempty"` // tokens that end an answer
+		Warning string   `json:"warning,omitempty"`
+		Error   string   `json:"error,omitempty"`
 	}
 	// memoryJSON is what one process needs to run the whole model.
 	memoryJSON struct {
@@ -112,30 +121,37 @@ type (
 	}
 )
 
-func (a *app) inspect(f *inspectFlags, ref string) error {
+func (a *app) inspect(ctx context.Context, f *inspectFlags, ref string) error {
 	file, err := openModel(withQuant(ref, f.quant.Quant))
+	if missing, ok := errors.AsType[*notHereError](err); ok {
+		return a.inspectRemote(ctx, f, missing)
+	}
 	if err != nil {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // it was only read
-	out := inspectFile(file)
+	return a.printInspected(f, inspectModel(file.name(), file.Index, file), file.Meta())
+}
+
+func (a *app) printInspected(f *inspectFlags, out inspectJSON, meta *gguf.Meta) error {
 	if f.metadata {
 		out.Metadata = map[string]string{}
-		for key, v := range file.Meta().All() {
+		for key, v := range meta.All() {
 			out.Metadata[key] = v.String()
 		}
 	}
 	if f.json {
 		return a.printJSON(out)
 	}
-	return out.print(a.stdout, file.Meta().Keys())
+	return out.print(a.stdout, meta.Keys())
 }
 
-// inspectFile returns what is to be said about a model.
-func inspectFile(file *modelFile) inspectJSON {
+// inspectModel returns what is to be said about a model, whose tensors src
+// describes.
+func inspectModel(name string, file *weights.Index, src model.Source) inspectJSON {
 	meta := file.Meta()
 	out := inspectJSON{
-		Name: file.name(), Architecture: file.Architecture(), Layers: file.Layers(),
+		Name: name, Architecture: file.Architecture(), Layers: file.Layers(),
 		Bytes: file.TotalBytes(), EmbedBytes: file.EmbedBytes(), HeadBytes: file.HeadBytes(), Tied: file.Tied(),
 		LayerBytes: []int64{}, Types: map[string]int{}, TypeBytes: map[string]int64{}, TypePackedBytes: map[string]int64{},
 	}
@@ -151,14 +167,14 @@ func inspectFile(file *modelFile) inspectJSON {
 		}
 	}
 	out.Title, _ = meta.Str("general.name")
-	out.License, _ = meta.Str("general.license")
+	out.License, out.LicenseLink = licenseOf(meta)
 	context, _ := meta.Uint(out.Architecture + ".context_length")
 	out.Context = int(min(context, 1<<31)) //nolint:gosec // bounded
 	if t, ok := file.Info(weights.EmbedName); ok && len(t.Shape) == 2 {
 		out.Vocab = t.Shape[0]
 	}
-	out.readText(file)
-	out.readModel(file)
+	out.readText(meta)
+	out.readModel(file, src)
 	form, err := vec.Form()
 	if err != nil {
 		form = err.Error()
@@ -168,22 +184,25 @@ func inspectFile(file *modelFile) inspectJSON {
 }
 
 // readText fills in what concerns text.
-func (i *inspectJSON) readText(file *modelFile) {
-	meta := file.Meta()
+func (i *inspectJSON) readText(meta *gguf.Meta) {
 	i.Tokenizer.Model, _ = meta.Str("tokenizer.ggml.model")
 	i.Tokenizer.Pre, _ = meta.Str("tokenizer.ggml.pre")
-	template, _ := meta.Str("tokenizer.chat_template")
-	i.ChatTemplate = strings.TrimSpace(template) != ""
+	i.Template = templateFacts(meta)
+	i.ChatTemplate = i.Template != nil
 	tok, err := tokenizer.FromMetadata(meta)
 	if err != nil {
 		i.Tokenizer.Error = err.Error()
 		return
 	}
-	i.Tokenizer.Warning = tok.Warning()
+	i.Tokenizer.Warning, i.Tokenizer.Family = tok.Warning(), tok.Family()
+	i.Tokenizer.AddBOS = tok.AddBOS()
+	for _, id := range tok.Ends() {
+		i.Tokenizer.Ends = append(i.Tokenizer.Ends, tok.Piece(id))
+	}
 }
 
 // readModel fills in what concerns running the model.
-func (i *inspectJSON) readModel(file *modelFile) {
+func (i *inspectJSON) readModel(file *weights.Index, src model.Source) {
 	cfg, err := model.ReadConfig(file.Meta())
 	if err != nil {
 		i.Why = err.Error()
@@ -191,13 +210,15 @@ func (i *inspectJSON) readModel(file *modelFile) {
 	}
 	i.Context, i.Vocab = cfg.Context, cfg.Vocab
 	i.Shape = &shapeJSON{Dim: cfg.Dim, Heads: cfg.Heads, KVHeads: cfg.KVHeads, HeadDim: cfg.HeadDim, FFNDim: cfg.FFNDim}
-	packed, err := model.MemoryBytes(cfg, file, shard.Span{End: shard.Layer(cfg.Layers)})
+	packed, err := model.MemoryBytes(cfg, src, shard.Span{End: shard.Layer(cfg.Layers)})
 	if err != nil {
 		i.Why = err.Error()
 		return
 	}
-	token := member.PlanModel(i.Name, file.Index, cfg, kvcache.Float16).KVBytesPerTokenLayer * int64(cfg.Layers)
+	plan := member.PlanModel(i.Name, file, cfg, kvcache.Float16)
+	token := plan.KVBytesPerTokenLayer * int64(cfg.Layers)
 	i.Memory = &memoryJSON{WeightBytes: packed, KVBytesPerToken: token, ContextKVBytes: token * int64(cfg.Context)}
+	i.PerPeer = perPeer(plan, min(cfg.Context, listedTokens))
 	if i.Why = i.Tokenizer.Error; i.Why == "" {
 		i.Runs = true
 	}
@@ -228,11 +249,14 @@ func (i *inspectJSON) print(w io.Writer, keys []string) error {
 	line("context", "%d tokens", i.Context)
 	line("vocabulary", "%d tokens", i.Vocab)
 	line("tokenizer", "%s", i.Tokenizer.text())
-	line("chat template", "%s", yesNo(i.ChatTemplate))
-	line("licence", "%s", cmp.Or(i.License, "not said"))
+	line("chat template", "%s", i.Template.text())
+	line("licence", "%s", strings.TrimSpace(cmp.Or(i.License, "not said")+" "+i.LicenseLink))
 	if m := i.Memory; m != nil {
 		line("memory alone", "%s for weights, %s for the KV cache of %d tokens (%s a token)",
 			mib(m.WeightBytes), mib(m.ContextKVBytes), i.Context, mib(m.KVBytesPerToken))
+	}
+	if text := perPeerText(i.PerPeer); text != "" {
+		line("memory shared", "%s", text)
 	}
 	line("kernels", "%s", i.Kernels)
 	if i.Runs {
@@ -281,7 +305,7 @@ func (i *inspectJSON) typeText() string {
 }
 
 func (t tokenizerJSON) text() string {
-	text := cmp.Or(t.Model, "none")
+	text := cmp.Or(t.Family, t.Model, "none")
 	if t.Pre != "" {
 		text += ", splits as " + t.Pre
 	}
@@ -311,11 +335,4 @@ func count(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }

@@ -35,6 +35,15 @@ func TestInspectSaysWhatTheStoryModelIs(t *testing.T) {
 	if !got.Runs || got.Why != "" || got.Memory == nil || !got.ChatTemplate {
 		t.Errorf("inspect says the model does not run: %+v", got)
 	}
+	if got.Tokenizer.Family != "byte-level BPE" && got.Tokenizer.Family != "SentencePiece BPE" || len(got.Tokenizer.Ends) == 0 {
+		t.Errorf("inspect says of the tokenizer %+v", got.Tokenizer)
+	}
+	if got.Template == nil || got.Template.Bytes == 0 || got.Template.Error != "" {
+		t.Errorf("inspect says of the template %+v", got.Template)
+	}
+	if n := len(got.PerPeer); n != 3 || got.PerPeer[0].Peers != 2 || got.PerPeer[0].MemoryBytes <= got.PerPeer[2].MemoryBytes {
+		t.Errorf("inspect says that peers need %+v", got.PerPeer)
+	}
 	people := mustCommand(t, "inspect", "story", "--metadata")
 	for _, text := range []string{"architecture   llama", "layers         6", "F16", "runs here      yes", "  general.architecture = "} {
 		if !strings.Contains(people, text) {

@@ -34,9 +34,13 @@ func TestPullFetchesAndRunFinds(t *testing.T) {
 	h := onHub(t)
 	h.Add("org/tales", "tales-F16.gguf", story.Bytes(), true)
 	h.Add("org/tales", "README.md", []byte("# Tales\n"), false)
-	_, stderr, code := command(t, "", "inspect", "hf:org/tales:F16")
+	_, stderr, code := command(t, "", "tokenize", "hf:org/tales:F16", "--text", "x")
 	if code != exitFailed || !strings.Contains(stderr, "is not on this machine") || !strings.Contains(stderr, "shardnode pull hf:org/tales:F16") {
-		t.Errorf("inspect before pull: exit status %d, %s", code, stderr)
+		t.Errorf("tokenize before pull: exit status %d, %s", code, stderr)
+	}
+	h.Requests()
+	if got, want := mustCommand(t, "inspect", "hf:org/tales", "--json"), mustCommand(t, "inspect", "story", "--json"); !strings.Contains(got, want[strings.Index(want, `"architecture"`):strings.Index(want, `"license"`)]) {
+		t.Errorf("inspect of a model on the hub says\n%s\nwant what it says of the same model here\n%s", got, want)
 	}
 	path := strings.TrimSpace(mustCommand(t, "pull", "hf:org/tales"))
 	if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, story.Bytes()) {

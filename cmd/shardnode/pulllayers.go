@@ -65,23 +65,13 @@ type layerPlan struct {
 // planLayers reads the headers of a model on the hub and plans a file with the
 // layers of span, the embedding with the first and the head with the last.
 func (r *remote) planLayers(ctx context.Context, span shard.Span) (*layerPlan, error) {
-	p := &layerPlan{}
-	var headers []*gguf.File
-	for _, name := range r.choice.files {
-		f, err := r.client.Stat(ctx, r.listing, name)
-		if err != nil {
-			return nil, err
-		}
-		h, err := gguf.Read(r.client.Open(ctx, f), f.SizeBytes)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f, err)
-		}
-		p.parts = append(p.parts, hub.Parts{File: f})
-		headers = append(headers, h)
-	}
-	x, err := weights.IndexHeaders(headers...)
+	x, files, err := r.headers(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.listing.Repo, err)
+		return nil, err
+	}
+	p := &layerPlan{}
+	for _, f := range files {
+		p.parts = append(p.parts, hub.Parts{File: f})
 	}
 	if int(span.End) > x.Layers() || span.Start >= span.End {
 		return nil, usage("--layers %d:%d: the model has %d layers", span.Start, span.End, x.Layers())
@@ -107,6 +97,28 @@ func (r *remote) planLayers(ctx context.Context, span shard.Span) (*layerPlan, e
 	}
 	p.span, p.bytes, p.whole = span, x.PartBytes(part), x.TotalBytes()
 	return p, nil
+}
+
+// headers reads the headers of the model's files.
+func (r *remote) headers(ctx context.Context) (*weights.Index, []*hub.File, error) {
+	var files []*hub.File
+	var headers []*gguf.File
+	for _, name := range r.choice.files {
+		f, err := r.client.Stat(ctx, r.listing, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		h, err := gguf.Read(r.client.Open(ctx, f), f.SizeBytes)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", f, err)
+		}
+		files, headers = append(files, f), append(headers, h)
+	}
+	x, err := weights.IndexHeaders(headers...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", r.listing.Repo, err)
+	}
+	return x, files, nil
 }
 
 // withoutSplit returns the metadata of a file that is one piece.
