@@ -29,6 +29,7 @@ type swarmView struct {
 
 	stale map[shard.PeerID]bool // members of whose promise nothing has come
 	seen  []gossip.Observed     // by this member
+	last  bool                  // the last resort: those that are leaving count, too
 }
 
 // assumed are the speeds that a member is planned with before it has measured
@@ -43,7 +44,8 @@ const maxClaimed = 1 << 48
 
 // serves reports whether m holds, or could hold, layers of the model.
 func (v *swarmView) serves(m *gossip.Member) bool {
-	return m.Alive && m.Advert.Role&transport.RoleServe != 0 && m.Advert.State != gossip.Draining && m.Advert.MemoryBytes > 0 &&
+	leaving := m.Advert.State == gossip.Draining && !v.last
+	return m.Alive && m.Advert.Role&transport.RoleServe != 0 && !leaving && m.Advert.MemoryBytes > 0 &&
 		(m.Advert.Model == v.id && m.Advert.KV == v.kv || m.Advert.Model.IsZero())
 }
 
@@ -83,7 +85,7 @@ func (v *swarmView) peers(pin func(*gossip.Member) shard.Span) scheduler.View {
 
 // held returns the layers of the model that m answers for now.
 func (v *swarmView) held(m *gossip.Member) shard.Span {
-	if m.Advert.Model != v.id || m.Advert.State != gossip.Serving || !v.serves(m) {
+	if m.Advert.Model != v.id || m.Advert.State != gossip.Serving && m.Advert.State != gossip.Draining || !v.serves(m) {
 		return shard.Span{}
 	}
 	return v.inModel(m.Advert.Span)

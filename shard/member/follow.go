@@ -156,7 +156,10 @@ func (m *Member) settle(ctx context.Context, mind *mind) (time.Duration, error) 
 		return 0, nil
 	default:
 		sure, wait := mind.made(d, time.Now())
-		if !sure {
+		if d.cause != scheduler.Gap {
+			wait = max(wait, v.mourning(time.Now()))
+		}
+		if !sure || wait > 0 {
 			return wait, nil
 		}
 		if why := m.stuck(v, loaded, d); why != "" {
@@ -175,7 +178,7 @@ func (m *Member) carryOut(ctx context.Context, d decision, loaded *Loaded) (time
 	var watch sync.WaitGroup
 	watch.Go(func() { m.overtake(moving, stop, d) })
 	err := m.move(moving, d)
-	overtaken := context.Cause(moving) == errOvertaken
+	overtaken := errors.Is(err, errOvertaken)
 	stop(nil)
 	watch.Wait()
 	if err == nil {

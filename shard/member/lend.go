@@ -26,6 +26,7 @@ func (m *Member) rests(ctx context.Context) bool {
 	}
 	if old != nil {
 		m.say("letting go of layers %v: %s", old.Span, why)
+		m.handOver(ctx)
 		m.node.Hold(nil)
 		m.retire(ctx, old)
 		m.set(func() {

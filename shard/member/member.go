@@ -274,11 +274,13 @@ func (m *Member) Failed(ctx context.Context) error {
 	return m.wait(ctx, func() bool { return false })
 }
 
-// Drain refuses new sessions, finishes those that run (until ctx ends), and
-// leaves the gossip. Close must follow. Layers that load go on loading; Close
-// ends that.
+// Drain says that m leaves, and goes on serving until others hold what rests on
+// it, if they can. Then it refuses new sessions, finishes those that run (until
+// ctx ends), and leaves the gossip. Close must follow. Layers that load go on
+// loading; Close ends that.
 func (m *Member) Drain(ctx context.Context) error {
 	m.set(func() { m.state, m.status = gossip.Draining, "draining" })
+	m.handOver(ctx)
 	err := m.node.Drain(ctx)
 	return errors.Join(err, m.gossip.Leave(context.WithoutCancel(ctx)))
 }

@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shardnode/shardnode/scheduler"
@@ -67,6 +68,8 @@ func (m *Member) swap(ctx context.Context, src Source, d decision, old *Loaded, 
 		if err := m.untilFree(ctx, shard.Span{}, said); err != nil {
 			return err
 		}
+	} else if now := m.view().target(); now.cause != scheduler.Gap {
+		return errOvertaken // others close it
 	}
 	m.set(func() {
 		m.loaded = nil
@@ -112,6 +115,43 @@ func (m *Member) untilFree(ctx context.Context, next shard.Span, said time.Time)
 		case <-time.After(intentTime / 10):
 		}
 	}
+}
+
+// handTime bounds how long a member that leaves waits for others to take over
+// what it holds.
+const handTime = 30 * time.Second
+
+// handOver returns when others hold all that m does, after m has said that it
+// leaves, or when it is clear that nobody will.
+func (m *Member) handOver(ctx context.Context) {
+	m.mu.Lock()
+	old, known := m.loaded, m.about != nil
+	m.mu.Unlock()
+	if old == nil || !known {
+		return
+	}
+	said := time.Now()
+	for time.Since(said) < handTime {
+		v := m.view()
+		v.without(m.cfg.Node.ID())
+		if rest := v.missing(v.held); !overlap(rest, old.Span) {
+			return
+		}
+		out, err := v.settled()
+		if err != nil || len(out.Gaps) > 0 {
+			return // the others are too small, or there are none
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(intentTime / 10):
+		}
+	}
+}
+
+// overlap reports whether some of spans have a layer of s.
+func overlap(spans []shard.Span, s shard.Span) bool {
+	return slices.ContainsFunc(spans, func(x shard.Span) bool { return x.Overlap(s).Len() > 0 })
 }
 
 // fitsBeside reports whether memory holds the weights of span beside those of

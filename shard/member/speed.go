@@ -65,12 +65,12 @@ func (m *Member) gauge(ctx context.Context, l *Loaded) {
 	}
 }
 
-// blend moves an average a quarter of the way to a new sample, if there is one.
+// blend moves an average half the way to a new sample, if there is one.
 func blend(mean, sample time.Duration) time.Duration {
 	if sample <= 0 {
 		return mean
 	}
-	return mean + (sample-mean)/4
+	return mean + (sample-mean)/2
 }
 
 func differs(a, b time.Duration) bool {
@@ -172,28 +172,32 @@ func step(d time.Duration) time.Duration {
 }
 
 // decode returns what a layer of m takes for a token: what it says, unless
-// others have seen it to be slower. Of several the middle one is believed.
+// this member has seen it to be slower, or two others have. One other is
+// believed where there are no two.
 func (v *swarmView) decode(m *gossip.Member) time.Duration {
 	var seen []time.Duration
-	hear := func(all []gossip.Observed) {
-		for _, o := range all {
-			if o.Peer == gossip.PrefixOf(m.Peer) {
-				seen = append(seen, o.Decode)
+	others := 0
+	slowest := m.Advert.Decode
+	for i := range v.members {
+		o := &v.members[i]
+		if !o.Alive || o.Peer == m.Peer {
+			continue
+		}
+		others++
+		for _, x := range o.Advert.Observed {
+			if x.Peer == gossip.PrefixOf(m.Peer) {
+				seen = append(seen, x.Decode)
 			}
 		}
 	}
-	for i := range v.members {
-		if o := &v.members[i]; o.Alive && o.Peer != m.Peer && o.Peer != v.self {
-			hear(o.Advert.Observed)
+	slices.Sort(seen)
+	if n := len(seen) - min(2, others); n >= 0 && others > 0 {
+		slowest = max(slowest, seen[n])
+	}
+	for _, x := range v.seen {
+		if x.Peer == gossip.PrefixOf(m.Peer) && m.Peer != v.self {
+			slowest = max(slowest, x.Decode)
 		}
 	}
-	if m.Peer != v.self {
-		hear(v.seen)
-	}
-	claimed := m.Advert.Decode
-	if len(seen) == 0 || claimed <= 0 {
-		return claimed
-	}
-	slices.Sort(seen)
-	return min(max(claimed, seen[(len(seen)-1)/2]), mostSlower*claimed)
+	return min(slowest, mostSlower*m.Advert.Decode)
 }

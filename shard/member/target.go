@@ -22,6 +22,15 @@ func (v *swarmView) insisted(m *gossip.Member) shard.Span {
 	return shard.Span{}
 }
 
+// places returns the view that layers are placed in: it leaves out what this
+// member alone has seen, so that all place them alike.
+func (v *swarmView) places() scheduler.View {
+	seen := v.seen
+	v.seen = nil
+	defer func() { v.seen = seen }()
+	return v.peers(v.insisted)
+}
+
 // A decision is what a member should hold next.
 type decision struct {
 	span  shard.Span
@@ -40,7 +49,7 @@ func (v *swarmView) target() decision {
 
 // settled returns what all members should hold.
 func (v *swarmView) settled() (scheduler.Targets, error) {
-	sv := v.peers(v.insisted)
+	sv := v.places()
 	v.relax(sv)
 	return scheduler.Settle(sv, v.params())
 }
@@ -73,6 +82,11 @@ func (v *swarmView) me() *gossip.Member {
 		}
 	}
 	return &gossip.Member{Peer: v.self}
+}
+
+// without takes a member out of the view.
+func (v *swarmView) without(peer shard.PeerID) {
+	v.members = slices.DeleteFunc(v.members, func(m gossip.Member) bool { return m.Peer == peer })
 }
 
 // missing returns the layers that no member has, ascending, where of says what
@@ -128,7 +142,7 @@ func (m *mind) decide(v *swarmView) decision {
 	if v.pinned.Len() > 0 {
 		return v.target()
 	}
-	sv := v.peers(v.insisted)
+	sv := v.places()
 	if m.tokens == 0 || !slices.EqualFunc(sv.Peers, m.peers, samePlace) {
 		v.relax(sv)
 		m.tokens, m.peers = v.tokens, sv.Peers
@@ -157,6 +171,21 @@ func steady(c scheduler.Cause) time.Duration {
 		return 4 * time.Second
 	}
 	return 2 * time.Second
+}
+
+// mournTime is how long after a member was lost nothing moves but to close a
+// gap: many come back.
+const mournTime = 20 * time.Second
+
+// mourning returns how long the loss of a member is a reason to wait.
+func (v *swarmView) mourning(now time.Time) time.Duration {
+	wait := time.Duration(0)
+	for i := range v.members {
+		if m := &v.members[i]; !m.Alive && !m.Left && m.Advert.Span.Len() > 0 {
+			wait = max(wait, mournTime-now.Sub(m.Since))
+		}
+	}
+	return wait
 }
 
 // made reports whether d has been wanted for long enough, and if not, how
