@@ -48,7 +48,7 @@ type Config struct {
 	Dial func(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error)
 
 	// MaxSessions bounds the sessions of this node; one more is refused with
-	// NoCapacity. Default: 512.
+	// NoCapacity. Another peer may drive a quarter of them, or 64. Default: 512.
 	MaxSessions int
 
 	// OpenTimeout bounds how long a driver may take to say what it wants, and
@@ -211,11 +211,31 @@ func (n *Node) admit(st *stage) (old *stage, err error) {
 		return nil, &shard.StageError{Span: o.Span, Code: shard.Invalid, Text: fmt.Sprintf("the model has %d layers: the stage with the last one, and only it, has no next", h.Layers)}
 	case old == nil && len(n.sessions) >= n.cfg.MaxSessions:
 		return nil, &shard.StageError{Span: o.Span, Code: shard.NoCapacity, Text: fmt.Sprintf("%d sessions run already", len(n.sessions))}
+	case old == nil && n.drivenLocked(st.control.Peer()) >= n.cfg.perPeer():
+		return nil, &shard.StageError{Span: o.Span, Code: shard.NoCapacity, Text: fmt.Sprintf("%d sessions of this peer run already: a peer may have a quarter of all", n.cfg.perPeer())}
 	}
 	st.held = h
 	n.sessions[st.key()] = st
 	n.notify()
 	return old, nil
+}
+
+// perPeer is how many sessions one other peer may drive at once: it should not
+// keep all others out.
+func (c Config) perPeer() int { return max(64, c.MaxSessions/4) }
+
+// drivenLocked returns the sessions that another peer drives here.
+func (n *Node) drivenLocked(driver shard.PeerID) int {
+	if driver == n.cfg.Self {
+		return 0 // its owner's requests have bounds of their own
+	}
+	count := 0
+	for _, st := range n.sessions {
+		if st.control.Peer() == driver {
+			count++
+		}
+	}
+	return count
 }
 
 // tellTimeout bounds how long a peer may take to read why it is not served.

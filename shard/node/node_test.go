@@ -382,6 +382,29 @@ func TestSessionsAreBounded(t *testing.T) {
 	})
 }
 
+func TestAPeerCannotKeepAllOthersOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, shard.Span{End: 6})
+		greedy, other := shard.PeerID{7}, shard.PeerID{8}
+		o := b.open()
+		open := func(by shard.PeerID) *hop.Conn {
+			o.Session[1]++
+			c := hop.NewConn(b.stream(by), self, 0)
+			b.send(c, wire.KindOpen, o.Message(), nil)
+			return c
+		}
+		for range b.node.cfg.perPeer() {
+			if _, err := open(greedy).Expect(wire.KindOpened, &wirepb.Opened{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = b.refused("one session too many of a peer", open(greedy), shard.NoCapacity)
+		if _, err := open(other).Expect(wire.KindOpened, &wirepb.Opened{}); err != nil {
+			t.Errorf("another peer's session: %v", err)
+		}
+	})
+}
+
 func TestPeersThatDoNotReadHoldNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, shard.Span{End: 6})
