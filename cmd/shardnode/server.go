@@ -367,7 +367,7 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.stay(ctx, failed); err != nil {
 		return err
 	}
-	s.notify("leaving: %d sessions finish first, Ctrl-C leaves at once", s.member.Status().Sessions)
+	s.notify("leaving: %d sessions are handed over or finish first, Ctrl-C leaves at once", s.member.Status().Sessions)
 	bounded, stop := context.WithTimeout(background(ctx), s.flags.drainTimeout)
 	defer stop()
 	s.saveView()
