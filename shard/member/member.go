@@ -174,7 +174,7 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 	}
 	m.server.SetPace(cfg.UploadBytesPerSec)
 	rand.Read(m.secret[:])
-	m.node, err = node.New(node.Config{Self: cfg.Node.ID(), Name: cfg.Name, Dial: m.dial, Logger: cfg.Logger})
+	m.node, err = node.New(node.Config{Self: cfg.Node.ID(), Name: cfg.Name, Dial: m.dial, LogDir: cfg.logDir(), Logger: cfg.Logger})
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -324,6 +324,9 @@ func (m *Member) removed() {
 }
 
 var errClosed = errors.New("the member is closed")
+
+// logDir is where what stages sent goes when it is too much for memory.
+func (c Config) logDir() string { return filepath.Join(c.CacheDir, "sessions") }
 
 // weightsDir is where fetched layers are kept.
 func (c Config) weightsDir() string { return filepath.Join(c.CacheDir, "weights") }
