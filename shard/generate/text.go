@@ -29,6 +29,7 @@ type Text struct {
 
 // parsed is a template, or why it can't be used.
 type parsed struct {
+	source string
 	t   *chat.Template
 	err error
 }
@@ -41,10 +42,18 @@ func ReadText(meta tokenizer.Metadata) (*Text, error) {
 		return nil, err
 	}
 	t := &Text{Tokenizer: tok}
-	t.plain.t, t.plain.err = chat.Parse(TemplateSource(meta, false))
-	t.tools.t, t.tools.err = chat.Parse(TemplateSource(meta, true))
+	t.plain = parse(TemplateSource(meta, false))
+	t.tools = parse(TemplateSource(meta, true))
 	return t, nil
 }
+
+func parse(source string) parsed {
+	t, err := chat.Parse(source)
+	return parsed{source: source, t: t, err: err}
+}
+
+// Source returns the source of the template that is used with tools.
+func (t *Text) Source() string { return t.tools.source }
 
 // TemplateSource returns the chat template of GGUF metadata: with tools the
 // one for tools, if there are two. For a model that brings none it is Gemma's

@@ -34,6 +34,7 @@ const (
 	kindNamed   // a control token by the name lit, found when compiled
 	kindMarked  // lit, in which names of control tokens are those tokens
 	kindUntil   // any text up to and with the first lit, the same way
+	kindWithout // any text without lit
 )
 
 // A runeRange is the characters lo to hi, both in it.
@@ -55,6 +56,10 @@ func Marked(s string) *Expr { return &Expr{kind: kindMarked, lit: s} }
 // Until is any text up to and with the first s, which is read as by [Marked]: it
 // is one control token, or text without any.
 func Until(s string) *Expr { return &Expr{kind: kindUntil, lit: s} }
+
+// Without is any text, the empty one too, in which s does not come; s is read as
+// by [Until].
+func Without(s string) *Expr { return &Expr{kind: kindWithout, lit: s} }
 
 // specialMark begins and ends what stands for a control token among the bytes of
 // pieces. No text has it: it is no byte of UTF-8.
@@ -231,6 +236,8 @@ func (f facts) isNullable(e *Expr) bool {
 	switch e.kind {
 	case kindLiteral, kindMarked:
 		return e.lit == ""
+	case kindWithout:
+		return true
 	case kindAlt:
 		return slices.ContainsFunc(e.subs, func(s *Expr) bool { return f.nullable[s] })
 	case kindRepeat:

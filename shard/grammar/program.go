@@ -109,6 +109,8 @@ func (p *programmer) write(e *Expr, next int32) (int32, error) {
 		return p.literal(p.vocab.marked(e.lit), next), nil
 	case kindUntil:
 		return p.until(e.lit, next), nil
+	case kindWithout:
+		return p.without(e.lit, next), nil
 	case kindClass:
 		return p.class(e.set, next), nil
 	case kindSeq:
@@ -149,7 +151,7 @@ const maxCounted = 8
 // parts, repeats without a small limit, or names itself.
 func (p *programmer) short(e *Expr, budget int) int {
 	budget--
-	if e.kind == kindUntil || e.kind == kindRepeat && (e.max == NoLimit || e.max > maxCounted) {
+	if e.kind == kindUntil || e.kind == kindWithout || e.kind == kindRepeat && (e.max == NoLimit || e.max > maxCounted) {
 		return -1
 	}
 	for _, s := range e.subs {

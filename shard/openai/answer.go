@@ -1,11 +1,8 @@
 package openai
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -17,16 +14,14 @@ func (h *Handler) whole(w http.ResponseWriter, r *http.Request, j *job) *apiErro
 		if p.choice == len(choices) {
 			choices = append(choices, grown{})
 		}
-		c := &choices[p.choice]
-		c.text.WriteString(p.text)
-		c.tokens = append(c.tokens, p.tokens...)
-		c.finish = p.finish
+		choices[p.choice].add(p)
 		return nil
 	})
 	h.logEnd(j, out, err)
 	if err != nil {
 		return apiErrorOf(err)
 	}
+	w.Header().Set("Server-Timing", out.serverTiming())
 	writeJSON(w, http.StatusOK, j.format.whole(choices, out.usage(), j.extra(out)))
 	return nil
 }
@@ -57,7 +52,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, j *job) *apiErr
 	// A panic of a writer must not leave the goroutine behind either.
 	defer wg.Wait()
 	defer cancel()
-	s := newEvents(w)
+	s := newEvents(w, j.format.mediaType())
 	if !h.pump(s, pieces, j) {
 		return nil // nobody reads any more
 	}
@@ -68,13 +63,10 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, j *job) *apiErr
 	case failed != nil && !s.begun:
 		return apiErrorOf(failed)
 	case failed != nil:
-		s.add(apiErrorOf(failed).body())
+		j.format.fail(s, apiErrorOf(failed))
 		_ = s.flush() // the last words, to whoever still reads
 	default:
-		if j.usage || j.asked {
-			s.add(j.format.usage(out.usage(), j.extra(out)))
-		}
-		s.buf.WriteString("data: [DONE]\n\n")
+		j.format.end(s, out.usage(), j.extra(out))
 		_ = s.flush()
 	}
 	return nil
@@ -92,11 +84,9 @@ func (h *Handler) pump(s *events, pieces <-chan piece, j *job) bool {
 			for more {
 				if p.choice != at {
 					at = p.choice
-					if v := j.format.open(at); v != nil {
-						s.add(v)
-					}
+					j.format.open(s, at)
 				}
-				s.add(j.format.chunk(p))
+				j.format.add(s, p)
 				if len(pieces) == 0 {
 					break
 				}
@@ -117,57 +107,6 @@ func (h *Handler) pump(s *events, pieces <-chan piece, j *job) bool {
 		}
 		timer.Reset(h.cfg.KeepAlive)
 	}
-}
-
-// events writes server-sent events (WHATWG HTML, section 9.2).
-type events struct {
-	w     http.ResponseWriter
-	rc    *http.ResponseController
-	begun bool
-	buf   bytes.Buffer
-	enc   *json.Encoder
-}
-
-func newEvents(w http.ResponseWriter) *events {
-	s := &events{w: w, rc: http.NewResponseController(w)}
-	s.enc = json.NewEncoder(&s.buf)
-	s.enc.SetEscapeHTML(false)
-	return s
-}
-
-// add puts one event into the buffer. v can always be encoded.
-func (s *events) add(v any) {
-	s.buf.WriteString("data: ")
-	if err := s.enc.Encode(v); err != nil {
-		panic("openai: encode an event: " + err.Error())
-	}
-	s.buf.WriteByte('\n') // Encode wrote the other
-}
-
-// comment puts a line into the buffer that clients pass over.
-func (s *events) comment(text string) {
-	s.buf.WriteString(": " + strings.NewReplacer("\n", " ", "\r", " ").Replace(text) + "\n\n")
-}
-
-// flush sends the buffer. The status line goes with the first.
-func (s *events) flush() error {
-	if s.buf.Len() == 0 {
-		return nil
-	}
-	if !s.begun {
-		s.begun = true
-		s.w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-		s.w.Header().Set("X-Accel-Buffering", "no") // nginx would hold it back
-		s.w.WriteHeader(http.StatusOK)
-	}
-	// Not every writer knows deadlines; those of net/http do.
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := s.w.Write(s.buf.Bytes())
-	s.buf.Reset()
-	if err != nil {
-		return err
-	}
-	return s.rc.Flush()
 }
 
 // logEnd logs what became of a request.

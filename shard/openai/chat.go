@@ -15,8 +15,13 @@ const maxTopLogprobs = 20
 type chatRequest struct {
 	settings
 	messages *chat.List
+	use      toolUse
+	want     wanted
+	effort   string
 	extra    *chat.Dict // chat_template_kwargs: variables of the template
 }
+
+func newDict() *chat.Dict { return &chat.Dict{} }
 
 // parseChat reads a chat request.
 func parseChat(body []byte) (chatRequest, *apiError) {
@@ -40,6 +45,15 @@ func parseChat(body []byte) (chatRequest, *apiError) {
 		}
 	}
 	r.messages = readMessages(o)
+	r.use = readToolUse(o)
+	r.want = readGrammar(o)
+	if f := readResponseFormat(o); f.some() {
+		if r.want.some() {
+			o.fail("grammar", "invalid_value", "grammar and response_format exclude each other: send one")
+		}
+		r.want = f
+	}
+	r.effort = readEffort(o)
 	refuseChatFields(o)
 	return r, o.done()
 }
@@ -58,33 +72,25 @@ func readMaxTokens(o *object) int {
 // refuseChatFields takes the fields that are known but not supported. Values
 // that ask for what happens anyway are let through.
 func refuseChatFields(o *object) {
-	if format, ok := o.object("response_format"); ok {
-		format.only("type", "is not supported yet: want text", `"text"`)
-		if err := format.done(); err != nil && o.err == nil {
-			o.err = err
-		}
-	}
-	o.only("tools", "are not supported yet", `[]`)
-	o.only("tool_choice", "is not supported yet", `"none"`, `"auto"`)
 	o.only("functions", "are not supported: they are deprecated", `[]`)
 	o.only("function_call", "is not supported: it is deprecated", `"none"`, `"auto"`)
-	o.only("parallel_tool_calls", "is not supported yet: there are no tools", `false`)
 	o.only("modalities", "other than text are not supported", `["text"]`)
 	o.only("audio", "is not supported: the models answer with text")
 	o.only("prediction", "is not supported")
 	o.only("web_search_options", "is not supported: the models do not search")
-	o.only("reasoning_effort", "is not supported: use chat_template_kwargs of the model's template", `"none"`)
 	o.only("verbosity", "is not supported", `"medium"`)
 	o.only("moderation", "is not supported")
 	o.only("store", "is not supported: answers are not kept", `false`)
 	o.only("service_tier", "is not supported", `"auto"`, `"default"`)
-	o.only("grammar", "is not supported yet")
 	o.accept("metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
 }
 
 // chatPrompt renders and encodes the messages of r.
-func chatPrompt(r chatRequest, text *generate.Text, now time.Time) (prompt, error) {
-	ids, err := text.ChatPrompt(generate.Chat{Messages: r.messages, Extra: r.extra, Now: now})
+func chatPrompt(r *chatRequest, text *generate.Text, now time.Time) (prompt, error) {
+	if err := r.applyEffort(text.Source()); err != nil {
+		return prompt{}, err
+	}
+	ids, err := text.ChatPrompt(generate.Chat{Messages: r.messages, Tools: r.use.list(), Extra: r.extra, Now: now})
 	if err == nil && len(ids) == 0 {
 		return prompt{}, invalid("messages", "invalid_value", "the model's chat template makes nothing of the messages")
 	}

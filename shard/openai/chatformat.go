@@ -1,13 +1,30 @@
 package openai
 
 // chatFormat makes chat completions.
-type chatFormat struct{ answer }
+type chatFormat struct {
+	openAIStream
+	answer
+	withUsage bool // of a stream
+}
 
 type (
 	chatMessage struct {
-		Role    string  `json:"role"`
-		Content string  `json:"content"`
-		Refusal *string `json:"refusal"`
+		Role      string     `json:"role"`
+		Content   *string    `json:"content"`
+		Reasoning string     `json:"reasoning_content,omitempty"`
+		Calls     []chatCall `json:"tool_calls,omitempty"`
+		Refusal   *string    `json:"refusal"`
+	}
+	chatCall struct {
+		// Index is for chunks alone, where it is always there.
+		Index    *int     `json:"index,omitempty"`
+		ID       string   `json:"id,omitempty"`
+		Type     string   `json:"type,omitempty"`
+		Function chatFunc `json:"function"`
+	}
+	chatFunc struct {
+		Name      string `json:"name,omitempty"`
+		Arguments string `json:"arguments"`
 	}
 	chatChoice struct {
 		Index        int           `json:"index"`
@@ -23,8 +40,10 @@ type (
 	}
 
 	chatDelta struct {
-		Role    string  `json:"role,omitempty"`
-		Content *string `json:"content,omitempty"`
+		Role      string     `json:"role,omitempty"`
+		Content   *string    `json:"content,omitempty"`
+		Reasoning string     `json:"reasoning_content,omitempty"`
+		Calls     []chatCall `json:"tool_calls,omitempty"`
 	}
 	// OpenAI's schema lets neither logprobs nor usage of a chunk be null, so
 	// they are left out where there are none; an empty refusal is a list.
@@ -58,34 +77,52 @@ type (
 
 func (f chatFormat) promptField() string { return "messages" }
 
-func (f chatFormat) open(choice int) any {
+func (f chatFormat) open(s *events, choice int) {
 	empty := ""
-	return f.chunkOf(chatChunkChoice{Index: choice, Delta: chatDelta{Role: "assistant", Content: &empty}})
+	s.add(f.chunkOf(chatChunkChoice{Index: choice, Delta: chatDelta{Role: "assistant", Content: &empty}}))
 }
 
-func (f chatFormat) chunk(p piece) any {
+func (f chatFormat) add(s *events, p piece) {
 	c := chatChunkChoice{Index: p.choice, Logprobs: chatLogprobsOf(p.tokens), FinishReason: finishReason(p.finish)}
-	if p.finish == "" {
+	c.Delta.Reasoning = p.reasoning
+	switch {
+	case p.call != nil:
+		call := chatCall{Index: &p.call.index, ID: p.call.id, Function: chatFunc{Name: p.call.name, Arguments: p.call.args}}
+		if call.ID != "" {
+			call.Type = "function"
+		}
+		c.Delta.Calls = []chatCall{call}
+	case p.reasoning == "" && p.finish == "":
 		c.Delta.Content = &p.text
 	}
-	return f.chunkOf(c)
+	s.add(f.chunkOf(c))
 }
 
 func (f chatFormat) chunkOf(c chatChunkChoice) chatChunk {
 	return chatChunk{answer: f.as("chat.completion.chunk"), Choices: []chatChunkChoice{c}}
 }
 
-func (f chatFormat) usage(u usageJSON, extra *extraJSON) any {
-	return chatChunk{answer: f.as("chat.completion.chunk"), Choices: []chatChunkChoice{}, Usage: &u, Extra: extra}
+func (f chatFormat) end(s *events, u usageJSON, extra *extraJSON) {
+	if f.withUsage || extra != nil {
+		s.add(chatChunk{answer: f.as("chat.completion.chunk"), Choices: []chatChunkChoice{}, Usage: &u, Extra: extra})
+	}
+	s.done()
 }
 
 func (f chatFormat) whole(choices []grown, u usageJSON, extra *extraJSON) any {
 	out := chatAnswer{answer: f.as("chat.completion"), Usage: u, Extra: extra}
 	for i := range choices {
 		c := &choices[i]
+		m := chatMessage{Role: "assistant", Reasoning: c.reasoning.String()}
+		if text := c.text.String(); text != "" || len(c.calls) == 0 {
+			m.Content = &text
+		}
+		for k := range c.calls {
+			call := &c.calls[k]
+			m.Calls = append(m.Calls, chatCall{ID: call.id, Type: "function", Function: chatFunc{call.name, call.args.String()}})
+		}
 		out.Choices = append(out.Choices, chatChoice{
-			Index: i, Message: chatMessage{Role: "assistant", Content: c.text.String()},
-			Logprobs: chatLogprobsOf(c.tokens), FinishReason: finishReason(c.finish),
+			Index: i, Message: m, Logprobs: chatLogprobsOf(c.tokens), FinishReason: finishReason(c.finish),
 		})
 	}
 	return out

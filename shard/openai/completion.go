@@ -21,6 +21,7 @@ const (
 type completionRequest struct {
 	settings
 	echo    bool
+	want    wanted
 	prompts []rawPrompt
 }
 
@@ -39,6 +40,7 @@ func parseCompletion(body []byte) (completionRequest, *apiError) {
 	r := completionRequest{settings: readSettings(o)}
 	r.maxTokens = int(o.integer("max_tokens", completionTokens, 1, 1<<31))
 	r.echo = o.flag("echo")
+	r.want = readGrammar(o)
 	if top := o.integer("logprobs", -1, 0, maxCompletionLogprobs); top >= 0 {
 		r.sampling.Logprobs, r.sampling.TopLogprobs = true, int(top)
 		if r.echo {

@@ -1,7 +1,11 @@
 package openai
 
 // completionFormat makes completions. Chunks look like whole answers.
-type completionFormat struct{ answer }
+type completionFormat struct {
+	openAIStream
+	answer
+	withUsage bool // of a stream
+}
 
 type (
 	completionChoice struct {
@@ -26,22 +30,25 @@ type (
 
 func (f completionFormat) promptField() string { return "prompt" }
 
-func (f completionFormat) open(int) any { return nil }
+func (f completionFormat) open(*events, int) {}
 
-func (f completionFormat) chunk(p piece) any {
-	return f.answerOf(completionChoice{
+func (f completionFormat) add(s *events, p piece) {
+	s.add(f.answerOf(completionChoice{
 		Index: p.choice, Text: p.text, Logprobs: completionLogprobsOf(p.tokens), FinishReason: finishReason(p.finish),
-	})
+	}))
 }
 
 func (f completionFormat) answerOf(cs ...completionChoice) completionAnswer {
 	return completionAnswer{answer: f.as("text_completion"), Choices: append([]completionChoice{}, cs...)}
 }
 
-func (f completionFormat) usage(u usageJSON, extra *extraJSON) any {
-	out := f.answerOf()
-	out.Usage, out.Extra = &u, extra
-	return out
+func (f completionFormat) end(s *events, u usageJSON, extra *extraJSON) {
+	if f.withUsage || extra != nil {
+		out := f.answerOf()
+		out.Usage, out.Extra = &u, extra
+		s.add(out)
+	}
+	s.done()
 }
 
 func (f completionFormat) whole(choices []grown, u usageJSON, extra *extraJSON) any {

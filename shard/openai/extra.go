@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
@@ -17,6 +18,7 @@ type extraJSON struct {
 	DecodeTokPerS float64     `json:"decode_tok_s"`
 	Route         []stageJSON `json:"route"`
 	Hops          []hopJSON   `json:"hops"`
+	Recoveries    []healJSON  `json:"recoveries"`
 }
 
 type stageJSON struct {
@@ -38,7 +40,25 @@ type hopJSON struct {
 	P99ms float64 `json:"p99_ms"`
 }
 
+// healJSON is how the session went on after a stage was lost or left.
+type healJSON struct {
+	At             shard.Pos   `json:"at"`
+	Lost           string      `json:"lost"`
+	Start          shard.Layer `json:"start"`
+	End            shard.Layer `json:"end"`
+	PauseMS        float64     `json:"pause_ms"`
+	ReplayedTokens int         `json:"replayed_tokens"`
+	Planned        bool        `json:"planned"`
+}
+
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// serverTiming is the header of an answer that is not streamed (W3C, Server
+// Timing).
+func (o outcome) serverTiming() string {
+	t := o.times
+	return fmt.Sprintf("queue;dur=%.1f, first;dur=%.1f, decode;dur=%.1f", millis(o.queued), millis(t.TTFT), millis(t.Decode))
+}
 
 // extra returns the shardnode object of j, nil if it was not asked for.
 func (j *job) extra(o outcome) *extraJSON {
@@ -49,7 +69,7 @@ func (j *job) extra(o outcome) *extraJSON {
 	x := &extraJSON{
 		Seed: j.sampling.Seed, QueuedMS: millis(o.queued), TTFTms: millis(t.TTFT),
 		PromptTokens: t.PromptTokens, DecodeTokens: t.DecodeTokens,
-		Route: []stageJSON{}, Hops: []hopJSON{},
+		Route: []stageJSON{}, Hops: []hopJSON{}, Recoveries: []healJSON{},
 	}
 	if t.Decode > 0 {
 		x.DecodeTokPerS = float64(t.DecodeTokens) / t.Decode.Seconds()
@@ -63,6 +83,12 @@ func (j *job) extra(o outcome) *extraJSON {
 	for _, h := range o.stats.Hops {
 		x.Hops = append(x.Hops, hopJSON{
 			From: h.From.String(), To: h.To.String(), Steps: h.Steps, Bytes: h.Bytes, Codec: h.Codec, P50ms: h.P50ms, P99ms: h.P99ms,
+		})
+	}
+	for _, r := range o.stats.Recoveries {
+		x.Recoveries = append(x.Recoveries, healJSON{
+			At: r.At, Lost: r.Lost.Name, Start: r.Lost.Span.Start, End: r.Lost.Span.End,
+			PauseMS: millis(r.Pause), ReplayedTokens: r.ReplayedTokens, Planned: r.Planned,
 		})
 	}
 	return x

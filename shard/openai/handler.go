@@ -93,13 +93,23 @@ func (h *Handler) readChat(body []byte) (*job, *apiError) {
 	if err != nil {
 		return nil, err
 	}
+	return h.chatJob(&req, func(m Model) format {
+		return chatFormat{answer: newAnswer("chatcmpl-", m.ID), withUsage: req.usage}
+	})
+}
+
+// chatJob makes the job of a chat, in whatever words it was asked for.
+func (h *Handler) chatJob(req *chatRequest, f func(Model) format) (*job, *apiError) {
 	j, err := h.newJob(req.settings)
 	if err != nil {
 		return nil, err
 	}
-	j.format = chatFormat{newAnswer("chatcmpl-", j.target.ID)}
+	j.format = f(j.target)
 	j.prepare = func() ([]prompt, error) {
 		p, err := chatPrompt(req, j.target.Text, time.Now())
+		if err == nil {
+			err = req.understand(j, p.ids)
+		}
 		return []prompt{p}, err
 	}
 	return j, nil
@@ -115,8 +125,17 @@ func (h *Handler) readCompletion(body []byte) (*job, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	j.format = completionFormat{newAnswer("cmpl-", j.target.ID)}
-	j.prepare = func() ([]prompt, error) { return completionPrompts(req, j.target.Text) }
+	j.format = completionFormat{answer: newAnswer("cmpl-", j.target.ID), withUsage: req.usage}
+	j.prepare = func() ([]prompt, error) {
+		if req.want.some() {
+			form, err := j.target.Text.Form(req.want.Constraint)
+			if err != nil {
+				return nil, invalid("grammar", "invalid_grammar", "%v", err)
+			}
+			j.form = form
+		}
+		return completionPrompts(req, j.target.Text)
+	}
 	return j, nil
 }
 

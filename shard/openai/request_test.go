@@ -60,9 +60,21 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		"stream text":        {chatBody(`"stream":"yes"`), "stream", "invalid_type"},
 		"options alone":      {chatBody(`"stream_options":{"include_usage":true}`), "stream_options", "invalid_value"},
 		"odd option":         {chatBody(`"stream":true,"stream_options":{"x":true}`), "stream_options.x", "unknown_parameter"},
-		"json_object":        {chatBody(`"response_format":{"type":"json_object"}`), "response_format.type", "unsupported_parameter"},
+		"odd format":         {chatBody(`"response_format":{"type":"xml"}`), "response_format.type", "invalid_value"},
+		"no schema":          {chatBody(`"response_format":{"type":"json_schema"}`), "response_format.json_schema", "missing_required_parameter"},
+		"schema name":        {chatBody(`"response_format":{"type":"json_schema","json_schema":{"schema":{}}}`), "response_format.json_schema.name", "missing_required_parameter"},
+		"schema keyword":     {chatBody(`"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{"not":{}}}}`), "response_format.json_schema.schema", "invalid_grammar"},
+		"grammar":            {chatBody(`"grammar":"root ::= a"`), "grammar", "invalid_grammar"},
+		"two forms":          {chatBody(`"grammar":"root ::= \"a\"","response_format":{"type":"json_object"}`), "grammar", "invalid_value"},
 		"tools":              {chatBody(`"tools":[{"type":"function","function":{"name":"f"}}]`), "tools", "unsupported_parameter"},
-		"tool_choice":        {chatBody(`"tool_choice":"required"`), "tool_choice", "unsupported_parameter"},
+		"tool name":          {chatBody(`"tools":[{"type":"function","function":{"name":"f g"}}]`), "tools[0].function.name", "invalid_value"},
+		"tool type":          {chatBody(`"tools":[{"type":"custom","custom":{"name":"f"}}]`), "tools[0].type", "unsupported_parameter"},
+		"tool parameters":    {chatBody(`"tools":[{"type":"function","function":{"name":"f","parameters":[]}}]`), "tools[0].function.parameters", "invalid_type"},
+		"tool twice":         {chatBody(`"tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"f"}}]`), "tools", "invalid_value"},
+		"tool_choice":        {chatBody(`"tool_choice":"required"`), "tool_choice", "invalid_value"},
+		"tool_choice name":   {chatBody(`"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}}`), "tool_choice", "invalid_value"},
+		"effort":             {chatBody(`"reasoning_effort":"huge"`), "reasoning_effort", "invalid_value"},
+		"effort of none":     {chatBody(`"reasoning_effort":"high"`), "reasoning_effort", "unsupported_parameter"},
 		"functions":          {chatBody(`"functions":[{"name":"f"}]`), "functions", "unsupported_parameter"},
 		"audio":              {chatBody(`"audio":{"voice":"x"}`), "audio", "unsupported_parameter"},
 		"modalities":         {chatBody(`"modalities":["text","audio"]`), "modalities", "unsupported_parameter"},
@@ -127,7 +139,7 @@ func TestMessagesComeToTheTemplateAsItKnowsThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBackend(t, "")
-	p, bad := chatPrompt(req, b.text, testTime)
+	p, bad := chatPrompt(&req, b.text, testTime)
 	if bad != nil {
 		t.Fatal(bad)
 	}

@@ -2,6 +2,8 @@ package openai
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"math"
 	"sync/atomic"
 	"time"
@@ -9,7 +11,9 @@ import (
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/grammar"
 	"github.com/shardnode/shardnode/shard/pipeline"
+	"github.com/shardnode/shardnode/shard/reply"
 	"github.com/shardnode/shardnode/shard/sample"
 )
 
@@ -25,6 +29,13 @@ type job struct {
 	target Model
 	// prepare encodes the prompts; it may take a while.
 	prepare func() ([]prompt, error)
+	// form, if prepare set it, is what an answer must be a text of.
+	form *grammar.Form
+	// parser, if prepare set it, makes the parser of a choice.
+	parser func() *reply.Parser
+	// oneCall ends an answer after its first call of a tool.
+	oneCall bool
+
 	format  format
 	asked   bool      // for the shardnode object
 	waiting waitingOn // for the client's eyes
@@ -32,11 +43,27 @@ type job struct {
 
 // A piece is what one choice of an answer grows by.
 type piece struct {
-	choice int
-	text   string
-	tokens []tokenLogprob  // only if asked for
-	finish generate.Finish // set on the last piece of a choice
+	choice    int
+	text      string
+	reasoning string
+	call      *callPiece
+	tokens    []tokenLogprob // only if asked for
+	finish    string         // set on the last piece of a choice
 }
+
+// A callPiece is what a call of a tool grows by.
+type callPiece struct {
+	index    int
+	id, name string // of the first piece alone
+	args     string
+}
+
+// The reasons of an answer's end, as OpenAI names them.
+const (
+	finishStop   = "stop"
+	finishLength = "length"
+	finishCalls  = "tool_calls"
+)
 
 // A tokenLogprob is a token of an answer with its log-probability.
 type tokenLogprob struct {
@@ -49,7 +76,7 @@ type tokenLogprob struct {
 
 // An outcome is what a job did.
 type outcome struct {
-	promptTokens, cachedTokens, answerTokens int
+	promptTokens, cachedTokens, answerTokens, reasoningTokens int
 
 	times  generate.Times // of the first choice
 	stats  pipeline.Stats
@@ -127,24 +154,33 @@ func (h *Handler) run(ctx context.Context, j *job, emit func(piece) error) (out 
 
 // A choice is one answer under way.
 type choice struct {
-	job   *job
-	index int
-	emit  func(piece) error
-	chars int // emitted so far
+	job    *job
+	index  int
+	emit   func(piece) error
+	parser *reply.Parser // nil: all is text
+	chars  int           // emitted so far
+
+	reasoning int // tokens of it
 }
+
+// errEnough ends an answer that has all that it may.
+var errEnough = errors.New("the answer has what it may")
 
 // run generates the choice. Choices of one prompt differ by their seed.
 func (c *choice) run(ctx context.Context, tl *generate.Timeline, p prompt, seed uint64, tokens int, out *outcome) error {
 	j := c.job
 	if p.echo != "" {
-		if err := c.add(p.echo, nil, ""); err != nil {
+		if err := c.add(piece{text: p.echo}); err != nil {
 			return err
 		}
+	}
+	if j.parser != nil {
+		c.parser = j.parser()
 	}
 	params := j.sampling
 	params.Seed += seed
 	answer, err := tl.Run(ctx, generate.Request{
-		Prompt: p.ids, MaxTokens: tokens, Sampling: params, Stop: j.stop, IgnoreEnd: j.ignoreEnd,
+		Prompt: p.ids, MaxTokens: tokens, Sampling: params, Stop: j.stop, IgnoreEnd: j.ignoreEnd, Form: j.form,
 		Progress: j.progress,
 	}, c.token)
 	out.answerTokens += len(answer.IDs)
@@ -152,10 +188,23 @@ func (c *choice) run(ctx context.Context, tl *generate.Timeline, p prompt, seed 
 		out.times = answer.Times
 		out.cachedTokens = answer.Times.CachedTokens
 	}
+	out.reasoningTokens += c.reasoning
+	if errors.Is(err, errEnough) {
+		answer.Finish, err = generate.Stopped, nil
+	}
 	if err != nil {
 		return err
 	}
-	return c.add("", nil, answer.Finish)
+	finish := string(answer.Finish)
+	if c.parser != nil {
+		if err := c.parts(c.parser.End(), nil); err != nil && !errors.Is(err, errEnough) {
+			return err
+		}
+		if c.parser.Calls() > 0 && finish == finishStop {
+			finish = finishCalls
+		}
+	}
+	return c.add(piece{finish: finish})
 }
 
 // token takes one token of the answer.
@@ -166,15 +215,62 @@ func (c *choice) token(t generate.Token) error {
 	if j.sampling.Logprobs && t.ID >= 0 && (j.ignoreEnd || !j.target.Text.Tokenizer.IsEnd(t.ID)) {
 		tokens = []tokenLogprob{c.logprobs(t.Logprobs)}
 	}
+	if c.parser != nil {
+		return c.parse(t, tokens)
+	}
 	if t.Text == "" && len(tokens) == 0 {
 		return nil
 	}
-	return c.add(t.Text, tokens, "")
+	return c.add(piece{text: t.Text, tokens: tokens})
 }
 
-func (c *choice) add(text string, tokens []tokenLogprob, finish generate.Finish) error {
-	c.chars += utf8.RuneCountInString(text)
-	return c.emit(piece{choice: c.index, text: text, tokens: tokens, finish: finish})
+// parse takes a token of an answer that has more parts than text.
+func (c *choice) parse(t generate.Token, tokens []tokenLogprob) error {
+	parts := c.parser.Text(t.Text)
+	tok := c.job.target.Text.Tokenizer
+	if t.ID >= 0 && tok.IsControl(t.ID) && !tok.IsEnd(t.ID) {
+		// Text before it, held back until now, was parsed above.
+		parts = append(parts[:len(parts):len(parts)], c.parser.Control(tok.Piece(t.ID))...)
+	}
+	if t.ID >= 0 && c.parser.Thinking() {
+		c.reasoning++
+	}
+	return c.parts(parts, tokens)
+}
+
+// parts emits what a parser found. The tokens go with the first.
+func (c *choice) parts(parts []reply.Part, tokens []tokenLogprob) error {
+	if len(parts) == 0 && len(tokens) > 0 {
+		return c.add(piece{tokens: tokens})
+	}
+	for _, p := range parts {
+		out := piece{tokens: tokens}
+		tokens = nil
+		switch p.Kind {
+		case reply.Content:
+			out.text = p.Text
+		case reply.Reasoning:
+			out.reasoning = p.Text
+		case reply.Call:
+			out.call = &callPiece{index: p.Index, name: p.Name, args: p.Text}
+			if p.Name != "" {
+				out.call.id = "call_" + rand.Text()
+			}
+		}
+		if err := c.add(out); err != nil {
+			return err
+		}
+	}
+	if c.job.oneCall && c.parser.Complete() > 0 {
+		return errEnough
+	}
+	return nil
+}
+
+func (c *choice) add(p piece) error {
+	p.choice = c.index
+	c.chars += utf8.RuneCountInString(p.text)
+	return c.emit(p)
 }
 
 // progress tells the client how far a long prompt is.

@@ -71,6 +71,37 @@ func (f Format) Expr(promptEnd string, tools []Tool, n Calls) (*grammar.Expr, er
 	return grammar.Seq(append(parts, grammar.Marked(sectionEnd))...), nil
 }
 
+// Auto returns the answers that may call tools, and are free otherwise: what
+// keeps the arguments to the tools' schemas when nothing forces a call.
+func (f Format) Auto(promptEnd string, tools []Tool, n Calls) (*grammar.Expr, error) {
+	calls, err := f.Expr(promptEnd, tools, n)
+	if err != nil {
+		return nil, err
+	}
+	before := f.before(promptEnd)
+	switch c := f.call; {
+	case f.channels:
+		text := grammar.Seq(before, grammar.Marked("<|channel|>final<|message|>"), grammar.Without("<|end|>"))
+		return grammar.Or(text, calls), nil
+	case c == &llama:
+		return grammar.Or(calls, grammar.Seq(before, notObject())), nil
+	default:
+		// Text, and calls after it.
+		text := grammar.Without(c.start())
+		bare, err := Format{call: c}.Expr("", tools, n)
+		return grammar.Seq(before, text, grammar.Repeat(bare, 0, 1)), err
+	}
+}
+
+// notObject is text that does not begin like a call of Llama 3.
+func notObject() *grammar.Expr {
+	e, err := grammar.ParseGBNF(`root ::= ([^{ \n\t] [^\x00]*)?`)
+	if err != nil {
+		panic("reply: " + err.Error())
+	}
+	return e
+}
+
 // before is what may stand before the calls.
 func (f Format) before(promptEnd string) *grammar.Expr {
 	space := grammar.Repeat(grammar.Text("\n"), 0, 2)

@@ -117,6 +117,11 @@ func (p *Parser) End() []Part {
 	return p.run()
 }
 
+// Thinking reports whether what comes now is reasoning.
+func (p *Parser) Thinking() bool {
+	return p.mode == inReasoning || p.mode == inMessage && strings.Contains(p.header, "<|channel|>analysis")
+}
+
 // Calls returns how many calls have begun, and Complete how many have ended.
 func (p *Parser) Calls() int { return p.calls }
 
