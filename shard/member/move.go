@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -80,7 +81,7 @@ func (m *Member) swap(ctx context.Context, src Source, d decision, old *Loaded, 
 	m.node.Hold(nil)
 	m.retire(ctx, old)
 	err := m.load(ctx, src, d.span)
-	if err == nil || ctx.Err() != nil && context.Cause(ctx) != errOvertaken {
+	if err == nil || ctx.Err() != nil && !errors.Is(context.Cause(ctx), errOvertaken) {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -178,12 +179,12 @@ func (m *Member) stuck(v *swarmView, old *Loaded, d decision) string {
 }
 
 // retire frees a span that is not served any more, when the sessions on it
-// have ended.
+// have moved to other members or ended.
 func (m *Member) retire(ctx context.Context, old *Loaded) {
 	bounded, stop := context.WithTimeout(ctx, moveTime)
 	defer stop()
 	if cut := m.node.Retire(bounded, old.Held()); cut > 0 {
-		m.cfg.Notify("%d sessions on layers %v were ended: they had not finished in %v", cut, old.Span, moveTime)
+		m.cfg.Notify("%d sessions on layers %v had found nobody else in %v: they wait for a new route", cut, old.Span, moveTime)
 	}
 	old.Close()
 }
