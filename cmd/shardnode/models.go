@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"path"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/shard/weights/story"
+	"github.com/shardnode/shardnode/tensorio"
 )
 
 type modelsFlags struct {
@@ -56,15 +58,15 @@ type modelsJSON struct {
 
 type (
 	listedJSON struct {
-		Name        string  `json:"name"`
-		Local       bool    `json:"local"`
-		Path        string  `json:"path,omitempty"`
-		Repo        string  `json:"repo,omitempty"`
-		File        string  `json:"file,omitempty"`
-		Bytes       int64   `json:"bytes"`
-		Params      float64 `json:"params,omitempty"`
-		License     string  `json:"license,omitempty"`
-		MemoryBytes int64   `json:"memory_bytes"` // with the KV cache of 2048 tokens
+		Name        string `json:"name"`
+		Local       bool   `json:"local"`
+		Path        string `json:"path,omitempty"`
+		Repo        string `json:"repo,omitempty"`
+		File        string `json:"file,omitempty"`
+		Bytes       int64  `json:"bytes"`
+		Params      int64  `json:"params,omitempty"`
+		License     string `json:"license,omitempty"`
+		MemoryBytes int64  `json:"memory_bytes"` // with the KV cache of 2048 tokens
 		// Fits is "machine", "swarm" or "no".
 		Fits       string  `json:"fits"`
 		DecodeTokS float64 `json:"predicted_decode_tok_s"` // of this machine alone, 0 if it does not fit
@@ -113,7 +115,7 @@ func (a *app) models(ctx context.Context, f *modelsFlags, text string) error {
 			continue
 		}
 		out.add(listedJSON{
-			Name: m.name, Repo: m.repo, File: m.file, Bytes: m.bytes, Params: m.params * 1e9, License: m.license,
+			Name: m.name, Repo: m.repo, File: m.file, Bytes: m.bytes, Params: int64(math.Round(m.params * 1e9)), License: m.license,
 			MemoryBytes: m.bytes + listedTokens*m.kvBytesPerToken(), DecodeTokS: m.active / m.params,
 		}, text)
 	}
@@ -235,11 +237,7 @@ func describeLocal(file *modelFile, m listedJSON) listedJSON {
 	m.MemoryBytes = m.Bytes
 	m.License, _ = file.Meta().Str("general.license")
 	for _, t := range file.Tensors() {
-		n := int64(1)
-		for _, d := range t.Shape {
-			n *= int64(d)
-		}
-		m.Params += float64(n)
+		m.Params += int64(tensorio.Tensor{Shape: t.Shape}.Elements())
 	}
 	cfg, err := model.ReadConfig(file.Meta())
 	if err == nil {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -198,6 +200,10 @@ func explainHub(err error, r hub.Repo) error {
 		return hint(err, "make room for %s there, or let HF_HOME name a folder on another disk", mib(space.NeedBytes))
 	case errors.Is(err, hub.ErrOffline):
 		return hint(err, "unset HF_HUB_OFFLINE, or pull it on a machine with a network and copy the cache")
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return hint(err, "make room on the disk of the cache and pull it again: it goes on where it stopped; HF_HOME names a folder on another disk")
+	case errors.Is(err, fs.ErrPermission):
+		return hint(err, "this user must be allowed to write to the cache; HF_HOME names another folder")
 	case errors.Is(err, context.Canceled):
 		return err
 	case isLie:

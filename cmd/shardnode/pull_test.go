@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 	"github.com/shardnode/shardnode/shard/weights/story"
 	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/gguf"
+	"github.com/shardnode/shardnode/tensorio/safetensors"
 )
 
 // onHub gives the commands of a test a hub, and an empty cache.
@@ -205,6 +207,69 @@ func TestPullOfLayersFetchesTheirBytesOnly(t *testing.T) {
 	}
 	if _, stderr, code := command(t, "", "pull", "hf:org/long", "--layers", "2:5"); code != exitUsage || !strings.Contains(stderr, "has 4 layers") {
 		t.Errorf("layers that are not there: exit status %d, %s", code, stderr)
+	}
+}
+
+// safetensorsFile returns a file of the tensors, 512 KiB each.
+func safetensorsFile(t *testing.T, names ...string) []byte {
+	t.Helper()
+	const size = 512 << 10
+	header := map[string]any{}
+	var data []byte
+	for i, name := range names {
+		header[name] = map[string]any{"dtype": "BF16", "shape": []int{size / 2}, "data_offsets": []int{len(data), len(data) + size}}
+		data = append(data, bytes.Repeat([]byte{byte(i + len(name))}, size)...)
+	}
+	b, err := json.Marshal(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(b))), b, data)
+}
+
+func TestPullOfAFoldersLayersFetchesTheirBytesOnly(t *testing.T) {
+	h := onHub(t)
+	h.Add("org/f", "config.json", []byte("{}"), false)
+	h.Add("org/f", safetensorsIndex, []byte("{}"), false)
+	parts := [][]byte{
+		safetensorsFile(t, "model.embed_tokens.weight", "model.layers.0.a", "model.layers.1.a", "model.layers.10.a"),
+		safetensorsFile(t, "model.layers.2.a", "model.norm.weight", "lm_head.weight", "model.layers.3.a"),
+	}
+	for i, b := range parts {
+		h.Add("org/f", fmt.Sprintf("model-%05d-of-00002.safetensors", i+1), b, true)
+	}
+	for layers, want := range map[string][]string{
+		"0:1": {"model.embed_tokens.weight", "model.layers.0.a"}, "1:3": {"model.layers.1.a", "model.layers.2.a"},
+		"3:11": {"lm_head.weight", "model.layers.10.a", "model.layers.3.a", "model.norm.weight"},
+	} {
+		var got pullJSON
+		if err := json.Unmarshal([]byte(mustCommand(t, "pull", "hf:org/f", "--layers", layers, "--json")), &got); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(got.Path, "model.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := safetensors.Read(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, x := range f.Tensors {
+			names = append(names, x.Name)
+			if !slices.ContainsFunc(parts, func(p []byte) bool { return bytes.Contains(p, b[x.Offset:x.Offset+x.Bytes]) }) {
+				t.Errorf("--layers %s: %s has other bytes", layers, x.Name)
+			}
+		}
+		if slices.Sort(names); !slices.Equal(names, want) {
+			t.Errorf("--layers %s has %v, want %v", layers, names, want)
+		}
+		if got.Fetched != int64(len(want))*512<<10 {
+			t.Errorf("--layers %s fetched %d bytes", layers, got.Fetched)
+		}
+		if _, err := os.Stat(filepath.Join(got.Path, "config.json")); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -27,28 +27,37 @@ func pullLayers(ctx context.Context, ref, layers string, notify func(string, ...
 	if err != nil {
 		return pullJSON{}, err
 	}
-	if r.choice.folder {
-		return pullJSON{}, hint(fmt.Errorf("%s has its weights as safetensors: their layers can't be fetched by themselves yet", r.listing.Repo),
-			"name a repository with .gguf files")
-	}
 	l := r.listing
 	out := pullJSON{Model: ref, Repo: l.Repo.ID, Revision: cmp.Or(l.Repo.Revision, "main"), Commit: l.Commit, License: l.License}
-	p, err := r.planLayers(ctx, span)
+	plan := r.planLayers
+	if r.choice.folder {
+		plan = r.planFolderLayers
+	}
+	p, err := plan(ctx, span)
 	if err != nil {
 		return out, explainHub(err, l.Repo)
 	}
-	notify("layers %v of %s: %s of %s", p.span, path.Base(r.choice.files[0]), mib(p.bytes), mib(p.whole))
-	name := fmt.Sprintf("%s-layers-%d-%d.gguf", strings.TrimSuffix(path.Base(r.choice.files[0]), ".gguf"), p.span.Start, p.span.End)
-	out.Path = filepath.Join(r.client.PartsDir(l.Repo.ID, l.Commit), name)
-	out.Layers = &[2]int{int(p.span.Start), int(p.span.End)}
-	if fileSize(out.Path) == 0 {
-		if err := r.client.PullParts(ctx, out.Path, p.header, p.parts, m.report); err != nil {
+	notify("layers %v of %s: %s of %s", p.span, l.Repo, mib(p.bytes), mib(p.whole))
+	file := filepath.Join(r.client.PartsDir(l.Repo.ID, l.Commit), filepath.FromSlash(p.name))
+	if fileSize(file) == 0 {
+		if err := r.client.PullParts(ctx, file, p.header, p.parts, m.report); err != nil {
 			return out, explainHub(err, l.Repo)
 		}
 		out.Fetched = p.bytes
 	}
-	out.Bytes = fileSize(out.Path)
-	out.Files = []pullFile{{Name: name, Path: out.Path, Bytes: out.Bytes}}
+	out.Layers, out.Path = &[2]int{int(p.span.Start), int(p.span.End)}, file
+	out.Files = []pullFile{{Name: p.name, Path: file, Bytes: fileSize(file)}}
+	if r.choice.folder {
+		out.Path = filepath.Dir(file)
+		texts, err := r.pullTexts(ctx, out.Path, m)
+		if err != nil {
+			return out, explainHub(err, l.Repo)
+		}
+		out.Files = append(out.Files, texts...)
+	}
+	for _, f := range out.Files {
+		out.Bytes += f.Bytes
+	}
 	out.TookMS = millis(time.Since(began))
 	return out, nil
 }
@@ -56,6 +65,7 @@ func pullLayers(ctx context.Context, ref, layers string, notify func(string, ...
 // A layerPlan is a file of some layers: its header, and where the rest of it
 // comes from.
 type layerPlan struct {
+	name         string // below the folder of such files
 	span         shard.Span
 	header       []byte
 	parts        []hub.Parts
@@ -96,6 +106,7 @@ func (r *remote) planLayers(ctx context.Context, span shard.Span) (*layerPlan, e
 		from.Parts = append(from.Parts, hub.Part{Start: info.Offset, End: info.End(), At: offsets[i]})
 	}
 	p.span, p.bytes, p.whole = span, x.PartBytes(part), x.TotalBytes()
+	p.name = fmt.Sprintf("%s-layers-%d-%d.gguf", strings.TrimSuffix(path.Base(r.choice.files[0]), ".gguf"), span.Start, span.End)
 	return p, nil
 }
 
