@@ -113,7 +113,10 @@ func (f Format) before(promptEnd string) *grammar.Expr {
 		return grammar.Text("")
 	}
 	open := strings.LastIndex(promptEnd, f.thinkOpen)
-	if open >= 0 && !strings.Contains(promptEnd[open:], f.thinkClose) {
+	switch {
+	case open >= 0 && strings.Contains(promptEnd[open:], f.thinkClose):
+		return space // the prompt says that there is nothing to reason about
+	case open >= 0:
 		return grammar.Seq(grammar.Until(f.thinkClose), space)
 	}
 	return maybe(grammar.Marked(f.thinkOpen), grammar.Until(f.thinkClose), space)
