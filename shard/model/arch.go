@@ -88,8 +88,8 @@ func (a *arch) few() bool {
 // archs are the architectures that Forward computes.
 var archs = []arch{
 	{name: "llama", like: "Llama 2 and 3, Mistral, Mixtral, SmolLM2", mixture: weighChosen, windowed: true},
-	{name: "qwen2", like: "Qwen 2 and 2.5", halves: true},
-	{name: "qwen3", like: "Qwen 3", halves: true, qkNorm: true},
+	{name: "qwen2", like: "Qwen 2 and 2.5", halves: true, windowed: true},
+	{name: "qwen3", like: "Qwen 3", halves: true, qkNorm: true, windowed: true},
 	{name: "qwen2moe", like: "Qwen 1.5 and 2 with experts", halves: true, mixture: weighAll, sharedExpert: true, sharedAlways: true},
 	{name: "qwen3moe", like: "Qwen 3 with experts", halves: true, qkNorm: true, mixture: weighChosen},
 	{name: "smollm3", like: "SmolLM3", noRopeEvery: 4},

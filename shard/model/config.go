@@ -61,10 +61,11 @@ type Config struct {
 	ScoreScale    float32 // of scores; 0 for 1/sqrt(headDim)
 	LogitScale    float32 // of logits; 1 for none
 
-	latent latentShape
-	route  routing
-	local  []bool // layers that see a window; nil: as arch says
-	arch   arch
+	latent  latentShape
+	route   routing
+	local   []bool // layers that see a window; nil: as arch says
+	turning []bool // layers that rotate; nil: as arch says
+	arch    arch
 }
 
 // Limits on what a file may say. They bound memory, and are far above any
@@ -136,12 +137,10 @@ func (r *keys) readWindow(c *Config) {
 		c.Window = r.window()
 		c.RopeLocalBase = c.RopeBase
 	}
-	if more, ok := r.meta.(moreMetadata); ok && c.Window > 0 {
-		pattern, _ := more.Ints(r.arch + ".attention.sliding_window_pattern")
-		for _, p := range pattern[:min(len(pattern), c.Layers)] {
-			c.local = append(c.local, p != 0)
-		}
+	if c.Window > 0 {
+		c.local = r.bools("attention.sliding_window_pattern")
 	}
+	c.turning = r.bools("attention.rope_pattern")
 	if n, ok := r.meta.Uint(r.arch + ".attention.sliding_window_pattern"); ok && n > 0 && n <= maxLayers && a.globalEvery > 0 {
 		c.arch.globalEvery = int(n)
 	}
@@ -150,8 +149,26 @@ func (r *keys) readWindow(c *Config) {
 // moreMetadata are kinds of values that few architectures ask for.
 type moreMetadata interface {
 	Bool(key string) (bool, bool)
-	// Ints returns an array of integers, or of booleans as 0 and 1.
-	Ints(key string) ([]int32, bool)
+	Bools(key string) ([]bool, bool)
+}
+
+// bool returns a truth value; a missing key gives def.
+func (r *keys) bool(key string, def bool) bool {
+	if more, ok := r.meta.(moreMetadata); ok {
+		if x, ok := more.Bool(r.arch + "." + key); ok {
+			return x
+		}
+	}
+	return def
+}
+
+// bools returns truth values, one a layer; nil if the key is missing.
+func (r *keys) bools(key string) []bool {
+	if more, ok := r.meta.(moreMetadata); ok {
+		x, _ := more.Bools(r.arch + "." + key)
+		return x
+	}
+	return nil
 }
 
 // readScales reads numbers that some families multiply with.
@@ -166,10 +183,16 @@ func (r *keys) readScales(c *Config) {
 	if c.arch.scaledEmbed {
 		c.EmbedScale = float32(math.Sqrt(float64(c.Dim)))
 	}
-	if more, ok := r.meta.(moreMetadata); ok && c.arch.parallelKey != "" {
-		if parallel, ok := more.Bool(r.arch + "." + c.arch.parallelKey); ok {
-			c.arch.parallel = parallel
-		}
+	if key := c.arch.parallelKey; key != "" {
+		c.arch.parallel = r.bool(key, c.arch.parallel)
+	}
+	// What GGUF files of others don't say, and those of package folder do.
+	c.arch.fineYarn = !r.bool("rope.scaling.yarn_truncate", !c.arch.fineYarn)
+	switch act, _ := r.meta.Str(r.arch + ".feed_forward_activation"); act {
+	case "gelu":
+		c.arch.act = gelu
+	case "gelu_tanh":
+		c.arch.act = geluTanh
 	}
 }
 
@@ -187,6 +210,9 @@ func (c *Config) isLocal(layer int) bool {
 // rotates reports whether a layer rotates its queries and keys.
 func (c *Config) rotates(layer int) bool {
 	a := &c.arch
+	if layer < len(c.turning) {
+		return c.turning[layer]
+	}
 	if a.localRope && !c.isLocal(layer) {
 		return false
 	}

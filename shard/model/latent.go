@@ -75,6 +75,7 @@ type latent struct {
 	wqB       *quant.Matrix // [heads*keyDim, queryRank], or [.., dim] without wqA
 	wkv       *quant.Matrix // [rank+ropeDim, dim]
 	qNorm, kv []float32     // [queryRank], nil without; [rank]
+	bqA, bkv  []float32     // [queryRank] and [rank+ropeDim]; nil without bias
 	keys      []*quant.Matrix
 	vals      []*quant.Matrix // of each head: [rank, keyDim-ropeDim] and [valDim, rank]
 }
@@ -136,9 +137,11 @@ func (l *loader) latent(i shard.Layer, mats []matrixPlan) (*latent, []matrixPlan
 	if s.queryRank > 0 {
 		w.wqA, mats = mats[0].packed, mats[1:]
 		w.qNorm = l.vector(name(i, "attn_q_a_norm.weight"), s.queryRank)
+		w.bqA = l.optional(name(i, "attn_q_a.bias"), s.queryRank)
 	}
 	w.wqB, w.wkv, mats = mats[0].packed, mats[1].packed, mats[2:]
 	w.kv = l.vector(name(i, "attn_kv_a_norm.weight"), s.rank)
+	w.bkv = l.optional(name(i, "attn_kv_a_mqa.bias"), s.rank+c.RopeDim)
 	for range c.Heads {
 		w.keys, w.vals, mats = append(w.keys, mats[0].packed), append(w.vals, mats[1].packed), mats[2:]
 	}
@@ -204,6 +207,7 @@ type latentNorm latentOp
 func (o *latentNorm) Tile(_, r int) {
 	n := o.m.cfg.latent.queryRank
 	x := o.qa[r*n:][:n]
+	addBias(x, o.w.bqA)
 	o.m.cfg.normalize(x, x, o.w.qNorm, nil)
 }
 
@@ -215,6 +219,7 @@ func (o *latentKeys) Tile(_, r int) {
 	s, c := &o.m.s, &o.m.cfg
 	rank, n := c.latent.rank, c.latent.rank+c.RopeDim
 	kv, k, v := o.kv[r*n:][:n], s.k[r*n:][:n], s.v[r*rank:][:rank]
+	addBias(kv, o.w.bkv)
 	c.normalize(v, kv[:rank], o.w.kv, nil)
 	copy(k, kv[rank:])
 	copy(k[c.RopeDim:], v)

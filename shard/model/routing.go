@@ -29,9 +29,7 @@ const (
 // readRouting reads how experts are chosen and weighed.
 func (r *keys) readRouting(c *Config) {
 	c.route = routing{mixture: c.arch.mixture, scale: float32(r.real("expert_weights_scale", 1))}
-	if more, ok := r.meta.(moreMetadata); ok {
-		c.route.normed, _ = more.Bool(r.arch + ".expert_weights_norm")
-	}
+	c.route.normed = r.bool("expert_weights_norm", false)
 	key := r.arch + ".expert_gating_func"
 	switch gating, _ := r.meta.Uint(key); gating {
 	case 0:

@@ -189,6 +189,19 @@ func (m *Meta) Floats(key string) ([]float32, bool) {
 	return out, true
 }
 
+// Bools returns an array of truth values.
+func (m *Meta) Bools(key string) ([]bool, bool) {
+	v, ok := m.Value(key)
+	if !ok || v.kind != kindArray || v.elem != kindBool {
+		return nil, false
+	}
+	out := make([]bool, v.count)
+	for i := range out {
+		out[i] = v.at(i).raw[0] != 0
+	}
+	return out, true
+}
+
 // Ints returns the integer array of key, of any width, as a new slice, if
 // every element fits an int32.
 func (m *Meta) Ints(key string) ([]int32, bool) {

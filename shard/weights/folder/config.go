@@ -130,6 +130,7 @@ type rope struct {
 	Fast     *float64  `json:"beta_fast"`
 	Slow     *float64  `json:"beta_slow"`
 	Attn     *float64  `json:"attention_factor"`
+	Truncate *bool     `json:"truncate"`
 	MScale   *float64  `json:"mscale"`
 	MScaleAt *float64  `json:"mscale_all_dim"`
 	Long     []float64 `json:"long_factor"`

@@ -66,12 +66,15 @@ var around = map[string]string{
 
 // families are the kinds of folders that can be read, by model_type.
 var families = map[string]family{
-	"llama":       {arch: "llama", permute: true, more: llama},
-	"mistral":     {arch: "llama", permute: true, more: llama},
-	"mixtral":     {arch: "llama", permute: true, more: llama},
-	"smollm3":     {arch: "smollm3", permute: true, more: llama},
-	"granite":     {arch: "granite", permute: true, more: granite},
-	"granitemoe":  {arch: "granitemoe", permute: true, more: granite, take: takeGranite},
+	"llama":      {arch: "llama", permute: true, more: llama},
+	"mistral":    {arch: "llama", permute: true, more: llama},
+	"mixtral":    {arch: "llama", permute: true, more: llama},
+	"smollm3":    {arch: "smollm3", permute: true, more: llama},
+	"granite":    {arch: "granite", permute: true, more: granite},
+	"granitemoe": {arch: "granitemoe", permute: true, more: granite, take: takeGranite},
+
+	"granitemoeshared": {arch: "granitemoe", permute: true, more: granite, take: takeGranite},
+
 	"qwen2":       {arch: "qwen2", more: plain},
 	"qwen2_moe":   {arch: "qwen2moe", more: experts},
 	"qwen3":       {arch: "qwen3", more: plain},

@@ -3,6 +3,7 @@ package folder
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/shardnode/shardnode/tensorio"
 	"github.com/shardnode/shardnode/tensorio/vec"
@@ -56,7 +57,37 @@ func (b *builder) common() {
 	b.setCount("expert_used_count", "num_experts_per_tok", "num_experts_per_token")
 	b.setCount("vocab_size", "vocab_size")
 	b.setNumber("attention.scale", "attention_multiplier")
+	b.activation()
 	b.rope()
+}
+
+// activation says which GELU is meant, where GGUF files leave it to the reader, and
+// refuses what the architecture does not compute.
+func (b *builder) activation() {
+	act := b.conf.text("hidden_activation", "hidden_act")
+	known := act == ""
+	switch b.family.arch {
+	case "gemma", "gemma2", "gemma3": // "gelu" means the approximation, too
+		known = known || strings.HasPrefix(act, "gelu")
+	case "gptneox", "starcoder2":
+		usual := b.family.arch == "gptneox" // the error function
+		switch act {
+		case "":
+		case "gelu":
+			if known = true; !usual {
+				b.set("feed_forward_activation", "gelu")
+			}
+		case "gelu_new", "gelu_fast", "gelu_pytorch_tanh":
+			if known = true; usual {
+				b.set("feed_forward_activation", "gelu_tanh")
+			}
+		}
+	default:
+		known = known || act == "silu" || act == "swish"
+	}
+	if !known {
+		b.conf.fail(fmt.Errorf("config.json: hidden_act %q can't be computed in the architecture %s", act[:min(len(act), 40)], b.family.arch))
+	}
 }
 
 // ropeDim returns how many values of a head are rotated.
@@ -114,6 +145,10 @@ func (b *builder) yarn() {
 	}
 	if r.Slow != nil {
 		b.set("rope.scaling.yarn_beta_slow", float32(*r.Slow))
+	}
+	// llama.cpp rounds the borders of all models; GPT-OSS wants them as they are.
+	if fine := r.Truncate != nil && !*r.Truncate; fine != (b.family.arch == "gpt-oss") {
+		b.set("rope.scaling.yarn_truncate", !fine)
 	}
 	switch {
 	case r.Attn != nil:
@@ -198,12 +233,26 @@ func (b *builder) addFloats(name string, x []float32) {
 // The metadata of families, beside what common sets.
 
 func plain(b *builder) {
-	if b.family.arch == "starcoder2" || b.conf.flag(false, "use_sliding_window") {
+	switch {
+	case b.family.arch == "starcoder2":
 		b.setCount("attention.sliding_window", "sliding_window")
+	case b.conf.flag(false, "use_sliding_window"):
+		windowed(b)
 	}
 }
 
 func llama(b *builder) {
+	var turning []int
+	if b.family.arch == "smollm3" && b.conf.read(&turning, "no_rope_layers") && len(turning) == b.layers {
+		usual, turns := true, make([]bool, b.layers)
+		for i, n := range turning {
+			turns[i] = n != 0
+			usual = usual && turns[i] == ((i+1)%4 != 0)
+		}
+		if !usual {
+			b.set("attention.rope_pattern", turns)
+		}
+	}
 	if b.conf.flag(true, "use_sliding_window") {
 		b.setCount("attention.sliding_window", "sliding_window")
 	}
@@ -212,6 +261,13 @@ func llama(b *builder) {
 func windowed(b *builder) {
 	b.setCount("attention.sliding_window", "sliding_window")
 	b.pattern()
+	if first, ok := b.conf.count("max_window_layers"); ok && b.conf.raw["layer_types"] == nil { // Qwen 2 and 3
+		local := make([]bool, b.layers)
+		for i := range local {
+			local[i] = i >= first
+		}
+		b.set("attention.sliding_window_pattern", local)
+	}
 }
 
 // pattern says which layers see a window, where the config does.
@@ -235,10 +291,17 @@ func granite(b *builder) {
 }
 
 func experts(b *builder) {
+	// Converters leave this out, and llama.cpp takes what the family has as a rule.
+	switch normed := b.conf.flag(b.family.arch != "qwen2moe", "norm_topk_prob"); {
+	case b.family.arch == "qwen2moe" && normed:
+		b.set("expert_weights_norm", true)
+	case b.family.arch == "qwen3moe" && !normed:
+		b.setInt("expert_gating_func", 1) // softmax over all, not over the chosen
+	}
 	b.setCount("expert_feed_forward_length", "moe_intermediate_size", "intermediate_size")
 	b.setCount("expert_shared_feed_forward_length", "shared_expert_intermediate_size")
 	if b.family.arch == "gpt-oss" {
-		b.setCount("attention.sliding_window", "sliding_window")
+		windowed(b)
 	}
 }
 
@@ -250,9 +313,14 @@ func phi3(b *builder) {
 }
 
 func gemma(b *builder) {
-	b.setNumber("attn_logit_softcapping", "attn_logit_softcapping")
-	b.setNumber("final_logit_softcapping", "final_logit_softcapping")
-	b.setCount("attention.sliding_window", "sliding_window")
+	for _, name := range []string{"attn_logit_softcapping", "final_logit_softcapping"} {
+		if _, ok := b.conf.number(name); ok {
+			b.setNumber(name, name)
+		} else if b.family.arch == "gemma2" {
+			b.set(name, float32(0))
+		}
+	}
+	windowed(b)
 	// Converters leave this out, and llama.cpp takes the size of a head.
 	if x, ok := b.conf.number("query_pre_attn_scalar"); ok && x > 0 && x != float64(b.headDim) {
 		b.set("attention.scale", float32(1/math.Sqrt(x)))
