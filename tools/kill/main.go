@@ -37,7 +37,7 @@ type config struct {
 	shardnode, model, memory, link string
 	members, sessions, kills       int
 	history, tokens                int
-	pinned, stop, drain            bool
+	pinned, stop, drain, calm      bool
 	soak                           time.Duration
 	limit                          time.Duration // of the pauses' 99th percentile
 	patience                       time.Duration // of the members, for layers that nobody serves
@@ -80,6 +80,7 @@ func parse() (config, error) {
 	flag.BoolVar(&c.pinned, "pinned", true, "a third of the layers each, by --layers; false: as the plan says")
 	flag.BoolVar(&c.stop, "stop", false, "SIGSTOP, and SIGCONT up to 3 s later, in place of SIGKILL")
 	flag.BoolVar(&c.drain, "drain", false, "SIGTERM, so that members leave on purpose, in place of SIGKILL")
+	flag.BoolVar(&c.calm, "calm", false, "disturb nobody: what heals then was a false alarm")
 	flag.DurationVar(&c.soak, "soak", 0, "mix all ways to go for so long")
 	flag.DurationVar(&c.limit, "limit", 2*time.Second, "the most that the 99th percentile of the pauses may be")
 	flag.DurationVar(&c.patience, "peer-timeout", 30*time.Second, "--peer-timeout of each member")
@@ -203,6 +204,11 @@ var (
 			return nil
 		},
 	}
+	inPeace = way{
+		name: "leave alone",
+		out:  func(*swarm, int) {},
+		back: func(context.Context, *swarm, int, *rand.Rand) error { return nil },
+	}
 	byDrain = way{
 		name: "drain",
 		out:  func(s *swarm, i int) { s.signal(i, syscall.SIGTERM) },
@@ -228,6 +234,8 @@ func oneRound(ctx context.Context, cfg config, s *swarm, qs []question, rng *ran
 		how = byStop
 	case cfg.drain:
 		how = byDrain
+	case cfg.calm:
+		how = inPeace
 	}
 	return disturb(ctx, cfg, s, qs, rng, t, how)
 }

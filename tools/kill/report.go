@@ -37,6 +37,9 @@ func (t *tally) report(out io.Writer) bool {
 		fmt.Fprintf(out, "  %d times: %s\n", t.reasons[reason], reason)
 	}
 	fmt.Fprintf(out, "recoveries: %d, with %d tokens replayed\n", t.healed, t.replayed)
+	if t.cfg.calm {
+		fmt.Fprintf(out, "all of them after false alarms\n")
+	}
 	return ok
 }
 
