@@ -102,10 +102,12 @@ func (l *sentLog) wait(pos shard.Pos) <-chan struct{} {
 	return out
 }
 
-// put adds a frame, in place of all that was at its position and after.
-func (l *sentLog) put(pos shard.Pos, count int, codec wire.Codec, payload []byte) {
+// put adds a frame, in place of all that was at its position and after. It
+// returns why there can be no file, once; then the oldest bytes are dropped.
+func (l *sentLog) put(pos shard.Pos, count int, codec wire.Codec, payload []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	before := l.failed
 	l.cut(pos)
 	if len(l.frames) == 0 || l.end != pos {
 		l.frames = l.frames[:0]
@@ -119,6 +121,10 @@ func (l *sentLog) put(pos shard.Pos, count int, codec wire.Codec, payload []byte
 		close(l.grown)
 		l.grown = nil
 	}
+	if before != nil || errors.Is(l.failed, errNoLogDir) {
+		return nil
+	}
+	return l.failed
 }
 
 // cut forgets the positions from pos on. l.mu is held.
@@ -182,17 +188,6 @@ func (l *sentLog) spill() {
 	// What is left begins with the next slab.
 	n := sort.Search(len(l.frames), func(i int) bool { return l.frames[i].at >= l.slabs[0].at })
 	l.frames = l.frames[:copy(l.frames, l.frames[n:])]
-}
-
-// incomplete returns why the log has lost its beginning, nil if it has not or
-// need not keep it.
-func (l *sentLog) incomplete() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if errors.Is(l.failed, errNoLogDir) {
-		return nil
-	}
-	return l.failed
 }
 
 var errNoLogDir = errors.New("there is no folder for logs")

@@ -84,7 +84,10 @@ func (st *stage) sendHidden(m *wirepb.Step, hidden []uint16) error {
 	if err != nil {
 		return err
 	}
-	st.log.put(shard.Pos(m.GetPos()), int(m.GetCount()), wire.Codec(m.GetCodec()), payload)
+	if err := st.log.put(shard.Pos(m.GetPos()), int(m.GetCount()), wire.Codec(m.GetCodec()), payload); err != nil {
+		st.node.cfg.Logger.Warn().Stringer("session", st.open.Session).Stringer("span", st.open.Span).Err(err).
+			Msg("log of a session is incomplete, more has to be computed again if the next stage is lost")
+	}
 	if st.at <= st.sendFrom {
 		return nil // the next stage has them
 	}
