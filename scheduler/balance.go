@@ -39,6 +39,7 @@ func (s *settler) balance() {
 			copy(s.share, tiles)
 		}
 		if best == 0 {
+			s.calm = true
 			return
 		}
 		next := chain{q: s.problem, within: s.reach(), least: s.leastLayers(), floor: (1 - landing) * best}

@@ -110,6 +110,7 @@ type settler struct {
 	why   []string
 	share []part
 	mean  float64 // see scale
+	calm  bool    // balance has found nothing left to do
 }
 
 // Settle returns what every peer should hold, from what peers hold and have
@@ -133,7 +134,7 @@ func Settle(v View, p Params) (Targets, error) {
 	}
 	spare := slices.Clone(s.has)
 	if len(s.gaps(s.served())) == 0 { // not before everything is there
-		if spare = s.standBy(); !slices.Equal(spare, s.has) && s.quiet(s.has) && !s.quiet(spare) {
+		if spare = s.standBy(); s.calm && !slices.Equal(spare, s.has) && !s.quiet(spare) {
 			spare = slices.Clone(s.has)
 		}
 	}
@@ -321,8 +322,10 @@ func Room(v View, p Params, least int) int {
 		}
 		s := newSettler(q)
 		c := chain{q: q, within: s.reach(), floor: math.SmallestNonzeroFloat64, cost: free}
-		if tiles, _ := c.cheapest(s.orders()); tiles != nil {
-			return p.ContextTokens
+		for _, c.order = range s.orders() {
+			if _, _, ok := c.solve(); ok {
+				return p.ContextTokens
+			}
 		}
 	}
 	return wanted

@@ -178,7 +178,7 @@ func (m *Member) carryOut(ctx context.Context, d decision, loaded *Loaded) (time
 	var watch sync.WaitGroup
 	watch.Go(func() { m.overtake(moving, stop, d) })
 	err := m.move(moving, d)
-	overtaken := errors.Is(err, errOvertaken)
+	overtaken := errors.Is(err, errOvertaken) || errors.Is(context.Cause(moving), errOvertaken)
 	stop(nil)
 	watch.Wait()
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/shardnode/shardnode/scheduler/gossip"
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/engine"
+	"github.com/shardnode/shardnode/shard/pipeline"
 )
 
 const (
@@ -91,14 +92,28 @@ const (
 	// observedFor is how long an observation counts.
 	observedFor = 2 * time.Minute
 	// slowerBy is how much slower than it says a peer must be seen to be before
-	// that is held against it: stages take turns on a machine.
-	slowerBy = 1.5
+	// that is held against it: a stage that runs in a batch with others takes
+	// longer, and stages take turns on a machine.
+	slowerBy = 3
 	// mostSlower bounds how much slower a peer is taken to be than it says: the
 	// word of others has less weight than its own.
 	mostSlower = 8
 	// maxObservations bounds what is kept; those that are over go first.
 	maxObservations = 256
 )
+
+// observed notes what a stage of a session of this member says that a token
+// took.
+func (m *Member) observed(st pipeline.Stage, token time.Duration) {
+	m.mu.Lock()
+	about := m.about
+	m.mu.Unlock()
+	units := float64(st.Span.Len())
+	if int(st.Span.End) == about.plan.Layers {
+		units += float64(about.plan.HeadBytes) / max(1, float64(about.plan.WeightBytes(st.Span)-about.plan.HeadBytes)/units)
+	}
+	m.observe(st.Peer, time.Duration(float64(token)/units))
+}
 
 // observe notes that the stages of a peer took so long, per layer and token,
 // in a session of this member.

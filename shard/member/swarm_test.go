@@ -209,9 +209,9 @@ func (p *player) ask(question, name string, named map[string]string, rest []stri
 // join starts one member, or n of them one right after the other or after a
 // time.
 func (p *player) join(named map[string]string, names []string) {
-	n := p.number(named["n"], 1)
-	if named["n"] == "all" {
-		n = len(p.w.byID) - len(p.w.homes)
+	n := len(p.w.byID) - len(p.w.homes)
+	if named["n"] != "all" {
+		n = p.number(named["n"], 1)
 	}
 	lo, hi, ranged := strings.Cut(named["memory"], "..")
 	least := p.number(lo, p.w.layers)

@@ -64,7 +64,7 @@ func (m *Member) Open(ctx context.Context, c SessionConfig) (*pipeline.Session, 
 		}
 		sess, err := pipeline.Open(ctx, pipeline.Config{
 			Self: m.cfg.Node.ID(), Name: m.cfg.Name, Dial: m.dial, Model: about.ID, KV: m.cfg.KV, Route: route.Stages, MaxTokens: c.Tokens,
-			Prefix: c.Prompt, Secret: m.secret, PeerTimeout: c.PeerTimeout, Healed: m.healed,
+			Prefix: c.Prompt, Secret: m.secret, PeerTimeout: c.PeerTimeout, Healed: m.healed, Observed: m.observed,
 			Repair: func(ctx context.Context, b pipeline.Broken) ([]pipeline.Stage, error) {
 				waiting := c.Waiting
 				if b.Leaving { // nothing waits

@@ -32,6 +32,7 @@ type leg struct {
 
 	// What it measured, for Stats; of who has the turn.
 	compute, queue time.Duration
+	token          time.Duration // of a step of one token, smoothed
 	inbound        *wirepb.Hop
 }
 

@@ -80,6 +80,10 @@ type Config struct {
 	// Healed, if set, is called when the session goes on after stages were
 	// lost or have left. It must not block.
 	Healed func(Recovery)
+
+	// Observed, if set, hears now and then how long a stage takes for a token,
+	// smoothed, as it says itself. It must not block.
+	Observed func(st Stage, token time.Duration)
 }
 
 func (c Config) withDefaults() (Config, error) {

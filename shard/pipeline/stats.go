@@ -53,6 +53,28 @@ type recorder struct {
 	meter      hop.Meter // the hop from the last stage to the driver
 	last       hop.Path  // of that hop
 	recoveries []Recovery
+	tokens     int // that were steps of their own
+}
+
+// observedEvery is after how many tokens [Config.Observed] hears of them.
+const observedEvery = 32
+
+// observe notes the times of a step of one token, and tells of them now and
+// then.
+func (r *recorder) observe(legs []*leg, res result, tell func(Stage, time.Duration)) {
+	for i, t := range res.m.GetTimes()[:min(len(res.m.GetTimes()), len(legs))] {
+		took := time.Duration(t.GetComputeUs()) * time.Microsecond
+		if legs[i].token == 0 {
+			legs[i].token = took
+		}
+		legs[i].token += (took - legs[i].token) / 8
+	}
+	if r.tokens++; tell == nil || r.tokens%observedEvery != 0 {
+		return
+	}
+	for _, l := range legs {
+		tell(l.Stage, l.token)
+	}
 }
 
 // result counts one answer of the last of legs.

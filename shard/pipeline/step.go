@@ -287,6 +287,9 @@ func (s *Session) answered(r result) {
 	s.sent = slices.Delete(s.sent, 0, 1)
 	s.pace.add(tokens, r.at)
 	s.stats.result(s.legsNow(), r)
+	if tokens == 1 {
+		s.stats.observe(s.legsNow(), r, s.cfg.Observed)
+	}
 	s.healed(r.at)
 }
 
