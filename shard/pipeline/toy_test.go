@@ -38,6 +38,7 @@ type toy struct {
 	perToken time.Duration // what a token takes
 	room     int           // sessions that fit
 	gate     chan struct{} // if set, a step waits until it is closed
+	jam      chan struct{} // as gate, and its context does not help
 
 	mu       sync.Mutex
 	sessions map[shard.SessionID]*toySession
@@ -63,6 +64,13 @@ func (e *toy) hold(gate chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gate = gate
+}
+
+// stuck has steps wait until jam is closed, whatever their context says.
+func (e *toy) stuck(jam chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.jam = jam
 }
 
 func (e *toy) open() int {
@@ -101,7 +109,12 @@ func (e *toy) CloseSession(id shard.SessionID) {
 
 func (e *toy) Step(ctx context.Context, st engine.Step) (engine.Result, error) {
 	rows := max(len(st.Tokens), len(st.Hidden)/toyDim)
-	work := time.Duration(rows) * e.perToken
+	e.mu.Lock()
+	work, jam := time.Duration(rows)*e.perToken, e.jam
+	e.mu.Unlock()
+	if jam != nil {
+		<-jam
+	}
 	select {
 	case <-ctx.Done():
 		return engine.Result{}, ctx.Err()
@@ -268,6 +281,9 @@ func (r *ring) serve(peer int, span shard.Span) {
 
 func (r *ring) dial(from int) func(context.Context, hop.Neighbour) (io.ReadWriteCloser, error) {
 	return func(ctx context.Context, to hop.Neighbour) (io.ReadWriteCloser, error) {
+		if from > 0 && to.Peer == r.ID(from) { // it is several stages of a session
+			return r.nodes[from-1].Local(), nil
+		}
 		return r.Nodes[from].Open(ctx, to.Peer, hop.Protocol)
 	}
 }
