@@ -72,7 +72,7 @@ func (m *meter) report(p hub.Progress) {
 		m.notify("%s", m.text(p))
 		return
 	}
-	fmt.Fprintf(m.line, "\r%-78s", m.text(p)) //nolint:errcheck // a person's screen
+	fmt.Fprintf(m.line, "\r%-78s", m.text(p))
 	m.open = true
 }
 
@@ -96,7 +96,7 @@ func (m *meter) text(p hub.Progress) string {
 // end leaves the line that changes.
 func (m *meter) end() {
 	if m.open {
-		fmt.Fprintln(m.line) //nolint:errcheck // a person's screen
+		fmt.Fprintln(m.line)
 		m.open = false
 	}
 	m.file = ""

@@ -57,7 +57,7 @@ func (r *RemoteFile) extend(p Part) error {
 		if err != nil {
 			return err
 		}
-		defer resp.Body.Close() //nolint:errcheck // it was only read
+		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusPartialContent {
 			return errNoRanges
 		}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -53,11 +54,11 @@ func (c *Client) stat(ctx context.Context, at, r Repo, e Entry) (*File, error) {
 	var f *File
 	what := r.String() + ":" + e.Name
 	err := c.again(ctx, func() bool { return false }, func() error {
-		resp, err := c.head(ctx, at, e.Name, what)
+		h, err := c.head(ctx, at, e.Name, what)
 		if err != nil {
 			return err
 		}
-		if f, err = describe(resp, r, e); err == nil && f.Commit != at.Revision {
+		if f, err = describe(h, r, e); err == nil && f.Commit != at.Revision {
 			err = lie("%s: the hub offers it as of commit %s, and was asked for %s", what, f.Commit, at.Revision)
 		}
 		return err
@@ -74,7 +75,7 @@ func (c *Client) stat(ctx context.Context, at, r Repo, e Entry) (*File, error) {
 // head asks for the headers of a file. Of a file in large file storage they are
 // those of the answer that leads there; a renamed repository, and a mirror
 // that only leads to the hub, are followed.
-func (c *Client) head(ctx context.Context, at Repo, name, what string) (*http.Response, error) {
+func (c *Client) head(ctx context.Context, at Repo, name, what string) (http.Header, error) {
 	u := c.resolveURL(at.ID, at.revision(), name)
 	for range maxRedirects {
 		resp, err := c.request(ctx, http.MethodHead, u, nil)
@@ -87,8 +88,11 @@ func (c *Client) head(ctx context.Context, at Repo, name, what string) (*http.Re
 			if u, err = follow(u, resp); err != nil {
 				return nil, err
 			}
-		case isRedirect(resp.StatusCode) || resp.StatusCode == http.StatusOK:
-			return resp, nil
+		case isRedirect(resp.StatusCode):
+			resp.Header.Del("Content-Length") // of this answer, not of the file
+			return resp.Header, nil
+		case resp.StatusCode == http.StatusOK:
+			return resp.Header, nil
 		default:
 			return nil, c.statusError(resp, what)
 		}
@@ -97,21 +101,12 @@ func (c *Client) head(ctx context.Context, at Repo, name, what string) (*http.Re
 }
 
 // describe reads the headers of a file.
-func describe(resp *http.Response, r Repo, e Entry) (*File, error) {
-	h := resp.Header
-	f := &File{Repo: r, Name: e.Name, Commit: h.Get("X-Repo-Commit"), SizeBytes: -1, etag: plainETag(h.Get("X-Linked-Etag"))}
+func describe(h http.Header, r Repo, e Entry) (*File, error) {
+	f := &File{Repo: r, Name: e.Name, Commit: h.Get("X-Repo-Commit"), etag: plainETag(cmp.Or(h.Get("X-Linked-Etag"), h.Get("ETag")))}
 	what := r.String() + ":" + e.Name
-	if f.etag == "" {
-		f.etag = plainETag(h.Get("ETag"))
-	}
-	size := h.Get("X-Linked-Size")
-	if size == "" && !isRedirect(resp.StatusCode) {
-		size = h.Get("Content-Length")
-	}
-	if n, err := strconv.ParseInt(size, 10, 63); err == nil && n >= 0 {
+	f.SizeBytes = e.SizeBytes
+	if n, err := strconv.ParseInt(cmp.Or(h.Get("X-Linked-Size"), h.Get("Content-Length")), 10, 63); err == nil && n >= 0 {
 		f.SizeBytes = n
-	} else if e.SizeBytes >= 0 {
-		f.SizeBytes = e.SizeBytes
 	}
 	switch {
 	case !commitHash.MatchString(f.Commit):

@@ -134,7 +134,7 @@ func (t *transfer) get(ctx context.Context, p *Part) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	switch {
 	case wholeFile && resp.StatusCode != http.StatusOK, !wholeFile && resp.StatusCode == http.StatusOK:
 		return errNoRanges
@@ -282,7 +282,7 @@ func (t *transfer) whole(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	if n := resp.ContentLength; resp.StatusCode != http.StatusOK || n >= 0 && n != t.f.SizeBytes {
 		return t.lie("the server sends %d bytes (HTTP %d), where the hub says %d", n, resp.StatusCode, t.f.SizeBytes)
 	}

@@ -46,10 +46,10 @@ func (m *pieceMeta) Bool(key string) (v, ok bool) { v, ok = m.bools[key]; return
 
 // Strs returns the tokens or the merges.
 func (m *pieceMeta) Strs(key string) ([]string, bool) {
-	switch {
-	case key == keyTokens:
+	switch key {
+	case keyTokens:
 		return m.tokens, true
-	case key == keyMerges:
+	case keyMerges:
 		return m.merges, m.merges != nil
 	}
 	return nil, false
@@ -62,10 +62,10 @@ func (m *pieceMeta) Floats(key string) ([]float32, bool) {
 
 // Ints returns the kinds of the tokens or the normalization table.
 func (m *pieceMeta) Ints(key string) ([]int32, bool) {
-	switch {
-	case key == keyTypes:
+	switch key {
+	case keyTypes:
 		return m.types, m.types != nil
-	case key == keyCharsmap:
+	case keyCharsmap:
 		return m.chars, m.chars != nil
 	}
 	return nil, false
@@ -103,43 +103,15 @@ func readPieces(b []byte) (*pieceMeta, error) {
 		uints: map[string]uint64{keyUnk: 0, keyBOS: 1, keyEOS: 2},
 		bools: map[string]bool{keyPrefix: true, keySqueeze: true, keyLate: true},
 	}
-	kind, suffix, escape := uint64(1), false, true // the defaults of the proto
+	spec := pieceSpec{kind: 1, escape: true} // the defaults of the proto
 	err := eachField(b, func(f protoField) error {
 		switch f.number {
 		case fieldPieces:
 			return m.addPiece(f.data)
 		case fieldTrainer:
-			return eachField(f.data, func(f protoField) error {
-				switch f.number {
-				case trainerModelType:
-					kind = f.value
-				case trainerSuffix:
-					suffix = f.value != 0
-				case trainerUnk, trainerBOS, trainerEOS:
-					m.uints[map[uint64]string{trainerUnk: keyUnk, trainerBOS: keyBOS, trainerEOS: keyEOS}[f.number]] = f.value
-				}
-				return nil
-			})
+			return eachField(f.data, func(f protoField) error { return m.setTrainer(f, &spec) })
 		case fieldNormalizer:
-			return eachField(f.data, func(f protoField) error {
-				switch f.number {
-				case normalizerTable:
-					if len(f.data) > maxTableBytes {
-						return fmt.Errorf("normalization table of %d bytes, want at most %d", len(f.data), maxTableBytes)
-					}
-					m.chars = make([]int32, len(f.data))
-					for i, c := range f.data {
-						m.chars[i] = int32(c)
-					}
-				case normalizerPrefix:
-					m.bools[keyPrefix] = f.value != 0
-				case normalizerSqueeze:
-					m.bools[keySqueeze] = f.value != 0
-				case normalizerEscape:
-					escape = f.value != 0
-				}
-				return nil
-			})
+			return eachField(f.data, func(f protoField) error { return m.setNormalizer(f, &spec) })
 		}
 		return nil
 	})
@@ -149,17 +121,61 @@ func readPieces(b []byte) (*pieceMeta, error) {
 	switch {
 	case len(m.tokens) == 0:
 		return nil, errors.New("it has no pieces: it is no SentencePiece file")
-	case suffix || !escape:
+	case spec.suffix || !spec.escape:
 		return nil, errors.New("white space as a suffix, or not escaped, is not supported")
-	case kind == 1:
+	case spec.kind == 1:
 		m.strs[keyModel] = "t5"
 		m.bools[keyAddBOS], m.bools[keyAddEOS] = false, true
-	case kind == 2:
+	case spec.kind == 2:
 		m.strs[keyModel] = "llama"
 	default:
-		return nil, fmt.Errorf("model type %d is not supported, want 1 (Unigram) or 2 (BPE)", kind)
+		return nil, fmt.Errorf("model type %d is not supported, want 1 (Unigram) or 2 (BPE)", spec.kind)
 	}
 	return m, nil
+}
+
+// pieceSpec is what a file says and the metadata of a GGUF file have no key for.
+type pieceSpec struct {
+	kind           uint64
+	suffix, escape bool
+}
+
+// setTrainer reads a field of the trainer's settings.
+func (m *pieceMeta) setTrainer(f protoField, spec *pieceSpec) error {
+	switch f.number {
+	case trainerModelType:
+		spec.kind = f.value
+	case trainerSuffix:
+		spec.suffix = f.value != 0
+	case trainerUnk:
+		m.uints[keyUnk] = f.value
+	case trainerBOS:
+		m.uints[keyBOS] = f.value
+	case trainerEOS:
+		m.uints[keyEOS] = f.value
+	}
+	return nil
+}
+
+// setNormalizer reads a field of the normalizer's settings.
+func (m *pieceMeta) setNormalizer(f protoField, spec *pieceSpec) error {
+	switch f.number {
+	case normalizerTable:
+		if len(f.data) > maxTableBytes {
+			return fmt.Errorf("normalization table of %d bytes, want at most %d", len(f.data), maxTableBytes)
+		}
+		m.chars = make([]int32, len(f.data))
+		for i, c := range f.data {
+			m.chars[i] = int32(c)
+		}
+	case normalizerPrefix:
+		m.bools[keyPrefix] = f.value != 0
+	case normalizerSqueeze:
+		m.bools[keySqueeze] = f.value != 0
+	case normalizerEscape:
+		spec.escape = f.value != 0
+	}
+	return nil
 }
 
 // addPiece reads one piece.

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,14 +29,22 @@ func LoadVocab(vocab, merges []byte, pre string, added map[string]int) (*Tokeniz
 	if len(ids) == 0 {
 		return nil, errors.New("vocab.json: it has no tokens")
 	}
-	if pre == "" {
-		pre = "gpt-2"
-	}
 	m := &pieceMeta{
-		strs: map[string]string{keyModel: "gpt2", keyPre: pre}, uints: map[string]uint64{}, bools: map[string]bool{},
-		tokens: make([]string, size), types: make([]int32, size), merges: []string{},
+		strs: map[string]string{keyModel: "gpt2", keyPre: cmp.Or(pre, "gpt-2")}, uints: map[string]uint64{}, bools: map[string]bool{},
+		merges: mergeLines(merges),
 	}
+	m.setTokens(size, ids, added)
+	t, err := fromMetadata(m)
+	if err != nil {
+		return nil, fmt.Errorf("vocab.json and merges.txt: %w", err)
+	}
+	return t, nil
+}
+
+// setTokens sets the texts and kinds of size tokens.
+func (m *pieceMeta) setTokens(size int, ids, added map[string]int) {
 	const typeNormal, typeControl, typeUnused = 1, 3, 5
+	m.tokens, m.types = make([]string, size), make([]int32, size)
 	for i := range m.types {
 		m.types[i] = typeUnused
 	}
@@ -48,15 +57,16 @@ func LoadVocab(vocab, merges []byte, pre string, added map[string]int) (*Tokeniz
 	for text, id := range added {
 		m.tokens[id], m.types[id] = text, typeControl
 	}
-	for line := range strings.Lines(string(merges)) {
+}
+
+// mergeLines returns the merges of merges.txt, which is not nil.
+func mergeLines(b []byte) []string {
+	list := []string{}
+	for line := range strings.Lines(string(b)) {
 		line = strings.TrimRight(line, "\r\n")
 		if line != "" && !strings.HasPrefix(line, "#version") {
-			m.merges = append(m.merges, line)
+			list = append(list, line)
 		}
 	}
-	t, err := fromMetadata(m)
-	if err != nil {
-		return nil, fmt.Errorf("vocab.json and merges.txt: %w", err)
-	}
-	return t, nil
+	return list
 }
