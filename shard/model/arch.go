@@ -125,16 +125,51 @@ var archs = []arch{
 type UnknownArchError struct {
 	Name    string
 	Nearest string // the supported name that is spelled most alike
+	Missing string // what the architecture has that can't be computed, "" if that isn't known
 }
 
-// Error names the nearest architecture, and all of them.
+// Error says what is missing, and names the nearest architecture and all of them.
 func (e *UnknownArchError) Error() string {
 	names := make([]string, len(archs))
 	for i, a := range archs {
 		names[i] = a.name + " (" + a.like + ")"
 	}
-	return fmt.Sprintf("architecture %q is not supported: the nearest that is, is %q (supported: %s); use a model of one of these",
-		e.Name, e.Nearest, strings.Join(names, ", "))
+	missing := ""
+	if e.Missing != "" {
+		missing = ", since " + e.Missing + " can't be computed"
+	}
+	return fmt.Sprintf("architecture %q is not supported%s: the nearest that is, is %q (supported: %s); use a model of one of these",
+		e.Name, missing, e.Nearest, strings.Join(names, ", "))
+}
+
+// missing is what families have that is not here, by the beginnings of their names;
+// the first that fits counts.
+var missing = []struct{ names, what string }{
+	{"qwen35 qwen3next kimi-linear", "linear attention (gated delta rule)"},
+	{"mamba jamba falcon-h1 granitehybrid nemotron_h plamo2 bailingmoe3", "a state-space layer"},
+	{"lfm2", "a short convolution"},
+	{"rwkv arwkv", "a recurrent layer"},
+	{"bert nomic-bert jina-bert modern-bert neo-bert eurobert gemma-embedding t5encoder", "an encoder, which gives no next token,"},
+	{"t5", "cross attention"},
+	{"qwen2vl qwen3vl", "a position of several dimensions"},
+	{"clip", "a model of pictures"},
+	{"gemma3n gemma4", "an embedding of each layer"},
+	{"llama4", "attention in chunks and its choice of experts"},
+	{"deepseek32 deepseek4 glm-dsa", "sparse attention by an indexer"},
+	{"minicpm3", "its form of latent attention"},
+	{"gpt2 starcoder bloom mpt falcon refact phi2 stablelm", "its kind of positions, norms or MLP"},
+}
+
+// missingOf returns what an architecture has that is not here, as far as is known.
+func missingOf(name string) string {
+	for _, m := range missing {
+		for prefix := range strings.FieldsSeq(m.names) {
+			if strings.HasPrefix(name, prefix) {
+				return m.what
+			}
+		}
+	}
+	return ""
 }
 
 // findArch returns the row of the architecture with the given name.
@@ -146,7 +181,7 @@ func findArch(name string) (arch, error) {
 		}
 		known = append(known, a.name)
 	}
-	return arch{}, &UnknownArchError{Name: clip(name, 64), Nearest: nearest.Of(name, known)}
+	return arch{}, &UnknownArchError{Name: clip(name, 64), Nearest: nearest.Of(name, known), Missing: missingOf(name)}
 }
 
 // clip shortens s, which comes from a file, to at most n bytes.
