@@ -1,15 +1,19 @@
 package model
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/model/modeltest"
 	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/shard/weights/folder"
+	"github.com/shardnode/shardnode/tensorio"
 )
 
 // openFolder opens a folder of safetensors for the length of the test.
@@ -176,5 +180,91 @@ func TestAFolderComputesWhatItsFileDoes(t *testing.T) {
 				t.Errorf("the folder's model id is %v, the file's %v", a.ID(), b.ID())
 			}
 		})
+	}
+}
+
+// joinedHeads has the matrices of latent attention's heads in one tensor, as files
+// of before April 2025 have them, and the metadata of these.
+type joinedHeads struct {
+	*weights.File
+	own, value int // of a head's key without rotation, and of its value
+}
+
+func (j joinedHeads) Has(name string) bool {
+	switch {
+	case strings.Contains(name, "attn_k_b"), strings.Contains(name, "attn_v_b"):
+		return false
+	case strings.Contains(name, "attn_kv_b"):
+		return true
+	}
+	return j.File.Has(name)
+}
+
+func (j joinedHeads) Makes(name string) bool {
+	return !strings.Contains(name, "attn_kv_b") && j.File.Makes(name)
+}
+
+func (j joinedHeads) Tensor(name string) (tensorio.Tensor, error) {
+	if !strings.Contains(name, "attn_kv_b") {
+		return j.File.Tensor(name)
+	}
+	keys, err1 := j.whole(strings.Replace(name, "kv_b", "k_b", 1))
+	vals, err2 := j.whole(strings.Replace(name, "kv_b", "v_b", 1))
+	if err := errors.Join(err1, err2); err != nil {
+		return tensorio.Tensor{}, err
+	}
+	heads, rank := keys.Shape[0], keys.Shape[1]
+	out := tensorio.Tensor{Name: name, Type: keys.Type, Shape: []int{heads * (j.own + j.value), rank}}
+	for h := range heads {
+		for k := range j.own {
+			for r := range rank {
+				out.Data = append(out.Data, keys.Data[((h*rank+r)*j.own+k)*2:][:2]...)
+			}
+		}
+		out.Data = append(out.Data, vals.Data[h*j.value*rank*2:][:j.value*rank*2]...)
+	}
+	return out, nil
+}
+
+// whole returns a tensor with its data.
+func (j joinedHeads) whole(name string) (tensorio.Tensor, error) {
+	t, err := j.File.Tensor(name)
+	if err == nil && t.Data == nil {
+		t.Data, err = j.Rows(name, 0, t.Shape[0]*t.Shape[1])
+	}
+	return t, err
+}
+
+func TestOldFilesOfLatentAttentionGiveTheSameLogits(t *testing.T) {
+	f, cfg := openFolder(t, "../weights/folder/testdata/deepseek2-lite", "")
+	prompt := within(ids(20), cfg)
+	want := newChainOf(t, f, cfg, how{rounding: RoundNone}).run(t, 0, prompt, len(prompt))
+	old := joinedHeads{f, cfg.latent.keyDim - cfg.RopeDim, cfg.latent.valDim}
+	got := newChainOf(t, old, cfg, how{rounding: RoundNone, threads: 2}).run(t, 0, prompt, len(prompt))
+	for i := range want {
+		if d := furthest(got[i], want[i]); !(d <= 1e-5) { // float32 in place of bfloat16 products
+			t.Errorf("logits at position %d differ by %g", i, d)
+		}
+	}
+}
+
+func TestLatentSizesOfOldFilesAreThoseOfTheHeads(t *testing.T) {
+	meta := modeltest.New(2, 1)
+	meta.Text["general.architecture"] = "deepseek2"
+	for key, n := range meta.Numbers {
+		delete(meta.Numbers, key)
+		meta.Numbers[strings.Replace(key, "llama.", "deepseek2.", 1)] = n
+	}
+	for key, n := range map[string]uint64{
+		"attention.head_count_kv": 4, "attention.key_length": 24, "attention.value_length": 16, "attention.kv_lora_rank": 32, "rope.dimension_count": 8,
+	} {
+		meta.Numbers["deepseek2."+key] = n
+	}
+	c, err := ReadConfig(meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.latent.keyDim != 24 || c.latent.valDim != 16 || c.HeadDim != 40 || c.ValDim != 32 || c.KVHeads != 1 || c.RopeDim != 8 {
+		t.Errorf("config is %+v", c)
 	}
 }
