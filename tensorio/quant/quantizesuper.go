@@ -134,8 +134,8 @@ func (s *search) groups32(dst []byte, x []float32) (codes [256]uint8) {
 	packed := dst[4:16]
 	clear(packed)
 	for j := range scales {
-		ls := byte(min(63, uint8(nearest(float32(invScale*scales[j])))))   //nolint:gosec // as C does
-		lm := byte(min(63, uint8(nearest(float32(invOffset*offsets[j]))))) //nolint:gosec // as C does
+		ls := min(63, uint8(nearest(float32(invScale*scales[j]))))   //nolint:gosec // as C does
+		lm := min(63, uint8(nearest(float32(invOffset*offsets[j])))) //nolint:gosec // as C does
 		if j < 4 {
 			packed[j], packed[j+4] = ls, lm
 			continue

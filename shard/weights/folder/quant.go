@@ -130,34 +130,45 @@ func (m *mixture) quantizes(x *made) bool {
 // mixed returns the type of a tensor of a file of type t. Some tensors get more bits.
 func (m *mixture) mixed(x *made, t tensorio.Type) tensorio.Type {
 	has := func(part string) bool { return strings.Contains(x.Name, part) }
-	experts := m.b.conf.def(0, "num_local_experts", "num_experts", "n_routed_experts")
 	layer, _ := gguf.LayerOf(x.Name)
 	k := t == tensorio.Q4_K
+	eight := m.b.conf.def(0, "num_local_experts", "num_experts", "n_routed_experts") == 8
 	switch {
 	case x.Name == "output.weight" || m.tied && x.Name == "token_embd.weight":
-		switch {
-		case x.Shape[len(x.Shape)-1]%t.BlockLen() != 0:
-			return tensorio.Q8_0
-		case t != tensorio.Q8_0:
-			return tensorio.Q6_K
-		}
+		return headType(x, t)
 	case has("attn_v.weight") || has("attn_qkv.weight"):
-		if k && moreBits(m.value, m.values) {
-			t = tensorio.Q6_K
-		}
-		if t == tensorio.Q4_K && m.seventy() {
-			t = tensorio.Q5_K
-		}
-		if experts == 8 {
-			t = tensorio.Q8_0
-		}
-		m.value++
-	case has("attn_k.weight") && experts == 8:
+		return m.valueType(t, eight)
+	case has("attn_k.weight") && eight:
 		return tensorio.Q8_0
-	case has("attn_output.weight") && experts == 8 && k:
+	case has("attn_output.weight") && eight && k:
 		return tensorio.Q5_K
 	case has("ffn_down") && k && moreBits(layer, m.b.layers):
 		return tensorio.Q6_K
+	}
+	return t
+}
+
+// headType returns the type of the head, also where it is the embedding.
+func headType(x *made, t tensorio.Type) tensorio.Type {
+	if t == tensorio.Q8_0 || x.Shape[len(x.Shape)-1]%t.BlockLen() != 0 {
+		return tensorio.Q8_0
+	}
+	return tensorio.Q6_K
+}
+
+// valueType returns the type of the next matrix of values; eight says that the model
+// has so many experts.
+func (m *mixture) valueType(t tensorio.Type, eight bool) tensorio.Type {
+	at := m.value
+	m.value++
+	switch {
+	case eight:
+		return tensorio.Q8_0
+	case t != tensorio.Q4_K:
+	case moreBits(at, m.values):
+		return tensorio.Q6_K
+	case m.seventy():
+		return tensorio.Q5_K
 	}
 	return t
 }

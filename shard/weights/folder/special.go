@@ -11,8 +11,10 @@ import (
 // specials are the special tokens by their names in configs, and what GGUF calls
 // them.
 var specials = []struct{ name, key string }{
-	{"bos", "tokenizer.ggml.bos_token_id"}, {"eos", "tokenizer.ggml.eos_token_id"},
-	{"unk", "tokenizer.ggml.unknown_token_id"}, {"sep", "tokenizer.ggml.seperator_token_id"},
+	{"bos", "tokenizer.ggml.bos_token_id"},
+	{"eos", "tokenizer.ggml.eos_token_id"},
+	{"unk", "tokenizer.ggml.unknown_token_id"},
+	{"sep", "tokenizer.ggml.seperator_token_id"},
 	{"pad", "tokenizer.ggml.padding_token_id"},
 }
 

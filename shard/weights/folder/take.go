@@ -27,34 +27,43 @@ func takeOSS(b *builder, layer int, rest string, s *source) bool {
 	case "down_proj_bias":
 		b.put(layer, "ffn_down_exps.bias", as(s))
 	case "gate_up_proj", "down_proj":
-		if !isMatrix(s, 3) || s.cols()%2 != 0 {
-			b.shapeError(s, "[experts, in, an even number] of numbers")
-			return true
-		}
-		if what == "down_proj" {
-			b.put(layer, "ffn_down_exps.weight", turned(s, 0, 1, s.cols()))
-			return true
-		}
-		b.put(layer, "ffn_gate_exps.weight", turned(s, 0, 2, s.cols()/2))
-		b.put(layer, "ffn_up_exps.weight", turned(s, 1, 2, s.cols()/2))
+		b.ossNumbers(layer, what == "down_proj", s)
 	case "gate_up_proj_blocks", "down_proj_blocks":
-		scales := b.sources[strings.TrimSuffix(s.name, "_blocks")+"_scales"]
-		if !isBytes(s, 4) || s.cols() != 16 || !isBytes(scales, 3) || len(scales.data)*16 != len(s.data) || s.shape[1]%2 != 0 {
-			b.shapeError(s, "[experts, an even number, blocks, 16] of U8, and a scale for each block")
-			return true
-		}
-		rows := s.shape[1]
-		if what == "down_proj_blocks" {
-			b.put(layer, "ffn_down_exps.weight", mxfp4(s, scales, 0, 1, rows))
-			return true
-		}
-		b.put(layer, "ffn_gate_exps.weight", mxfp4(s, scales, 0, 2, rows/2))
-		b.put(layer, "ffn_up_exps.weight", mxfp4(s, scales, 1, 2, rows/2))
+		b.ossBlocks(layer, what == "down_proj_blocks", s)
 	case "gate_up_proj_scales", "down_proj_scales":
 	default:
 		return false
 	}
 	return true
+}
+
+// ossNumbers takes experts that are numbers, [experts, in, out].
+func (b *builder) ossNumbers(layer int, down bool, s *source) {
+	switch {
+	case !isMatrix(s, 3) || s.cols()%2 != 0:
+		b.shapeError(s, "[experts, in, an even number] of numbers")
+	case down:
+		b.put(layer, "ffn_down_exps.weight", turned(s, 0, 1, s.cols()))
+	default:
+		b.put(layer, "ffn_gate_exps.weight", turned(s, 0, 2, s.cols()/2))
+		b.put(layer, "ffn_up_exps.weight", turned(s, 1, 2, s.cols()/2))
+	}
+}
+
+// ossBlocks takes experts in MXFP4.
+func (b *builder) ossBlocks(layer int, down bool, s *source) {
+	scales := b.sources[strings.TrimSuffix(s.name, "_blocks")+"_scales"]
+	if !isBytes(s, 4) || s.cols() != 16 || !isBytes(scales, 3) || len(scales.data)*16 != len(s.data) || s.shape[1]%2 != 0 {
+		b.shapeError(s, "[experts, an even number, blocks, 16] of U8, and a scale for each block")
+		return
+	}
+	rows := s.shape[1]
+	if down {
+		b.put(layer, "ffn_down_exps.weight", mxfp4(s, scales, 0, 1, rows))
+		return
+	}
+	b.put(layer, "ffn_gate_exps.weight", mxfp4(s, scales, 0, 2, rows/2))
+	b.put(layer, "ffn_up_exps.weight", mxfp4(s, scales, 1, 2, rows/2))
 }
 
 // takeNeoX takes q, k and v of GPT-NeoX, which lie together head by head: [heads, 3,
