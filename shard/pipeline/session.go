@@ -70,7 +70,8 @@ type Config struct {
 
 	// Repair finds another route when stages of the session's are lost or
 	// leave. It may wait for peers to come until ctx ends, and is then asked
-	// again while there is time; another error ends the session. Default: a lost stage is the session's end.
+	// again while there is time; another error ends the session. It may be
+	// called by two goroutines at once. Default: a lost stage is the session's end.
 	Repair func(ctx context.Context, b Broken) ([]Stage, error)
 
 	// PeerTimeout bounds how long the session waits for a route that is whole
