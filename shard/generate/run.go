@@ -59,6 +59,7 @@ type Answer struct {
 	IDs    []shard.Token
 	Text   string
 	Finish Finish
+	Stop   string // the stop string that ended it, "" if none did
 	Times  Times
 }
 
@@ -98,6 +99,9 @@ func (tl *Timeline) Run(ctx context.Context, req Request, emit func(Token) error
 	err := a.run(ctx, emit)
 	out := a.out
 	out.Text = a.text.String()
+	if a.stops != nil {
+		out.Stop = a.stops.Stopped()
+	}
 	if err != nil {
 		out.Finish = Failed
 	}

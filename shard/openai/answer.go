@@ -22,7 +22,7 @@ func (h *Handler) whole(w http.ResponseWriter, r *http.Request, j *job) *apiErro
 		return apiErrorOf(err)
 	}
 	w.Header().Set("Server-Timing", out.serverTiming())
-	writeJSON(w, http.StatusOK, j.format.whole(choices, out.usage(), j.extra(out)))
+	writeJSON(w, http.StatusOK, j.format.whole(choices, out, j.extra(out)))
 	return nil
 }
 
@@ -66,7 +66,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, j *job) *apiErr
 		j.format.fail(s, apiErrorOf(failed))
 		_ = s.flush() // the last words, to whoever still reads
 	default:
-		j.format.end(s, out.usage(), j.extra(out))
+		j.format.end(s, out, j.extra(out))
 		_ = s.flush()
 	}
 	return nil
@@ -84,7 +84,7 @@ func (h *Handler) pump(s *events, pieces <-chan piece, j *job) bool {
 			for more {
 				if p.choice != at {
 					at = p.choice
-					j.format.open(s, at)
+					j.format.open(s, p)
 				}
 				j.format.add(s, p)
 				if len(pieces) == 0 {

@@ -77,9 +77,9 @@ type (
 
 func (f chatFormat) promptField() string { return "messages" }
 
-func (f chatFormat) open(s *events, choice int) {
+func (f chatFormat) open(s *events, first piece) {
 	empty := ""
-	s.add(f.chunkOf(chatChunkChoice{Index: choice, Delta: chatDelta{Role: "assistant", Content: &empty}}))
+	s.add(f.chunkOf(chatChunkChoice{Index: first.choice, Delta: chatDelta{Role: "assistant", Content: &empty}}))
 }
 
 func (f chatFormat) add(s *events, p piece) {
@@ -102,15 +102,16 @@ func (f chatFormat) chunkOf(c chatChunkChoice) chatChunk {
 	return chatChunk{answer: f.as("chat.completion.chunk"), Choices: []chatChunkChoice{c}}
 }
 
-func (f chatFormat) end(s *events, u usageJSON, extra *extraJSON) {
+func (f chatFormat) end(s *events, out outcome, extra *extraJSON) {
+	u := out.usage()
 	if f.withUsage || extra != nil {
 		s.add(chatChunk{answer: f.as("chat.completion.chunk"), Choices: []chatChunkChoice{}, Usage: &u, Extra: extra})
 	}
 	s.done()
 }
 
-func (f chatFormat) whole(choices []grown, u usageJSON, extra *extraJSON) any {
-	out := chatAnswer{answer: f.as("chat.completion"), Usage: u, Extra: extra}
+func (f chatFormat) whole(choices []grown, o outcome, extra *extraJSON) any {
+	out := chatAnswer{answer: f.as("chat.completion"), Usage: o.usage(), Extra: extra}
 	for i := range choices {
 		c := &choices[i]
 		m := chatMessage{Role: "assistant", Reasoning: c.reasoning.String()}

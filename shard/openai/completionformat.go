@@ -30,7 +30,7 @@ type (
 
 func (f completionFormat) promptField() string { return "prompt" }
 
-func (f completionFormat) open(*events, int) {}
+func (f completionFormat) open(*events, piece) {}
 
 func (f completionFormat) add(s *events, p piece) {
 	s.add(f.answerOf(completionChoice{
@@ -42,7 +42,8 @@ func (f completionFormat) answerOf(cs ...completionChoice) completionAnswer {
 	return completionAnswer{answer: f.as("text_completion"), Choices: append([]completionChoice{}, cs...)}
 }
 
-func (f completionFormat) end(s *events, u usageJSON, extra *extraJSON) {
+func (f completionFormat) end(s *events, o outcome, extra *extraJSON) {
+	u := o.usage()
 	if f.withUsage || extra != nil {
 		out := f.answerOf()
 		out.Usage, out.Extra = &u, extra
@@ -51,7 +52,8 @@ func (f completionFormat) end(s *events, u usageJSON, extra *extraJSON) {
 	s.done()
 }
 
-func (f completionFormat) whole(choices []grown, u usageJSON, extra *extraJSON) any {
+func (f completionFormat) whole(choices []grown, o outcome, extra *extraJSON) any {
+	u := o.usage()
 	out := f.answerOf()
 	out.Usage, out.Extra = &u, extra
 	for i := range choices {

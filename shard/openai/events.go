@@ -84,4 +84,3 @@ func (s *events) flush() error {
 	}
 	return s.rc.Flush()
 }
-

@@ -13,16 +13,16 @@ type format interface {
 	promptField() string
 	// mediaType is that of a stream.
 	mediaType() string
-	// open begins a choice in a stream.
-	open(s *events, choice int)
+	// open begins a choice in a stream, before its first piece is added.
+	open(s *events, first piece)
 	// add is what a choice grows by. The last has p.finish.
 	add(s *events, p piece)
 	// end ends a stream that did not fail.
-	end(s *events, u usageJSON, extra *extraJSON)
+	end(s *events, out outcome, extra *extraJSON)
 	// fail ends one that did.
 	fail(s *events, e *apiError)
 	// whole is the answer that is not streamed.
-	whole(choices []grown, u usageJSON, extra *extraJSON) any
+	whole(choices []grown, out outcome, extra *extraJSON) any
 }
 
 // A grown is a choice that is complete.
@@ -31,6 +31,7 @@ type grown struct {
 	calls           []grownCall
 	tokens          []tokenLogprob
 	finish          string
+	stop            string // the stop string that ended it, if one did
 }
 
 // A grownCall is a call of a tool that is complete.
@@ -44,7 +45,7 @@ func (g *grown) add(p piece) {
 	g.text.WriteString(p.text)
 	g.reasoning.WriteString(p.reasoning)
 	g.tokens = append(g.tokens, p.tokens...)
-	g.finish = p.finish
+	g.finish, g.stop = p.finish, p.stop
 	if c := p.call; c != nil {
 		if c.index == len(g.calls) {
 			g.calls = append(g.calls, grownCall{id: c.id, name: c.name})

@@ -37,6 +37,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) *apiError {
 		return h.post(w, r, h.readChat)
 	case path == "/v1/completions":
 		return h.post(w, r, h.readCompletion)
+	case path == "/v1/responses":
+		return h.post(w, r, h.readResponse)
 	case path == "/v1/models":
 		return get(w, r, h.serveModels)
 	case strings.HasPrefix(path, "/v1/models/"):

@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -184,15 +183,5 @@ func readToolCall(o *object) (*chat.Dict, *apiError) {
 	if err := fn.done(); err != nil {
 		return nil, err
 	}
-	f, call := &chat.Dict{}, &chat.Dict{}
-	f.Set("name", name)
-	if v, err := chat.DictFromJSON(json.RawMessage(args)); err == nil {
-		f.Set("arguments", v)
-	} else {
-		f.Set("arguments", args)
-	}
-	call.Set("id", id)
-	call.Set("type", "function")
-	call.Set("function", f)
-	return call, o.done()
+	return callDict(id, name, args), o.done()
 }

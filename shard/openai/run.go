@@ -36,9 +36,11 @@ type job struct {
 	// oneCall ends an answer after its first call of a tool.
 	oneCall bool
 
-	format  format
-	asked   bool      // for the shardnode object
-	waiting waitingOn // for the client's eyes
+	format format
+	asked  bool // for the shardnode object
+	// promptTokens is known once the prompts are.
+	promptTokens int
+	waiting      waitingOn // for the client's eyes
 }
 
 // A piece is what one choice of an answer grows by.
@@ -49,6 +51,8 @@ type piece struct {
 	call      *callPiece
 	tokens    []tokenLogprob // only if asked for
 	finish    string         // set on the last piece of a choice
+	stop      string         // the stop string that ended the choice
+	prompt    int            // tokens of all prompts
 }
 
 // A callPiece is what a call of a tool grows by.
@@ -116,6 +120,7 @@ func (h *Handler) run(ctx context.Context, j *job, emit func(piece) error) (out 
 		longest = max(longest, len(p.ids))
 		out.promptTokens += len(p.ids)
 	}
+	j.promptTokens = out.promptTokens
 	most := j.target.ContextTokens
 	if longest >= most {
 		return out, invalid(j.format.promptField(), "context_length_exceeded",
@@ -204,7 +209,7 @@ func (c *choice) run(ctx context.Context, tl *generate.Timeline, p prompt, seed 
 			finish = finishCalls
 		}
 	}
-	return c.add(piece{finish: finish})
+	return c.add(piece{finish: finish, stop: answer.Stop})
 }
 
 // token takes one token of the answer.
@@ -268,7 +273,7 @@ func (c *choice) parts(parts []reply.Part, tokens []tokenLogprob) error {
 }
 
 func (c *choice) add(p piece) error {
-	p.choice = c.index
+	p.choice, p.prompt = c.index, c.job.promptTokens
 	c.chars += utf8.RuneCountInString(p.text)
 	return c.emit(p)
 }

@@ -16,6 +16,7 @@ type Stops struct {
 	stops   []string
 	held    string // a possible start of a stop string
 	stopped bool
+	which   string // that stopped
 }
 
 // NewStops returns a matcher for the given strings.
@@ -51,7 +52,7 @@ func (s *Stops) Push(text string) (out string, stopped bool) {
 		}
 	}
 	if at >= 0 {
-		s.held, s.stopped = "", true
+		s.held, s.stopped, s.which = "", true, all[at:end]
 		return all[:at], true
 	}
 	keep := 0
@@ -66,6 +67,9 @@ func (s *Stops) Push(text string) (out string, stopped bool) {
 	s.held = all[len(all)-keep:]
 	return all[:len(all)-keep], false
 }
+
+// Stopped returns the stop string that was completed, "" if none was.
+func (s *Stops) Stopped() string { return s.which }
 
 // Flush returns the text that is still held back, at the end of the stream.
 func (s *Stops) Flush() string {
