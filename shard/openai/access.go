@@ -71,6 +71,9 @@ func preflight(w http.ResponseWriter, r *http.Request) {
 // either.
 func (h *Handler) checkKey(r *http.Request) *apiError {
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if own := r.Header.Get("X-Api-Key"); own != "" && key == "" { // Anthropic's clients
+		scheme, key = "Bearer", own
+	}
 	sum := sha256.Sum256([]byte(strings.TrimSpace(key)))
 	if strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], h.keySum[:]) == 1 {
 		return nil

@@ -18,7 +18,10 @@ type chatRequest struct {
 	use      toolUse
 	want     wanted
 	effort   string
-	extra    *chat.Dict // chat_template_kwargs: variables of the template
+	// thinking and noThinking say whether the model should reason, where the
+	// template lets one choose.
+	thinking, noThinking bool
+	extra                *chat.Dict // chat_template_kwargs: variables of the template
 }
 
 func newDict() *chat.Dict { return &chat.Dict{} }

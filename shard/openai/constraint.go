@@ -200,7 +200,7 @@ func readEffort(o *object) string {
 
 // applyEffort sets the variables by which templates know how much to reason.
 func (r *chatRequest) applyEffort(source string) *apiError {
-	if r.effort == "" {
+	if r.effort == "" && !r.thinking && !r.noThinking {
 		return nil
 	}
 	set := func(name string, v any) {
@@ -212,18 +212,18 @@ func (r *chatRequest) applyEffort(source string) *apiError {
 		}
 	}
 	known := false
-	if strings.Contains(source, "reasoning_effort") && r.effort != "none" {
+	if strings.Contains(source, "reasoning_effort") && r.effort != "none" && r.effort != "" {
 		known = true
 		set("reasoning_effort", r.effort)
 	}
 	for _, name := range []string{"enable_thinking", "thinking"} {
 		if strings.Contains(source, name+" ") || strings.Contains(source, name+")") {
 			known = true
-			set(name, r.effort != "none")
+			set(name, r.effort != "none" && !r.noThinking)
 			break
 		}
 	}
-	if !known && (r.effort != "none" || reply.Detect(source).Reasons()) {
+	if !known && r.effort != "" && (r.effort != "none" || reply.Detect(source).Reasons()) {
 		return invalid("reasoning_effort", "unsupported_parameter", "reasoning_effort is not supported by this model's chat template")
 	}
 	return nil

@@ -110,7 +110,7 @@ func stageError(e *shard.StageError) *apiError {
 }
 
 // writeError answers with e.
-func writeError(w http.ResponseWriter, e *apiError) {
+func writeError(w http.ResponseWriter, e *apiError, d dialect) {
 	if e.retryAfter > 0 {
 		secs := int64((e.retryAfter + time.Second - 1) / time.Second)
 		w.Header().Set("Retry-After", strconv.FormatInt(secs, 10))
@@ -118,7 +118,7 @@ func writeError(w http.ResponseWriter, e *apiError) {
 	if e.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="shardnode"`)
 	}
-	writeJSON(w, e.status, e.body())
+	writeJSON(w, e.status, d(e))
 }
 
 // writeJSON answers with v, which always can be encoded. A client that has

@@ -13,7 +13,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	if err := h.serve(w, r); err != nil {
-		writeError(w, err)
+		writeError(w, err, dialectOf(r.URL.Path))
 	}
 }
 
@@ -32,21 +32,107 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) *apiError {
 	if err := h.checkKey(r); err != nil {
 		return err
 	}
-	switch path := r.URL.Path; {
-	case path == "/v1/chat/completions":
-		return h.post(w, r, h.readChat)
-	case path == "/v1/completions":
-		return h.post(w, r, h.readCompletion)
-	case path == "/v1/responses":
-		return h.post(w, r, h.readResponse)
-	case path == "/v1/models":
-		return get(w, r, h.serveModels)
-	case strings.HasPrefix(path, "/v1/models/"):
-		return get(w, r, h.serveModel)
+	if serve := h.getRoute(r.URL.Path); serve != nil {
+		return get(w, r, serve)
+	}
+	if read := h.postRoute(r.URL.Path); read != nil {
+		return h.post(w, r, read)
+	}
+	if answer := h.askRoute(r.URL.Path); answer != nil {
+		return h.ask(w, r, answer)
 	}
 	e := invalid("", "unknown_url", "there is nothing at %s %s", r.Method, short([]byte(r.URL.Path)))
 	e.status = http.StatusNotFound
 	return e
+}
+
+// getRoute returns what answers GET at path, nil for nothing.
+func (h *Handler) getRoute(path string) func(http.ResponseWriter, *http.Request) *apiError {
+	switch {
+	case path == "/v1/models":
+		return h.serveModels
+	case strings.HasPrefix(path, "/v1/models/"):
+		return h.serveModel
+	case path == "/api/tags", path == "/api/ps":
+		return h.serveTags
+	case path == "/api/version":
+		return h.serveVersion
+	}
+	return nil
+}
+
+// postRoute returns what makes the job of a request at path, nil for nothing.
+func (h *Handler) postRoute(path string) func([]byte) (*job, *apiError) {
+	switch path {
+	case "/v1/chat/completions":
+		return h.readChat
+	case "/v1/completions":
+		return h.readCompletion
+	case "/v1/responses":
+		return h.readResponse
+	case "/v1/messages":
+		return h.readMessagesJob
+	case "/api/chat":
+		return h.readOllamaChat
+	case "/api/generate":
+		return h.readOllamaGenerate
+	}
+	return nil
+}
+
+// askRoute returns what answers a request at path without generating.
+func (h *Handler) askRoute(path string) func([]byte) (any, *apiError) {
+	switch path {
+	case "/tokenize", "/v1/tokenize":
+		return h.serveTokenize
+	case "/detokenize", "/v1/detokenize":
+		return h.serveDetokenize
+	case "/v1/messages/count_tokens":
+		return h.serveCountTokens
+	case "/api/show":
+		return h.serveShow
+	case "/v1/embeddings", "/api/embed", "/api/embeddings":
+		return h.refuseEmbeddings
+	}
+	return nil
+}
+
+// refuseEmbeddings says that there are none yet.
+func (h *Handler) refuseEmbeddings([]byte) (any, *apiError) {
+	e := invalid("", "unsupported_endpoint", "embeddings are not supported yet: the stages of a route do not give their hidden states away")
+	e.status = http.StatusNotImplemented
+	return nil, e
+}
+
+// ask answers a request that takes no session.
+func (h *Handler) ask(w http.ResponseWriter, r *http.Request, answer func([]byte) (any, *apiError)) *apiError {
+	if r.Method != http.MethodPost {
+		return wrongMethod(w, r, http.MethodPost)
+	}
+	body, done, err := h.readBody(w, r)
+	if err != nil {
+		return err
+	}
+	defer done()
+	v, err := answer(body)
+	if err == nil {
+		writeJSON(w, http.StatusOK, v)
+	}
+	return err
+}
+
+// A dialect is how a family of clients reads errors.
+type dialect func(*apiError) any
+
+// dialectOf returns the dialect of the clients that use path.
+func dialectOf(path string) dialect {
+	switch {
+	case strings.HasPrefix(path, "/v1/messages"):
+		return anthropicError
+	case strings.HasPrefix(path, "/api/"):
+		return ollamaError
+	}
+	return func(e *apiError) any { return e.body() }
 }
 
 func get(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request) *apiError) *apiError {
@@ -83,6 +169,10 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, read func([]byte)
 		return err
 	}
 	j.asked = r.Header.Get("X-Shardnode") != ""
+	if f, ok := j.format.(*ollamaFormat); ok && j.empty {
+		writeJSON(w, http.StatusOK, f.loaded())
+		return nil
+	}
 	if j.stream {
 		return h.stream(w, r, j)
 	}

@@ -20,7 +20,7 @@ func describe(m Model) modelJSON {
 // model finds a model by its name.
 func (h *Handler) model(id string) (Model, *apiError) {
 	for _, m := range h.cfg.Backend.Models() {
-		if m.ID == id {
+		if m.ID == id || m.ID == strings.TrimSuffix(id, ":latest") {
 			return m, nil
 		}
 	}

@@ -38,6 +38,7 @@ type job struct {
 
 	format format
 	asked  bool // for the shardnode object
+	empty  bool // nothing is to be generated, see ollamaRequest
 	// promptTokens is known once the prompts are.
 	promptTokens int
 	waiting      waitingOn // for the client's eyes
