@@ -36,8 +36,8 @@ type Target struct {
 	// Span is what it should hold: its share, and beside it whatever it has
 	// and may keep.
 	Span shard.Span
-	// Spare is Span with what the peer should hold a second time, once every
-	// layer has a holder and nothing else is to be done.
+	// Spare is what it should hold in the end: its share, and what too few
+	// others hold, once every layer has a holder and nothing else is to be done.
 	Spare shard.Span
 	Cause Cause
 	Why   string // for people

@@ -77,11 +77,13 @@ func (s *settler) grown(base []part, row []int) ([]part, int) {
 }
 
 // growth returns what peer i, which has p, should hold when the others hold
-// what they do in parts.
+// what they do in parts: its share, what nobody else has, and beside that where
+// it helps most. It lets go of what others have as well only if it helps with
+// more elsewhere.
 func (s *settler) growth(i int, p part, parts []part) part {
 	needs := make([]int, s.layers+1) // [l]: layers before l that peer i would help
-	counts := s.counts(parts)
-	for l, n := range counts {
+	must := s.share[i]
+	for l, n := range s.counts(parts) {
 		needs[l+1] = needs[l]
 		if parts[i].has(l) {
 			n--
@@ -89,24 +91,40 @@ func (s *settler) growth(i int, p part, parts []part) part {
 		if n < wantedHolders {
 			needs[l+1]++
 		}
+		if n == 0 && p.has(l) {
+			must = must.hull(part{l, l + 1})
+		}
 	}
-	best, helps, bytes := p, needs[p.hi]-needs[p.lo], int64(0)
-	for lo := p.lo; lo >= 0; lo-- {
-		for hi := p.hi; hi <= s.layers; hi++ {
+	best := parts[i]
+	helps, bytes := needs[best.hi]-needs[best.lo], s.newBytes(best, p)
+	last := must.lo
+	if must.size() == 0 {
+		last = s.layers - 1
+	}
+	for lo := 0; lo <= last; lo++ {
+		for hi := max(must.hi, lo+1); hi <= s.layers; hi++ {
 			q := part{lo, hi}
-			if !s.spares(i, q) && q != p {
-				if hi > p.hi || lo == 0 {
-					break // more is no smaller, but for tied ends
-				}
+			n := needs[hi] - needs[lo]
+			if n < helps || !s.spares(i, q) {
 				continue
 			}
-			n, b := needs[hi]-needs[lo], s.newBytes(q, p)
-			if n > helps || n == helps && b < bytes {
+			if b := s.newBytes(q, p); n > helps || b < bytes || b == bytes && p == q {
 				best, helps, bytes = q, n, b
 			}
 		}
 	}
 	return best
+}
+
+// hull returns the layers of p and o and those between.
+func (p part) hull(o part) part {
+	switch {
+	case p.size() == 0:
+		return o
+	case o.size() == 0:
+		return p
+	}
+	return part{min(p.lo, o.lo), max(p.hi, o.hi)}
 }
 
 // spares reports whether peer i can hold p and still has memory to spare.

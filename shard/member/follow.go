@@ -32,6 +32,9 @@ func (m *Member) follow(ctx context.Context) {
 // it decides as if it were alone.
 const meetTime = 3 * time.Second
 
+// sightTime is how long a member that sees another looks for more.
+const sightTime = 200 * time.Millisecond
+
 // meet waits for the first sight of others: what they hold decides what this
 // member should.
 func (m *Member) meet(ctx context.Context) {
@@ -46,6 +49,11 @@ func (m *Member) meet(ctx context.Context) {
 	for {
 		changed := m.Changed()
 		if !alone() {
+			// The first sight of a swarm brings all its members, one after the other.
+			select {
+			case <-time.After(sightTime):
+			case <-ctx.Done():
+			}
 			return
 		}
 		m.say("looking for other members")

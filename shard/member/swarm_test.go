@@ -227,7 +227,7 @@ func (p *player) join(named map[string]string, names []string) {
 		p.w.join(&home{
 			name: name, memory: p.w.room(least + i%(most-least+1)), speed: p.time(named["speed"], time.Millisecond), claims: p.time(named["claims"], 0),
 		})
-		time.Sleep(p.time(named["every"], 0))
+		time.Sleep(p.time(named["every"], 25*time.Second)) // one after the other has settled, or what comes is chance
 	}
 }
 

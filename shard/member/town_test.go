@@ -17,6 +17,7 @@ import (
 	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/node"
+	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/transport/transporttest"
 )
 
@@ -121,6 +122,7 @@ func (w *town) start(h *home) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	m, err := Start(ctx, Config{
 		Node: w.swarm.Nodes[h.at], Name: h.name, Seeds: seeds, CacheDir: "none", MemoryBytes: h.memory,
+		Packs: &weights.Packs{}, // layers in two spans are in memory once
 		stock: func(m *Member) stock { return &townStock{w, h, m} },
 	})
 	if err != nil {
