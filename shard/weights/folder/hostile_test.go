@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -267,19 +269,28 @@ func splitWeights(t *testing.T, b []byte) (names [][]string, parts [][]byte) {
 		names[i] = append(names[i], name)
 	}
 	for _, some := range names {
-		var header []string
-		var data []byte
+		part := map[string]*source{}
 		for _, name := range some {
-			s := all[name]
-			header = append(header, fmt.Sprintf(`%q:{"dtype":%q,"shape":%s,"data_offsets":[%d,%d]}`,
-				name, s.dtype, strings.ReplaceAll(fmt.Sprint(s.shape), " ", ","), len(data), len(data)+len(s.data)))
-			data = append(data, s.data...)
+			part[name] = all[name]
 		}
-		text := "{" + strings.Join(header, ",") + "}"
-		part := binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
-		parts = append(parts, append(append(part, text...), data...))
+		parts = append(parts, joined(part))
 	}
 	return names, parts
+}
+
+// joined makes a safetensors file of tensors.
+func joined(all map[string]*source) []byte {
+	var header []string
+	var data []byte
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		s := all[name]
+		header = append(header, fmt.Sprintf(`%q:{"dtype":%q,"shape":%s,"data_offsets":[%d,%d]}`,
+			name, s.dtype, strings.ReplaceAll(fmt.Sprint(s.shape), " ", ","), len(data), len(data)+len(s.data)))
+		data = append(data, s.data...)
+	}
+	text := "{" + strings.Join(header, ",") + "}"
+	b := binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
+	return append(append(b, text...), data...)
 }
 
 func FuzzConfig(f *testing.F) {
@@ -322,4 +333,46 @@ func FuzzPieces(f *testing.F) {
 		v := &vocab{added: map[string]int{}}
 		_ = v.readPieces(b, 4)
 	})
+}
+
+// TestAFolderOfSomeLayersHasTheirTensors leaves layers and ends out, as `pull --layers`
+// does.
+func TestAFolderOfSomeLayersHasTheirTensors(t *testing.T) {
+	for _, name := range []string{"olmo2", "deepseek3", "granite"} {
+		for _, q := range []Quant{{}, {"q4_k"}} {
+			whole, err := Open(filepath.Join("testdata", name), Options{Map: fromDisk, Quant: q})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := map[string]*source{}
+			if err := (&Model{}).file(filepath.Join("testdata", name), weightsFile, fromDisk, all); err != nil {
+				t.Fatal(err)
+			}
+			maps.DeleteFunc(all, func(name string, _ *source) bool { return !strings.Contains(name, "layers.1.") })
+			dir := t.TempDir()
+			m := memoryFolder{ConfigFile: readFolder(t, filepath.Join("testdata", name))[ConfigFile], weightsFile: joined(all)}
+			m.write(t, dir)
+			some, err := Open(dir, Options{Map: fromDisk, Quant: q})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			places := map[string]int{}
+			for i, x := range whole.Tensors() {
+				places[x.Name] = i
+			}
+			n := 0
+			for i, x := range some.Tensors() {
+				if l, ok := gguf.LayerOf(x.Name); ok && l == 1 {
+					n++
+				}
+				rows := x.Elements() / x.Shape[len(x.Shape)-1]
+				if j, ok := places[x.Name]; !ok || !bytes.Equal(some.Rows(i, 0, rows), whole.Rows(j, 0, rows)) {
+					t.Errorf("%s %v: tensor %s differs from that of the whole folder", name, q, x.Name)
+				}
+			}
+			if n < 9 {
+				t.Errorf("%s: layer 1 has %d tensors", name, n)
+			}
+		}
+	}
 }

@@ -48,12 +48,7 @@ func (q Quant) apply(b *builder, all []made) error {
 	fileType := uint32(1024) // LLAMA_FTYPE_GUESSED
 	if x, ok := quants[q.name]; ok {
 		fileType = x.fileType
-		m := &mixture{b: b, main: x.main, tied: b.out["output.weight"].Name == ""}
-		for i := range all {
-			if strings.HasSuffix(all[i].Name, "attn_v.weight") || strings.HasSuffix(all[i].Name, "attn_qkv.weight") {
-				m.values++
-			}
-		}
+		m := &mixture{b: b, main: x.main, tied: b.conf.flag(b.out["output.weight"].Name == "", "tie_word_embeddings")}
 		for i := range all {
 			if t := m.typeOf(&all[i]); t != all[i].Type {
 				all[i].convert(t)
@@ -78,11 +73,9 @@ func (q Quant) apply(b *builder, all []made) error {
 // A mixture decides the types of a file's tensors (llama-quant.cpp,
 // llama_tensor_get_type).
 type mixture struct {
-	b      *builder
-	main   tensorio.Type
-	tied   bool
-	values int // matrices of values
-	value  int // of those, how many were seen
+	b    *builder
+	main tensorio.Type
+	tied bool // the head is the embedding
 }
 
 // typeOf returns the type of a tensor.
@@ -137,7 +130,7 @@ func (m *mixture) mixed(x *made, t tensorio.Type) tensorio.Type {
 	case x.Name == "output.weight" || m.tied && x.Name == "token_embd.weight":
 		return headType(x, t)
 	case has("attn_v.weight") || has("attn_qkv.weight"):
-		return m.valueType(t, eight)
+		return m.valueType(t, layer, eight)
 	case has("attn_k.weight") && eight:
 		return tensorio.Q8_0
 	case has("attn_output.weight") && eight && k:
@@ -156,16 +149,14 @@ func headType(x *made, t tensorio.Type) tensorio.Type {
 	return tensorio.Q6_K
 }
 
-// valueType returns the type of the next matrix of values; eight says that the model
-// has so many experts.
-func (m *mixture) valueType(t tensorio.Type, eight bool) tensorio.Type {
-	at := m.value
-	m.value++
+// valueType returns the type of a layer's matrix of values; eight says that the model
+// has so many experts. Every layer has such a matrix, or none has.
+func (m *mixture) valueType(t tensorio.Type, layer int, eight bool) tensorio.Type {
 	switch {
 	case eight:
 		return tensorio.Q8_0
 	case t != tensorio.Q4_K:
-	case moreBits(at, m.values):
+	case moreBits(layer, m.b.layers):
 		return tensorio.Q6_K
 	case m.seventy():
 		return tensorio.Q5_K

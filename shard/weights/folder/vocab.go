@@ -69,6 +69,9 @@ func (b *builder) vocabulary(dir string, all []made) error {
 			rows = all[i].Shape[0]
 		}
 	}
+	if rows == 0 { // a folder of some layers
+		rows = b.conf.need("vocab_size")
+	}
 	if rows < 1 || rows > maxVocab {
 		return fmt.Errorf("the embedding has %d rows, want 1 to %d", rows, maxVocab)
 	}
