@@ -204,8 +204,8 @@ func explainHub(err error, r hub.Repo) error {
 		return hint(err, "make room on the disk of the cache and pull it again: it goes on where it stopped; HF_HOME names a folder on another disk")
 	case errors.Is(err, fs.ErrPermission):
 		return hint(err, "this user must be allowed to write to the cache; HF_HOME names another folder")
-	case errors.Is(err, context.Canceled):
-		return err
+	case errors.Is(err, context.Canceled), errors.Is(err, errInterrupted):
+		return hint(err, "pull it again to go on where it stopped")
 	case isLie:
 		return hint(err, "pull it again; if that fails as well the server is at fault (HF_ENDPOINT names another)")
 	case isStatus:

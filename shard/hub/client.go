@@ -188,12 +188,12 @@ func (c *Client) again(ctx context.Context, progress func() bool, try func() err
 			failed = 0
 		}
 		failed++
-		if !passing(err) || failed >= maxTries {
-			return err
-		}
-		wait := firstWait << failed
+		wait, tries := firstWait<<failed, maxTries
 		if e, ok := errors.AsType[*StatusError](err); ok {
-			wait = max(wait, e.retry)
+			wait, tries = max(wait, e.retry), maxBusyTries
+		}
+		if !passing(err) || failed >= tries {
+			return err
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
@@ -202,9 +202,10 @@ func (c *Client) again(ctx context.Context, progress func() bool, try func() err
 }
 
 const (
-	// maxTries is how often in a row a request may fail without a byte gained.
-	maxTries      = 4
-	firstWait     = 125 * time.Millisecond
+	// maxTries is how often in a row a request may fail that brings nothing.
+	maxTries      = 3
+	maxBusyTries  = 6 // of one that the server answers with "not now"
+	firstWait     = 250 * time.Millisecond
 	maxRetryAfter = 30 * time.Second
 )
 

@@ -275,6 +275,48 @@ func TestPartialFilesAreResumed(t *testing.T) {
 	}
 }
 
+// A server that gives a little each time would keep a person waiting for ever.
+func TestDribblesAreErrors(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.hub.Meddle(func(r hubtest.Request) hubtest.Fault {
+			if r.CDN {
+				return hubtest.Fault{Cut: 1000}
+			}
+			return hubtest.Fault{}
+		})
+		if _, err := w.pull("deep/er/model.gguf"); err == nil || !strings.Contains(err.Error(), "was cut") {
+			t.Errorf("err = %v, want one about cuts", err)
+		}
+		if n := len(w.cdnRequests()); n > 4*maxTries {
+			t.Errorf("%d requests, want at most %d", n, 4*maxTries)
+		}
+	})
+}
+
+func TestAnotherFileUnderTheSameNameIsRefused(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.hub.Meddle(func(r hubtest.Request) hubtest.Fault {
+			if !r.CDN && r.Method == http.MethodGet {
+				return hubtest.Fault{Header: map[string]string{"X-Linked-Etag": `"` + strings.Repeat("0", 64) + `"`}}
+			}
+			return hubtest.Fault{}
+		})
+		_, err := w.pull("deep/er/model.gguf")
+		if _, ok := errors.AsType[*LieError](err); !ok || !strings.Contains(err.Error(), "ETag") {
+			t.Errorf("err = %v, want one about the ETag", err)
+		}
+		w.hub.Meddle(func(r hubtest.Request) hubtest.Fault {
+			if r.Method == http.MethodHead {
+				return hubtest.Fault{Header: map[string]string{"X-Linked-Size": "5"}}
+			}
+			return hubtest.Fault{}
+		})
+		if _, err := w.pull("deep/er/model.gguf"); err == nil {
+			t.Error("a size that differs from the list's is taken")
+		}
+	})
+}
+
 func TestWrongBytesAreRefused(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.hub.Meddle(func(r hubtest.Request) hubtest.Fault { return hubtest.Fault{Flip: r.CDN} })

@@ -19,6 +19,9 @@ const (
 	minPieceBytes = 1 << 20
 	maxPieceBytes = 32 << 20
 	copyBytes     = 256 << 10
+	// minGainBytes is what a request that broke off must have brought to be
+	// better than nothing: less at a time never ends.
+	minGainBytes = 128 << 10
 	reportEvery   = 100 * time.Millisecond
 )
 
@@ -44,6 +47,7 @@ type transfer struct {
 // run fetches what out lacks.
 func (t *transfer) run(ctx context.Context) error {
 	t.fill()
+	t.tell(true)
 	err := t.parallel(ctx)
 	if errors.Is(err, errNoRanges) {
 		err = t.c.again(ctx, t.progress(), func() error { return t.whole(ctx) })
@@ -102,12 +106,12 @@ func (t *transfer) next() (Part, bool) {
 	return p, true
 }
 
-// progress returns a function that reports whether bytes came since its last call.
+// progress returns a function that reports whether enough came since its last call.
 func (t *transfer) progress() func() bool {
 	before := t.out.doneBytes()
 	return func() bool {
 		now := t.out.doneBytes()
-		gained := now > before
+		gained := now-before >= minGainBytes
 		before = now
 		return gained
 	}
@@ -117,7 +121,7 @@ func (t *transfer) progress() func() bool {
 func (t *transfer) piece(ctx context.Context, p Part) error {
 	start := p.Start
 	return t.c.again(ctx, func() bool {
-		gained := p.Start > start
+		gained := p.Start-start >= minGainBytes
 		start = p.Start
 		return gained
 	}, func() error { return t.get(ctx, &p) })
