@@ -22,7 +22,7 @@ const (
 	// minGainBytes is what a request that broke off must have brought to be
 	// better than nothing: less at a time never ends.
 	minGainBytes = 128 << 10
-	reportEvery   = 100 * time.Millisecond
+	reportEvery  = 100 * time.Millisecond
 )
 
 // errNoRanges is a server that answers with the whole file whatever is asked.
@@ -192,7 +192,7 @@ func (t *transfer) open(ctx context.Context, header http.Header) (*http.Response
 			t.mu.Lock()
 			t.direct = nil
 			t.mu.Unlock()
-			if known || !t.c.ours(u) { // a signed address that is no longer good
+			if !err.passing() && (known || !t.c.ours(u)) { // a signed address that is no longer good
 				return nil, &addressError{err}
 			}
 			return nil, err
