@@ -41,6 +41,8 @@ type maker interface {
 	Makes(name string) bool
 	// Rows returns rows [lo, lo+n) of a tensor. It is called by several goroutines.
 	Rows(name string, lo, n int) ([]byte, error)
+	// ReleaseRows says that these rows will not be read again soon.
+	ReleaseRows(name string, lo, n int)
 }
 
 // Names of tensors that belong to no layer.
@@ -431,6 +433,7 @@ func (l *loader) pack(ctx context.Context, mp *matrixPlan) error {
 			return work.err
 		}
 		if mp.made != nil {
+			mp.made.ReleaseRows(mp.name, mp.row+lo*quant.PanelRows, min(work.hi*quant.PanelRows, mp.rows)-lo*quant.PanelRows)
 			continue
 		}
 		l.release(mp.data[lo*quant.PanelRows*rowBytes : min(work.hi*quant.PanelRows, mp.rows)*rowBytes])

@@ -25,6 +25,8 @@ type Made interface {
 	// the tensor's innermost dimension. It may be called by several goroutines, and
 	// what can go wrong did so before.
 	Rows(i, lo, n int) []byte
+	// Sources returns the mapped memory that rows are made of, or more.
+	Sources(i, lo, n int) [][]byte
 	// Mapped returns the mapped memory that data lie in.
 	Mapped() [][]byte
 	// Changed returns when one of its files was last changed, and How a name for
@@ -116,6 +118,17 @@ func (f *File) Rows(name string, lo, n int) ([]byte, error) {
 		return nil, fmt.Errorf("tensor %q: rows %d to %d of %d", name, lo, lo+n, all)
 	}
 	return f.made.Rows(i, lo, n), nil
+}
+
+// ReleaseRows is [File.Release] for what rows [lo, lo+n) of a tensor are made of.
+func (f *File) ReleaseRows(name string, lo, n int) {
+	i, ok := f.byName[name]
+	if !ok || f.made == nil {
+		return
+	}
+	for _, data := range f.made.Sources(i, lo, n) {
+		f.Release(data)
+	}
 }
 
 // A Mapping is a file in mapped memory.

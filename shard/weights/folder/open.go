@@ -224,6 +224,10 @@ func (m *Model) Rows(i, lo, n int) []byte {
 	return t.make(make([]byte, 0, n*t.rowBytes()), lo, n)
 }
 
+// Sources returns the parts of the mapped files that rows [lo, lo+n) of tensor i are
+// made of, or more.
+func (m *Model) Sources(i, lo, n int) [][]byte { return m.tensors[i].sources(lo, n) }
+
 // Mapped returns the mapped files.
 func (m *Model) Mapped() [][]byte { return m.mapped }
 

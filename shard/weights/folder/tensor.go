@@ -47,6 +47,32 @@ type made struct {
 	// which it may use.
 	row func(buf []byte, r int) []byte
 	add float32 // to each element
+
+	// parts are what rows are made of: each as many rows as the others.
+	parts [][]byte
+}
+
+// sources returns what rows [lo, lo+n) are made of.
+func (m *made) sources(lo, n int) [][]byte {
+	rows := m.Elements() / m.Shape[len(m.Shape)-1]
+	if len(m.parts) == 0 || n == 0 {
+		return nil
+	}
+	per := max(1, rows/len(m.parts))
+	return m.parts[min(lo/per, len(m.parts)):min((lo+n-1)/per+1, len(m.parts))]
+}
+
+// outer returns the parts of a tensor by its outermost dimension.
+func (s *source) outer() [][]byte {
+	if len(s.shape) < 3 {
+		return [][]byte{s.data}
+	}
+	parts := make([][]byte, s.shape[0])
+	size := len(s.data) / max(1, len(parts))
+	for i := range parts {
+		parts[i] = s.data[i*size:][:size]
+	}
+	return parts
 }
 
 // as returns s as it is.
@@ -62,6 +88,7 @@ func rowsOf(s *source, order func(r int) int) made {
 		Tensor: tensorio.Tensor{Type: s.typ, Shape: s.shape},
 		from:   s.typ,
 		row:    func(_ []byte, r int) []byte { return s.row(order(r)) },
+		parts:  s.outer(),
 	}
 }
 
@@ -99,7 +126,12 @@ func permuted(s *source, heads int) made {
 // stacked returns tensors of one shape as one.
 func stacked(all []*source) made {
 	each := all[0].rows()
+	var parts [][]byte
+	for _, s := range all {
+		parts = append(parts, s.data)
+	}
 	return made{
+		parts:  parts,
 		Tensor: tensorio.Tensor{Type: all[0].typ, Shape: append([]int{len(all)}, all[0].shape...)},
 		from:   all[0].typ,
 		row:    func(_ []byte, r int) []byte { return all[r/each].row(r % each) },
@@ -113,6 +145,7 @@ func turned(s *source, lo, step, n int) made {
 	size := len(s.data) / max(1, s.rows()*b)
 	return made{
 		Tensor: tensorio.Tensor{Type: s.typ, Shape: append(append([]int{}, s.shape[:len(s.shape)-2]...), n, a)},
+		parts:  s.outer(),
 		from:   s.typ,
 		row: func(buf []byte, r int) []byte {
 			buf = buf[:0]
@@ -150,6 +183,7 @@ func mxfp4(codes, scales *source, lo, step, n int) made {
 	rows, blocks := codes.shape[1], codes.shape[2]
 	return made{
 		Tensor: tensorio.Tensor{Type: tensorio.MXFP4, Shape: []int{codes.shape[0], n, blocks * 32}},
+		parts:  codes.outer(),
 		from:   tensorio.MXFP4,
 		row: func(buf []byte, r int) []byte {
 			buf = buf[:0]
