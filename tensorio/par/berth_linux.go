@@ -14,6 +14,7 @@ import (
 type berth struct {
 	word atomic.Uint32 // 1 while the worker sleeps
 	tid  atomic.Int32  // its thread, once it runs
+	at   atomic.Int32  // 1 + the processor where it lingered last
 	off  atomic.Int32  // 1 + the processor that the thread is kept off; 0: none
 }
 
@@ -48,6 +49,12 @@ func (b *berth) settle() {
 // handing it to another thread and back takes longer than the work.
 func (b *berth) yield() {}
 
+// note notes where the caller, the worker itself, is.
+func (b *berth) note() { b.at.Store(int32(here()) + 1) }
+
+// where returns the processor that was noted last, -1 for none.
+func (b *berth) where() int { return int(b.at.Load()) - 1 }
+
 // offer lets another thread have the processor, if one wants it.
 func (b *berth) offer() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
@@ -71,25 +78,42 @@ func (b *berth) rouse(h *harbour, away bool) bool {
 		return false
 	}
 	if h.steer {
-		b.steer(h, away)
+		cpu := -1
+		if away {
+			cpu = here()
+		}
+		b.steer(h, cpu)
 	}
 	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&b.word)), futexWake, 1, 0, 0, 0) //nolint:gosec // see sleep
 	return true
 }
 
-// steer keeps b's thread off the processor of the caller, or off none.
-func (b *berth) steer(h *harbour, away bool) {
-	var off int32
+// avoid keeps b's thread off a processor, if it is awake.
+func (b *berth) avoid(h *harbour, cpu int) {
+	if h.steer && cpu >= 0 && b.word.Load() == 0 && b.tid.Load() != 0 {
+		b.steer(h, cpu)
+	}
+}
+
+// here returns the processor of the caller, -1 if that is not known.
+func here() int {
+	var cpu uint32
+	if _, _, e := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0); e != 0 { //nolint:gosec // the kernel writes a word of ours
+		return -1
+	}
+	return int(cpu)
+}
+
+// steer keeps b's thread off a processor, off none if it is below 0.
+func (b *berth) steer(h *harbour, cpu int) {
 	set := h.allowed
-	if away {
-		var cpu uint32
-		if _, _, e := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0); e != 0 || !set.IsSet(int(cpu)) { //nolint:gosec // the kernel writes a word of ours
+	if cpu >= 0 {
+		if !set.IsSet(cpu) {
 			return
 		}
-		off = int32(cpu) + 1
-		set.Clear(int(cpu))
+		set.Clear(cpu)
 	}
-	if b.off.Load() != off && unix.SchedSetaffinity(int(b.tid.Load()), &set) == nil {
+	if off := int32(cpu) + 1; b.off.Load() != off && unix.SchedSetaffinity(int(b.tid.Load()), &set) == nil {
 		b.off.Store(off)
 	}
 }

@@ -23,3 +23,13 @@ func (b *berth) offer() { runtime.Gosched() }
 
 // rouse ends the sleep of b and reports whether it slept.
 func (b *berth) rouse(*harbour, bool) bool { return b.sleeper.rouse() }
+
+// Nobody knows, or chooses, the processor of a goroutine.
+
+func (b *berth) avoid(*harbour, int) {}
+
+func (b *berth) note() {}
+
+func (b *berth) where() int { return -1 }
+
+func here() int { return -1 }

@@ -314,6 +314,7 @@ func (p *Pool) lingers(id int) bool {
 		return false
 	}
 	for until := time.Now().Add(p.linger); time.Now().Before(until); {
+		p.workers[id].note()
 		for range offers {
 			if p.calls(id) {
 				return true

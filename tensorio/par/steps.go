@@ -146,6 +146,7 @@ func (p *Pool) run(program Program) {
 	p.over.Store(false)
 	if p.resting.Load() {
 		p.resting.Store(false)
+		p.spread()
 	}
 	p.open()
 	if p.manned.Load() {
@@ -156,6 +157,23 @@ func (p *Pool) run(program Program) {
 		p.lead()
 	}
 	p.program = nil
+}
+
+// spread keeps workers that linger off the processor of worker 0, be it the
+// caller or its deputy. Nobody wakes them, so that nobody would steer them
+// elsewhere; and to the system two that linger on one processor, beside two of
+// another process on the next one, are in balance.
+func (p *Pool) spread() {
+	if p.linger == 0 {
+		return
+	}
+	first := p.workers[0].where()
+	if !p.manned.Load() {
+		first = here()
+	}
+	for i := 1; i < p.threads; i++ {
+		p.workers[i].avoid(&p.harbour, first)
+	}
 }
 
 // roughness is for how many programs after one with a late worker the caller
