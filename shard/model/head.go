@@ -44,6 +44,33 @@ type embedding struct {
 	tensorio.Tensor
 	src  releaser // nil if it takes no memory
 	read int      // rows since the last release
+
+	made maker          // of the rows, if the tensor has no data
+	rows map[int][]byte // made before
+}
+
+// keptRows is how many rows that were made are kept: texts have the same tokens
+// over and over.
+const keptRows = 4 << 10
+
+// row returns the row of a token as the file has it.
+func (e *embedding) row(token, vocab int) ([]byte, error) {
+	if e.made == nil {
+		n := len(e.Data) / vocab
+		return e.Data[token*n:][:n], nil
+	}
+	if row, ok := e.rows[token]; ok {
+		return row, nil
+	}
+	row, err := e.made.Rows(e.Name, token, 1)
+	if err != nil {
+		return nil, err
+	}
+	if e.rows == nil || len(e.rows) >= keptRows {
+		e.rows = make(map[int][]byte)
+	}
+	e.rows[token] = row
+	return row, nil
 }
 
 // embedRows is how many rows are read before their memory is released. Systems
@@ -52,15 +79,17 @@ const embedRows = 256
 
 // embedRow writes the embedding of a token to dst, [dim].
 func (m *Model) embedRow(dst []float32, token int) error {
-	if e := &m.embed; e.src != nil {
+	if e := &m.embed; e.src != nil && e.made == nil {
 		if e.read++; e.read >= embedRows {
 			e.read = 0
 			e.src.Release(e.Data)
 		}
 	}
-	rowBytes := len(m.embed.Data) / m.cfg.Vocab
-	row := m.embed.Data[token*rowBytes:][:rowBytes]
-	if err := quant.Dequantize(dst, m.embed.Type, row); err != nil {
+	row, err := m.embed.row(token, m.cfg.Vocab)
+	if err == nil {
+		err = quant.Dequantize(dst, m.embed.Type, row)
+	}
+	if err != nil {
 		return fmt.Errorf("embedding of token %d: %w", token, err)
 	}
 	if x := m.cfg.EmbedScale; x != 1 {

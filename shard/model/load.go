@@ -170,7 +170,10 @@ func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 	if m.span.Start == 0 {
 		m.embed = embedding{Tensor: l.tensor(embedName, m.cfg.Vocab, m.cfg.Dim)}
 		m.embed.src, _ = src.(releaser)
-		if l.err == nil && m.embed.Data == nil {
+		if maker, ok := src.(maker); ok && maker.Makes(embedName) {
+			m.embed.made = maker
+		}
+		if l.err == nil && m.embed.Data == nil && m.embed.made == nil {
 			l.fail(fmt.Errorf("tensor %q is not here: fetch it before loading", embedName))
 		}
 	}

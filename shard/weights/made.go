@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/shardnode/shardnode/tensorio"
@@ -37,8 +36,8 @@ type Made interface {
 	Close() error
 }
 
-// maxMadeBytes bounds the tensors that are made as a whole, besides an embedding:
-// norms and biases, which are vectors or few.
+// maxMadeBytes bounds the tensors that are made as a whole: norms, biases and
+// routers, which are vectors or few.
 const maxMadeBytes = 8 << 20
 
 // OpenMade returns a file of a made model, which it closes. Its header, and so its
@@ -64,22 +63,13 @@ func OpenMade(path string, m Made) (*File, error) {
 type madeFile struct {
 	Made
 	data [][]byte // of tensors that lie in memory; nil for the others
-
-	once  sync.Once // guards embed
-	embed []byte    // the embedding, if it is made
 }
 
 // tensor returns tensor i. Its Data are nil if it is to be read by rows: a matrix
 // that has to be made.
 func (m *madeFile) tensor(t location, i int) tensorio.Tensor {
 	out := tensorio.Tensor{Name: t.Name, Type: t.Type, Shape: t.Shape, Data: m.data[i]}
-	if out.Data != nil {
-		return out
-	}
-	if t.Name == EmbedName { // read row by row, and often
-		m.once.Do(func() { m.embed = m.Rows(i, 0, rowsOf(t)) })
-		out.Data = m.embed
-	} else if t.Type == tensorio.F32 && t.Bytes <= maxMadeBytes {
+	if out.Data == nil && t.Type == tensorio.F32 && t.Bytes <= maxMadeBytes && t.Name != EmbedName {
 		out.Data = m.Rows(i, 0, rowsOf(t))
 	}
 	return out
