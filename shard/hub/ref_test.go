@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -91,4 +92,37 @@ func TestSpansAreASet(t *testing.T) {
 	if got := s.bytes(); got != 45 {
 		t.Errorf("bytes = %d, want 45", got)
 	}
+}
+
+func FuzzParseListing(f *testing.F) {
+	f.Add([]byte(`{"sha":"` + strings.Repeat("a", 40) + `","tags":["license:mit"],"siblings":[{"rfilename":"a/b.gguf","size":3,"blobId":"x"},` +
+		`{"rfilename":"../x","lfs":{"size":5,"sha256":"y"}}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := parseListing(Repo{ID: "org/repo"}, b)
+		if err != nil {
+			return
+		}
+		for _, e := range l.Files {
+			if path := filepath.Join("/cache", filepath.FromSlash(e.Name)); !strings.HasPrefix(path, "/cache/") {
+				t.Errorf("a file called %q would lie at %s", e.Name, path)
+			}
+		}
+	})
+}
+
+func FuzzReadJournal(f *testing.F) {
+	f.Add([]byte(`{"layout":"x","done":[[0,5],[3,9],[20,1000]]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := filepath.Join(t.TempDir(), "journal")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		last := int64(-1)
+		for _, s := range readJournal(path, "x", 100) {
+			if s.lo <= last || s.hi <= s.lo || s.hi > 100 {
+				t.Fatalf("the journal %q gives %v behind %d", b, s, last)
+			}
+			last = s.hi
+		}
+	})
 }
