@@ -40,7 +40,16 @@ func (st *stage) fill(o hop.Fill) error {
 
 // run links and sends until ctx ends, always whole frames.
 func (f *filler) run(ctx context.Context, st *stage, pos shard.Pos) {
-	l, err := st.dial(ctx, f.to, f.epoch)
+	dialing, give := context.WithCancel(st.done)
+	defer give()
+	// A hop that is to be handed over is still dialed: the next stage may have had
+	// all that it needs from before.
+	defer context.AfterFunc(ctx, func() {
+		if !f.keep.Load() {
+			give()
+		}
+	})()
+	l, err := st.dial(dialing, f.to, f.epoch)
 	if err != nil {
 		st.node.cfg.Logger.Debug().Stringer("session", st.open.Session).Stringer("peer", f.to.Peer).Err(err).Msg("stage to come can't be filled")
 		return // the driver sees that it does not fill
