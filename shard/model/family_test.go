@@ -2,6 +2,8 @@ package model
 
 import (
 	"errors"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,10 +12,13 @@ import (
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/kvcache"
 	"github.com/shardnode/shardnode/shard/model/modeltest"
 	"github.com/shardnode/shardnode/shard/weights"
 	"github.com/shardnode/shardnode/shard/weights/folder"
 	"github.com/shardnode/shardnode/tensorio"
+	"github.com/shardnode/shardnode/tensorio/gguf"
+	"github.com/shardnode/shardnode/tensorio/par"
 )
 
 // openFolder opens a folder of safetensors for the length of the test.
@@ -266,5 +271,82 @@ func TestLatentSizesOfOldFilesAreThoseOfTheHeads(t *testing.T) {
 	}
 	if c.latent.keyDim != 24 || c.latent.valDim != 16 || c.HeadDim != 40 || c.ValDim != 32 || c.KVHeads != 1 || c.RopeDim != 8 {
 		t.Errorf("config is %+v", c)
+	}
+}
+
+// A lying is metadata with other numbers.
+type lying struct {
+	*gguf.Meta
+	numbers map[string]uint64
+	reals   map[string]float64
+}
+
+func (l lying) Uint(key string) (uint64, bool) {
+	if n, ok := l.numbers[key]; ok {
+		return n, true
+	}
+	return l.Meta.Uint(key)
+}
+
+func (l lying) Float(key string) (float64, bool) {
+	if x, ok := l.reals[key]; ok {
+		return x, true
+	}
+	return l.Meta.Float(key)
+}
+
+// TestLyingMetadataOfFamiliesNeverPanic changes numbers of each family's metadata.
+// What can be loaded is run.
+func TestLyingMetadataOfFamiliesNeverPanic(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	for _, dir := range families(t)[:16] {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			f, _ := openFolder(t, dir, "")
+			var numbers, reals []string
+			for _, key := range f.Meta().Keys() {
+				if _, ok := f.Meta().Uint(key); ok {
+					numbers = append(numbers, key)
+				} else if _, ok := f.Meta().Float(key); ok {
+					reals = append(reals, key)
+				}
+			}
+			ran := 0
+			for range 150 {
+				meta := lying{f.Meta(), map[string]uint64{}, map[string]float64{}}
+				for range 1 + rng.IntN(2) {
+					n, _ := f.Meta().Uint(numbers[rng.IntN(len(numbers))])
+					meta.numbers[numbers[rng.IntN(len(numbers))]] = []uint64{0, 1, 2, 3, n, n + 1, 2 * n, rng.Uint64() >> rng.IntN(64)}[rng.IntN(8)]
+				}
+				if len(reals) > 0 && rng.IntN(4) == 0 {
+					meta.reals[reals[rng.IntN(len(reals))]] = []float64{0, -1, math.NaN(), math.Inf(1), 1e30, 1e-30, 0.5}[rng.IntN(7)]
+				}
+				cfg, err := ReadConfig(meta)
+				if err != nil {
+					continue
+				}
+				pool := par.New(1)
+				m, err := Load(t.Context(), cfg, f, shard.Span{End: shard.Layer(cfg.Layers)}, Options{Pool: pool})
+				if err == nil && cfg.Context < 1<<16 {
+					ran++
+					kv := m.KVConfig()
+					kv.BudgetBytes = 64 * kv.TokenBytes()
+					store, err := kvcache.New(kv)
+					if err != nil {
+						t.Fatal(err)
+					}
+					session, err := store.Reserve(16)
+					if err == nil {
+						m.Forward([]Part{{KV: session, Tokens: within(ids(min(9, cfg.Context)), cfg), Logits: 1}}, discard{})
+						session.Close()
+					}
+					store.Close()
+				}
+				if err == nil {
+					m.Close()
+				}
+				pool.Close()
+			}
+			t.Logf("%d of 150 ran", ran)
+		})
 	}
 }
