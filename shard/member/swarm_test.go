@@ -182,7 +182,7 @@ func (p *player) ask(question, name string, named map[string]string, rest []stri
 	case "covered":
 		least := p.number(named["twice"], 1)
 		if took, ok := p.w.within(limit, func() bool { return slices.Min(p.w.holders()) >= least }); !ok {
-			return fmt.Sprintf("NOT after %v: %v\n%s", took, p.w.holders(), p.w.layout())
+			return fmt.Sprintf("NOT after %v: %v\n%s%s", took, p.w.holders(), p.w.layout(), p.w.doings())
 		}
 		return fmt.Sprintf("every layer has %d holders or more within %v\n", least, limit)
 	case "rest":
@@ -245,7 +245,7 @@ func (p *player) partition(group []*transporttest.Endpoint) {
 
 // rest waits until nobody has moved for a while.
 func (p *player) rest(limit time.Duration) string {
-	const quiet = 30 * time.Second
+	const quiet = 60 * time.Second
 	was, since := "", time.Now()
 	_, ok := p.w.within(limit, func() bool {
 		if now := p.w.layout(); now != was {

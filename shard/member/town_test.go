@@ -266,6 +266,18 @@ func (w *town) layout() string {
 	return b.String()
 }
 
+// doings returns what members say that they do, for failures.
+func (w *town) doings() string {
+	var b strings.Builder
+	for _, h := range w.homes {
+		if h.member != nil {
+			d := h.member.view().target()
+			fmt.Fprintf(&b, "%s of %d MiB: %s; it should hold %v: %s\n", h.name, h.memory>>20, h.member.Status().Doing, d.span, d.why)
+		}
+	}
+	return b.String()
+}
+
 // route returns the stages that a session of h would take.
 func (w *town) route(h *home) string {
 	route, err := h.member.route(256, 0, nil)
