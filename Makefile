@@ -60,6 +60,10 @@ arch: ## tests the architecture: floors, doors, comments, lengths
 race: ## runs all tests, shuffled, under the race detector
 	go test -race -shuffle=on ./...
 
+.PHONY: swarm
+swarm: ## plays the scenario of a large swarm with PEERS members in virtual time
+	go test ./shard/member -run 'TestSwarmScenarios/storm' -swarm $(or $(PEERS),200) -timeout 60m -v
+
 .PHONY: fuzz
 fuzz: ## runs every fuzz target for FUZZTIME, those of PKG only if given
 	@go list -f '{{.Dir}}' $(PKG) | while read -r dir; do \

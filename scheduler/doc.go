@@ -5,9 +5,11 @@
 // plan from its own view.
 //
 // Start with [View], which says what is known of the peers, the model and the
-// links. [Plan] chooses spans for all peers and says why; [Route] chooses the
-// stages of one session among the peers that hold layers now. [ParseCluster]
-// reads a View from a file. Carrying out a plan, measuring speeds and keeping
+// links. [Plan] chooses spans for all peers as if nobody held any, and says why.
+// In a swarm that lives [Settle] says what each peer should hold next, moving as
+// little as it can, and [MayDrop] what it may let go of. [Served] is the layout
+// that sessions take over what is held; [Route] chooses the stages of one session
+// when that will not do. [ParseCluster] reads a View from a file. Carrying out a plan, measuring speeds and keeping
 // the view are left to package gossip and shard/node.
 //
 // Products that are added to something are converted, float64(a*b), so that no
