@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/hop"
@@ -137,9 +136,7 @@ func (st *stage) relink(turn context.Context, r hop.Reroute) error {
 	if st.next != nil && keeps(st.next, r) {
 		return nil
 	}
-	if r.Filled != 0 {
-		return errors.New("the stage that was filled is not linked to any more")
-	}
+	// A filler that was not linked yet has had little to fill.
 	l, err := st.dial(turn, *r.Next, r.Epoch)
 	if err != nil {
 		return err

@@ -62,6 +62,28 @@ func leaveSome(t *testing.T, leave []int) {
 	c.wantIdle(6 * time.Second)
 }
 
+func TestASessionThatHasJustBegunMovesOffAPeerThatLeaves(t *testing.T) {
+	for tokens := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			c, all := newCrowd(t, 3, []int{2, 2, 2}, all), toyTokens(60)
+			want, s := truth(t, all), c.session()
+			decode(t, s, all, want, 0, tokens)
+			c.now(func() { delete(c.holds, 2) })
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			left := make(chan error, 1)
+			go func() { left <- c.nodes[1].Drain(ctx) }()
+			decode(t, s, all, want, tokens, 60)
+			if err := <-left; err != nil {
+				t.Error(err)
+			}
+			if r := s.Close(t.Context()).Recoveries; len(r) != 1 || !r[0].Planned || r[0].Pause > 150*time.Millisecond {
+				t.Errorf("after %d tokens: recoveries %+v, want a planned one without a pause", tokens, r)
+			}
+		})
+	}
+}
+
 func TestASessionThatIsIdleMovesOffAPeerThatLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, tokens := newCrowd(t, 3, []int{3, 3}, all), toyTokens(100)
