@@ -50,7 +50,7 @@ type (
 		Incomplete  *incompleteJSON `json:"incomplete_details"`
 		Model       string          `json:"model"`
 		Output      []responseItem  `json:"output"`
-		Usage       *responseUsage  `json:"usage"`
+		Usage       *responseUsage  `json:"usage,omitempty"`
 		Previous    *string         `json:"previous_response_id"`
 		Store       bool            `json:"store"`
 		Background  bool            `json:"background"`

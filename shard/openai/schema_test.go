@@ -32,6 +32,7 @@ func schemas(t *testing.T) func(name, text string) {
 		reason["type"] = []any{"string", "null"}
 		reason["enum"] = append(reason["enum"].([]any), nil)
 	}
+	delete(all["CompoundFilter"].(map[string]any), "$recursiveAnchor") // of an older draft, with a value that none allows
 	c := jsonschema.NewCompiler()
 	if err := c.AddResource("openapi.json", doc); err != nil {
 		t.Fatal(err)
