@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command kill measures what the deaths of members cost a running swarm.
 //
 // It starts a few real `serve` and `join` processes on loopback, streams
