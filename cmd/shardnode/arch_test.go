@@ -32,6 +32,7 @@ var floors = map[string]int{
 
 	"shard/member": 8,
 	"shard/openai": 8,
+	"shard/web":    8,
 
 	"shard/generate": 7,
 
@@ -104,6 +105,7 @@ var doors = []door{
 	{module: "go.yaml.in/yaml/v3", packages: []string{"scheduler"}, closed: true},
 	{module: "github.com/spf13/cobra", packages: []string{"cmd/shardnode"}},
 	{module: "github.com/spf13/pflag", packages: []string{"cmd/shardnode"}},
+	{module: "github.com/prometheus/client_golang", packages: []string{"cmd/shardnode"}},
 	{module: "github.com/BurntSushi/toml", packages: []string{"cmd/shardnode"}},
 	{module: "golang.org/x/term", packages: []string{"cmd/shardnode"}},
 	{module: "github.com/openai/openai-go", packages: []string{}, tests: []string{"shard/openai"}},

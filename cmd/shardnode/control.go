@@ -58,6 +58,12 @@ func (s *server) serveControl() {
 		s.answerControl(w, livePlanJSON{Result: res, PlanMS: millis(took)}, err)
 	})
 	mux.HandleFunc("GET /view", s.controlView)
+	mux.HandleFunc("GET /swarm", func(w http.ResponseWriter, _ *http.Request) { s.answerControl(w, s.pictureNow(), nil) })
+	mux.HandleFunc("GET /home", func(w http.ResponseWriter, _ *http.Request) { s.answerControl(w, s.homeNow(), nil) })
+	mux.HandleFunc("GET /trace", func(w http.ResponseWriter, _ *http.Request) {
+		t, err := s.drives.lastTrace()
+		s.answerControl(w, t, err)
+	})
 	mux.HandleFunc("POST /invite", s.controlInvite)
 	mux.HandleFunc("GET /invitations", s.controlInvitations)
 	mux.HandleFunc("GET /removed", s.controlRemoved)

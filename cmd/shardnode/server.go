@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -26,6 +27,7 @@ import (
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/model"
 	"github.com/shardnode/shardnode/shard/openai"
+	"github.com/shardnode/shardnode/shard/web"
 	"github.com/shardnode/shardnode/transport"
 )
 
@@ -51,6 +53,11 @@ type server struct {
 	control  net.Listener
 	keyFile  string
 	drives   drives
+	began    time.Time
+	pages    atomic.Pointer[web.Handler] // nil before the API answers
+	plans    atomic.Uint64               // decisions that were told
+	weights  atomic.Pointer[weighed]
+	rates    loadRates
 	drain    chan struct{} // closed when `drain` asks to leave
 	drained  sync.Once
 	https    []*http.Server
@@ -69,7 +76,8 @@ const (
 
 // start brings everything up; the member loads its layers after that.
 func (s *server) start(ctx context.Context, inv transport.Invitation) error {
-	s.drain, s.twin = make(chan struct{}), make(chan *transport.TwinError, 1)
+	s.drain, s.twin, s.began = make(chan struct{}), make(chan *transport.TwinError, 1), time.Now()
+	s.drives.metrics = newMetrics(s)
 	if err := s.app.makeHome(); err != nil {
 		return err
 	}
@@ -113,6 +121,9 @@ func (s *server) start(ctx context.Context, inv transport.Invitation) error {
 // checkModel reports a model of one's own that can't be served as asked, before
 // anybody is invited to it.
 func (s *server) checkModel() error {
+	if span, ok := s.file.IsPart(); ok {
+		return hint(fmt.Errorf("%s has the layers %v only", s.file.name(), span), "join a swarm with it: shardnode join INVITE --model FILE")
+	}
 	cfg, err := model.ReadConfig(s.file.Meta())
 	if err != nil {
 		return err
@@ -249,7 +260,7 @@ func (s *server) startMember(ctx context.Context, inv transport.Invitation) erro
 		return err
 	}
 	s.onClose(s.member.Close)
-	if err := s.serveAPI(); err != nil {
+	if err := s.serveAPI(ctx); err != nil {
 		return err
 	}
 	s.serveControl()
@@ -257,8 +268,8 @@ func (s *server) startMember(ctx context.Context, inv transport.Invitation) erro
 	return nil
 }
 
-// serveAPI answers HTTP with the key in the home.
-func (s *server) serveAPI() error {
+// serveAPI answers HTTP with the key in the home: the API, and pages.
+func (s *server) serveAPI(ctx context.Context) error {
 	s.keyFile = filepath.Join(s.app.home, apiKeyFile)
 	key, err := apiKey(s.keyFile)
 	if err != nil {
@@ -268,7 +279,11 @@ func (s *server) serveAPI() error {
 	if err != nil {
 		return err
 	}
-	s.serveHTTP(openai.NewServer(h, s.log), s.api)
+	pages, err := s.withPages(background(ctx), h, key)
+	if err != nil {
+		return err
+	}
+	s.serveHTTP(openai.NewServer(pages, s.log), s.api)
 	return nil
 }
 
@@ -304,6 +319,7 @@ func (s *server) hello() {
 		s.notify("member %s (%s) listens on udp %v, reachable from %s", memberName(s.flags.name), s.identity.ID().Short(), r.Addr, r.Scope)
 	}
 	s.notify("HTTP API on http://%v/v1, key in %s", s.api.Addr(), s.keyFile)
+	s.helloPages()
 	if s.admitter == nil {
 		return
 	}
@@ -334,6 +350,7 @@ func (s *server) invite(spec transport.InviteSpec) (transport.Invitation, error)
 
 // notify tells a person something.
 func (s *server) notify(format string, args ...any) {
+	s.noteEvent(fmt.Sprintf(format, args...))
 	if s.flags.logFormat == "json" {
 		s.log.Info().Msg(fmt.Sprintf(format, args...))
 		return

@@ -27,6 +27,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.serveCommand(),
 		a.templateCommand(),
 		a.tokenizeCommand(),
+		a.traceCommand(),
 		a.versionCommand(),
 	}
 }
