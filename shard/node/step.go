@@ -58,24 +58,29 @@ func (st *stage) step(w work) error {
 	m.Times = append(m.Times, &wirepb.StageTime{
 		ComputeUs: uint32(res.Compute.Microseconds()), QueueUs: uint32(res.Queue.Microseconds()),
 	})
-	if last {
+	return st.pass(m, res)
+}
+
+// pass sends what came out of the step m to who is next.
+func (st *stage) pass(m *wirepb.Step, res engine.Result) error {
+	var err error
+	switch {
+	case st.open.Next != nil:
+		err = st.sendHidden(m, res.Hidden)
+	case m.GetReplay():
 		st.lastPos = st.at - 1
-		if !m.GetReplay() {
-			return st.sendResult(m, res)
-		}
 		if more := st.pending; more != nil && int64(more.GetPos()) == int64(st.lastPos) {
 			st.pending = nil
-			if err := st.more(more); err != nil {
-				return err
-			}
+			err = st.more(more)
 		}
-	} else if err := st.sendHidden(m, res.Hidden); err != nil {
-		return err
+	default:
+		st.lastPos = st.at - 1
+		err = st.sendResult(m, res)
 	}
-	if m.GetReplay() {
-		return st.tellHeld(wire.KindFilled, shard.Epoch(m.GetEpoch()))
+	if err == nil && m.GetReplay() {
+		err = st.tellHeld(wire.KindFilled, shard.Epoch(m.GetEpoch()))
 	}
-	return nil
+	return err
 }
 
 // sendHidden keeps hidden states in the log and passes them to the next stage.
