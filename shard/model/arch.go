@@ -81,9 +81,7 @@ const (
 )
 
 // few reports whether steps of few rows run as a program (few.go).
-func (a *arch) few() bool {
-	return !a.layerNorm && !a.noPreNorms && !a.parallel && !a.plainMLP && !a.latent && a.act != gelu
-}
+func (a *arch) few() bool { return !a.latent }
 
 // archs are the architectures that Forward computes.
 var archs = []arch{

@@ -19,6 +19,7 @@ type few struct {
 	// two writes the other.
 	x    [2][]float32
 	out  []float32 // [rows, dim], the branch that is yet to be added to x
+	mlp  []float32 // [rows, dim], that of the MLP beside attention's, where both see one x
 	att  []float32 // [rows, heads, valDim]
 	gate []float32 // [rows, ffnDim]
 
@@ -53,6 +54,9 @@ func newFew(m *Model, rows int) *few {
 	f := &few{m: m, rows: rows, workers: make([]fewWorker, m.pool.Threads())}
 	f.x[0], f.x[1] = make([]float32, rows*c.Dim), make([]float32, rows*c.Dim)
 	f.out = make([]float32, rows*c.Dim)
+	if c.arch.parallel {
+		f.mlp = make([]float32, rows*c.Dim)
+	}
 	f.att = make([]float32, rows*c.Heads*c.ValDim)
 	f.gate = make([]float32, rows*c.FFNDim)
 	for i := range f.workers {
@@ -61,25 +65,38 @@ func newFew(m *Model, rows int) *few {
 		w.h = make([]float32, rows*max(2*c.Dim, c.FFNDim, c.Heads*c.ValDim))
 	}
 	f.store, f.attend, f.sink = par.Once((*fewStore)(f)), par.Once((*fewAttend)(f)), par.Once((*fewSink)(f))
-	var last *branch // what the layer before has not added yet
+	var last []branch // what the layer before has not added yet
 	for _, l := range m.layers {
-		attn := stream{x: f.x[0], add: last, norm: l.attnNorm, sum: &f.x[1]}
+		attn := stream{x: f.x[0], add: last, norm: l.attnNorm, bias: l.attnNormBias, sum: &f.x[1]}
 		first := attn
 		first.add = nil
-		ffn := stream{x: f.x[1], add: &branch{bias: l.bo, norm: l.postAttn, scale: c.ResidualScale, rounding: RoundNone}, norm: l.ffnNorm, sum: &f.x[0]}
-		last = &branch{bias: l.bDown, norm: l.postFFN, scale: c.ResidualScale, rounding: m.rounding}
+		middle := branch{from: &f.out, bias: l.bo, norm: l.postAttn, scale: c.ResidualScale, rounding: RoundNone}
+		end := branch{from: &f.out, bias: l.bDown, norm: l.postFFN, scale: c.ResidualScale, rounding: m.rounding}
+		ffn := stream{x: f.x[1], add: []branch{middle}, norm: l.ffnNorm, bias: l.ffnNormBias, sum: &f.x[0]}
+		last = []branch{end}
+		if c.arch.parallel {
+			end.from, ffn.add = &f.mlp, nil
+			last = []branch{middle, end}
+			if l.ffnNorm == nil {
+				ffn.norm, ffn.bias = l.attnNorm, l.attnNormBias
+			}
+		}
+		mlp := fewJob{w: l.wGate, to: &f.gate, up: l.wUp, bias: l.bGate, upBias: l.bUp}
+		if l.wGate == nil {
+			mlp = fewJob{w: l.wUp, to: &f.gate, bias: l.bUp, bend: true}
+		}
 		qkv := []fewJob{{w: l.wq, to: &s.q}, {w: l.wk, to: &s.k}, {w: l.wv, to: &s.v}}
 		f.layers = append(f.layers, fewLayer{
 			first: f.mul(&fewMul{in: first, jobs: qkv}),
 			qkv:   f.mul(&fewMul{in: attn, jobs: qkv}),
 			wo:    f.mul(&fewMul{src: f.att, jobs: []fewJob{{w: l.wo, to: &f.out}}}),
-			ffn:   f.mul(&fewMul{in: ffn, jobs: []fewJob{{w: l.wGate, to: &f.gate, up: l.wUp, bias: l.bGate, upBias: l.bUp}}}),
-			down:  f.mul(&fewMul{src: f.gate, jobs: []fewJob{{w: l.wDown, to: &f.out}}}),
+			ffn:   f.mul(&fewMul{in: ffn, jobs: []fewJob{mlp}}),
+			down:  f.mul(&fewMul{src: f.gate, jobs: []fewJob{{w: l.wDown, to: end.from}}}),
 			final: par.Repeatable(&fewFinal{f: f, in: stream{x: f.x[0], add: last, sum: &s.x}}),
 		})
 	}
 	if m.HasHead() {
-		in := stream{x: f.x[0], add: last, norm: m.head.norm}
+		in := stream{x: f.x[0], add: last, norm: m.head.norm, bias: m.head.bias}
 		f.head = f.mul(&fewMul{in: in, jobs: []fewJob{{w: m.head.out, to: &s.logits}}, rests: m.head.out.Quantizes()})
 	}
 	return f

@@ -18,8 +18,9 @@ type fewWorker struct {
 
 // A branch is what is added to the residual stream: norm(out + bias), rounded.
 type branch struct {
-	bias, norm []float32 // nil for none
-	scale      float32   // 1 for none
+	from       *[]float32 // out, [rows, dim], in a few
+	bias, norm []float32  // nil for none
+	scale      float32    // 1 for none
 	rounding   Rounding
 }
 
@@ -41,21 +42,22 @@ func (b *branch) add(x, y []float32, eps float32) {
 // A stream is how an operation takes the residual stream.
 type stream struct {
 	x    []float32  // [rows, dim], as it was before
-	add  *branch    // of few.out; nil if there is none
-	norm []float32  // [dim]
-	sum  *[]float32 // where the stream goes, with the branch; nil for nowhere
+	add  []branch   // in order
+	norm []float32  // [dim]; nil without
+	bias []float32  // [dim], of the norm; nil without
+	sum  *[]float32 // where the stream goes, with the branches; nil for nowhere
 }
 
 // fetch leaves the stream in w.x.
 func (s *stream) fetch(f *few, w *fewWorker) {
 	fetch(w.x, s.x)
-	if s.add == nil {
-		return
-	}
-	fetch(w.out, f.out)
 	dim := f.m.cfg.Dim
-	for r := range f.rows {
-		s.add.add(w.x[r*dim:][:dim], w.out[r*dim:][:dim], f.m.cfg.Eps)
+	for i := range s.add {
+		b := &s.add[i]
+		fetch(w.out, *b.from)
+		for r := range f.rows {
+			b.add(w.x[r*dim:][:dim], w.out[r*dim:][:dim], f.m.cfg.Eps)
+		}
 	}
 }
 
@@ -102,6 +104,7 @@ type fewMul struct {
 type fewJob struct {
 	w, up        *quant.Matrix
 	bias, upBias []float32
+	bend         bool       // there is no up: act(product + bias)
 	to           *[]float32 // [rows, out]
 	last         int
 }
@@ -176,7 +179,7 @@ func (o *fewMul) Begin(worker int) {
 		o.in.fetch(o.f, w)
 		for r := range o.f.rows {
 			at := r * o.cols
-			vec.RMSNorm(w.h[at:][:o.cols], w.x[at:][:o.cols], o.in.norm, o.f.m.cfg.Eps)
+			o.f.m.cfg.normalize(w.h[at:][:o.cols], w.x[at:][:o.cols], o.in.norm, o.in.bias)
 		}
 	}
 	w.acts.Begin(w.h, o.rows(), o.cols, o.forms...)
@@ -211,11 +214,16 @@ func (o *fewMul) Tile(worker, tile int) {
 	if o.rests {
 		vec.Add(w.y[:o.f.rows*n], w.y[o.f.rows*n:][:o.f.rows*n])
 	}
+	at := lo * quant.PanelRows
+	if j.bend {
+		for r := range o.f.rows {
+			o.f.m.bend(w.y[r*n:][:n], some(j.bias, at, n))
+		}
+	}
 	if j.up == nil {
 		return
 	}
 	w.mul(j.up, w.up, lo, hi)
-	at := lo * quant.PanelRows
 	for r := range o.f.rows {
 		o.f.m.gate(w.y[r*n:][:n], w.up[r*n:][:n], some(j.bias, at, n), some(j.upBias, at, n))
 	}

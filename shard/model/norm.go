@@ -7,13 +7,16 @@ import (
 )
 
 // normalize writes the norm of x, times w, plus b, which may be nil, to dst. It
-// is the architecture's: RMSNorm or LayerNorm. dst may be x.
+// is the architecture's: RMSNorm or LayerNorm; none without w. dst may be x.
 func (c *Config) normalize(dst, x, w, b []float32) {
-	if !c.arch.layerNorm {
+	switch {
+	case w == nil:
+		copy(dst, x)
+	case c.arch.layerNorm:
+		layerNorm(dst, x, w, b, c.Eps)
+	default:
 		vec.RMSNorm(dst, x, w, c.Eps)
-		return
 	}
-	layerNorm(dst, x, w, b, c.Eps)
 }
 
 // layerNorm sets dst[i] = (x[i] - mean) / sqrt(variance + eps) * w[i] + b[i] (Ba et

@@ -34,12 +34,7 @@ func (o *normOp) run(dst, x, w, b []float32) {
 // Tile normalises row r.
 func (o *normOp) Tile(_, r int) {
 	n := o.m.cfg.Dim
-	dst, x := o.dst[r*n:][:n], o.x[r*n:][:n]
-	if o.w == nil {
-		copy(dst, x)
-		return
-	}
-	o.m.cfg.normalize(dst, x, o.w, o.b)
+	o.m.cfg.normalize(o.dst[r*n:][:n], o.x[r*n:][:n], o.w, o.b)
 }
 
 // A product is one matrix, [out, in], and where its product with the rows
