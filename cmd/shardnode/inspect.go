@@ -152,7 +152,7 @@ func inspectModel(name string, file *weights.Index, src model.Source) inspectJSO
 	meta := file.Meta()
 	out := inspectJSON{
 		Name: name, Architecture: file.Architecture(), Layers: file.Layers(),
-		Bytes: file.TotalBytes(), EmbedBytes: file.EmbedBytes(), HeadBytes: file.HeadBytes(), Tied: file.Tied(),
+		Bytes: file.TotalBytes(), EmbedBytes: file.EmbedBytes(), HeadBytes: file.HeadBytes(), Tied: file.Tied() && file.Has(weights.EmbedName),
 		LayerBytes: []int64{}, Types: map[string]int{}, TypeBytes: map[string]int64{}, TypePackedBytes: map[string]int64{},
 	}
 	for l := range shard.Layer(file.Layers()) {

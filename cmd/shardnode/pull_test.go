@@ -193,6 +193,9 @@ func TestPullOfLayersFetchesTheirBytesOnly(t *testing.T) {
 		if !slices.Equal(names, want) {
 			t.Errorf("--layers %s has %v, want %v", layers, names, want)
 		}
+		if span, ok := part.IsPart(); !ok || fmt.Sprintf("%d:%d", span.Start, span.End) != layers {
+			t.Errorf("--layers %s says that it has the layers %v, %v", layers, span, ok)
+		}
 		_ = part.Close()
 		asked := 0
 		for _, r := range h.Requests() {

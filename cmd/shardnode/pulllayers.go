@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -86,7 +87,7 @@ func (r *remote) planLayers(ctx context.Context, span shard.Span) (*layerPlan, e
 	if int(span.End) > x.Layers() || span.Start >= span.End {
 		return nil, usage("--layers %d:%d: the model has %d layers", span.Start, span.End, x.Layers())
 	}
-	meta, err := withoutSplit(x.Meta())
+	meta, err := partMeta(x.Meta(), span)
 	if err != nil {
 		return nil, err
 	}
@@ -132,11 +133,8 @@ func (r *remote) headers(ctx context.Context) (*weights.Index, []*hub.File, erro
 	return x, files, nil
 }
 
-// withoutSplit returns the metadata of a file that is one piece.
-func withoutSplit(m *gguf.Meta) (*gguf.Meta, error) {
-	if _, ok := m.Value("split.count"); !ok {
-		return m, nil
-	}
+// partMeta returns the metadata of a file of some layers, in one piece.
+func partMeta(m *gguf.Meta, span shard.Span) (*gguf.Meta, error) {
 	out := gguf.NewMeta()
 	for key, v := range m.All() {
 		if strings.HasPrefix(key, "split.") {
@@ -146,5 +144,5 @@ func withoutSplit(m *gguf.Meta) (*gguf.Meta, error) {
 			return nil, err
 		}
 	}
-	return out, nil
+	return out, errors.Join(out.Set(weights.PartStartKey, uint32(span.Start)), out.Set(weights.PartEndKey, uint32(span.End))) //nolint:gosec // layers of a model
 }

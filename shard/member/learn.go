@@ -16,7 +16,7 @@ import (
 
 // learn finds out what the model is: from the own file, or from the others.
 func (m *Member) learn(ctx context.Context) error {
-	if m.cfg.File != nil && m.cfg.Model.IsZero() {
+	if m.founds() {
 		last := time.Now()
 		manifest, err := weights.CachedManifest(ctx, m.cfg.File, m.cfg.manifestDir(), func(done, total int64) {
 			if time.Since(last) > time.Second {
@@ -58,6 +58,16 @@ func (m *Member) learn(ctx context.Context) error {
 		}
 		retry.Stop()
 	}
+}
+
+// founds reports whether the own file says what the model is. One with some
+// layers only does not.
+func (m *Member) founds() bool {
+	if m.cfg.File == nil || !m.cfg.Model.IsZero() {
+		return false
+	}
+	_, part := m.cfg.File.IsPart()
+	return !part
 }
 
 // wanted returns the model that this member should serve.
