@@ -39,23 +39,47 @@ func TestBridge(t *testing.T) {
 		left    pipeline.Broken
 		want    string // stages, or the error
 	}{
-		{"one for one", []one{{name: "a", memory: big, holds: span(0, 6)}, {name: "b", memory: big, holds: span(6, 12)}, {name: "c", memory: big, holds: span(4, 12)}},
-			left("a 0 6", "*b 6 12"), "a 0-6, c 6-12"},
-		{"two for one", []one{{name: "a", memory: big, holds: span(0, 4)}, {name: "c", memory: big, holds: span(4, 6)}, {name: "d", memory: big, holds: span(6, 8)}, {name: "e", memory: big, holds: span(8, 12)}},
-			left("a 0 4", "*b 4 8", "e 8 12"), "a 0-4, c 4-6, d 6-8, e 8-12"},
-		{"one for two", []one{{name: "a", memory: big, holds: span(0, 4)}, {name: "x", memory: big, holds: span(4, 12)}},
-			left("a 0 4", "*b 4 8", "*c 8 12"), "a 0-4, x 4-12"},
-		{"a survivor takes over", []one{{name: "a", memory: big, holds: all()}, {name: "c", memory: big, holds: span(8, 12)}},
-			left("a 0 4", "*b 4 8", "c 8 12"), "a 0-4, a 4-8, c 8-12"},
-		{"first and last", []one{{name: "b", memory: big, holds: span(4, 8)}, {name: "x", memory: big, holds: all()}},
-			left("*a 0 4", "b 4 8", "*c 8 12"), "x 0-4, b 4-8, x 8-12"},
+		{
+			"one for one",
+			[]one{{name: "a", memory: big, holds: span(0, 6)}, {name: "b", memory: big, holds: span(6, 12)}, {name: "c", memory: big, holds: span(4, 12)}},
+			left("a 0 6", "*b 6 12"), "a 0-6, c 6-12",
+		},
+		{
+			"two for one",
+			[]one{{name: "a", memory: big, holds: span(0, 4)}, {name: "c", memory: big, holds: span(4, 6)}, {name: "d", memory: big, holds: span(6, 8)}, {name: "e", memory: big, holds: span(8, 12)}},
+			left("a 0 4", "*b 4 8", "e 8 12"), "a 0-4, c 4-6, d 6-8, e 8-12",
+		},
+		{
+			"one for two",
+			[]one{{name: "a", memory: big, holds: span(0, 4)}, {name: "x", memory: big, holds: span(4, 12)}},
+			left("a 0 4", "*b 4 8", "*c 8 12"), "a 0-4, x 4-12",
+		},
+		{
+			"a survivor takes over",
+			[]one{{name: "a", memory: big, holds: all()}, {name: "c", memory: big, holds: span(8, 12)}},
+			left("a 0 4", "*b 4 8", "c 8 12"), "a 0-4, a 4-8, c 8-12",
+		},
+		{
+			"first and last",
+			[]one{{name: "b", memory: big, holds: span(4, 8)}, {name: "x", memory: big, holds: all()}},
+			left("*a 0 4", "b 4 8", "*c 8 12"), "x 0-4, b 4-8, x 8-12",
+		},
 		{"all", []one{{name: "x", memory: big, holds: all()}}, left("*a 0 6", "*b 6 12"), "x 0-12"},
-		{"nobody", []one{{name: "a", memory: big, holds: span(0, 6)}, {name: "c", memory: big, holds: span(8, 12)}},
-			left("a 0 6", "*b 6 12"), "waiting for layers 6–12"},
-		{"only the lost one", []one{{name: "a", memory: big, holds: span(0, 6)}, {name: "b", memory: big, holds: span(6, 12)}},
-			left("a 0 6", "*b 6 12"), "waiting for layers 6–12"},
-		{"who leaves takes nothing", []one{{name: "a", memory: big, holds: span(0, 6)}, {name: "c", memory: big, holds: all(), state: gossip.Draining}},
-			left("a 0 6", "*b 6 12"), "waiting for layers 6–12"},
+		{
+			"nobody",
+			[]one{{name: "a", memory: big, holds: span(0, 6)}, {name: "c", memory: big, holds: span(8, 12)}},
+			left("a 0 6", "*b 6 12"), "waiting for layers 6–12",
+		},
+		{
+			"only the lost one",
+			[]one{{name: "a", memory: big, holds: span(0, 6)}, {name: "b", memory: big, holds: span(6, 12)}},
+			left("a 0 6", "*b 6 12"), "waiting for layers 6–12",
+		},
+		{
+			"who leaves takes nothing",
+			[]one{{name: "a", memory: big, holds: span(0, 6)}, {name: "c", memory: big, holds: all(), state: gossip.Draining}},
+			left("a 0 6", "*b 6 12"), "waiting for layers 6–12",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			stages, err := makeView("z", c.members...).bridge(c.left, c.left.Lost)

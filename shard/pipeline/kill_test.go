@@ -179,8 +179,7 @@ func killRun(t *testing.T, seed uint64) (kills, healed int) {
 	if err != nil {
 		t.Errorf("-seed %d: %v; recoveries %+v", seed, err, stats.Recoveries)
 	}
-	time.Sleep(30 * time.Second)
-	synctest.Wait()
+	w.rest(30 * time.Second)
 	w.mu.Lock()
 	peers := w.peers
 	w.mu.Unlock()

@@ -8,10 +8,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/engine"
@@ -174,9 +174,11 @@ func (tr *troupe) compare(rng *rand.Rand) {
 		now := s.Route()
 		victim := int(now[rng.IntN(len(now))].Peer[1])
 		tr.kills++
-		if rng.IntN(3) > 0 { // while the step is under way
+		if wait := rng.IntN(300); rng.IntN(3) > 0 { // while the step is under way
 			killing.Go(func() {
-				time.Sleep(time.Duration(pos%5) * 200 * time.Microsecond)
+				for range wait { // somewhere within the step
+					runtime.Gosched()
+				}
 				tr.kill(victim, true)
 			})
 			return

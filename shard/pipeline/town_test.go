@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -326,6 +327,12 @@ func (w *town) part(p, q shard.PeerID, long time.Duration) {
 		delete(w.cut, back)
 		w.tell()
 	})
+}
+
+// rest lets time pass until nothing happens any more.
+func (w *town) rest(long time.Duration) {
+	time.Sleep(long)
+	synctest.Wait()
 }
 
 // repair is Config.Repair.
