@@ -143,23 +143,7 @@ func (s *server) checkModel() error {
 func (s *server) belong(ctx context.Context, inv transport.Invitation) (transport.Membership, error) {
 	home := s.app.home
 	if inv.Uses > 0 {
-		m, err := transport.LoadMembership(home)
-		removed := s.wasRemoved(inv.Swarm)
-		if err == nil && m.Swarm() == inv.Swarm && time.Until(m.NotAfter) > 0 && !removed {
-			return m, s.saveSeeds(inv) // it has joined before
-		}
-		if key, err := transport.LoadSwarmKey(home); err == nil && key.ID() != inv.Swarm {
-			return m, hint(fmt.Errorf("this home founded the swarm %v, the invitation is to %v", key.ID(), inv.Swarm),
-				"give another folder with --home: a home belongs to one swarm")
-		}
-		m, err = transport.Join(ctx, transport.JoinConfig{Identity: s.identity, Invitation: inv, Name: memberName(s.flags.name)})
-		if err != nil {
-			return m, explainJoin(err, inv)
-		}
-		if removed {
-			err = s.forgetRemoval(inv.Swarm)
-		}
-		return m, errors.Join(err, m.Save(home), s.saveSeeds(inv))
+		return s.join(ctx, inv)
 	}
 	m, err := transport.LoadMembership(home)
 	if err == nil {

@@ -36,17 +36,7 @@ func (m *Member) repair(ctx context.Context, b pipeline.Broken, waiting func(str
 	for {
 		changed := m.Changed()
 		v := m.view()
-		lost := slices.Concat(b.Avoid, b.Lost)
-		avoid, silent := lost[:len(lost):len(lost)], lost[:len(lost):len(lost)]
-		for _, p := range m.shunnedNow() {
-			if keeps(b, p) {
-				continue
-			}
-			avoid = append(avoid, p)
-			if !m.heardAgain(p) {
-				silent = append(silent, p)
-			}
-		}
+		avoid, silent := m.shunnedBy(b)
 		route, err := v.bridge(b, avoid)
 		if err != nil && len(silent) < len(avoid) { // rather one that was late once
 			route, err = v.bridge(b, silent)
@@ -72,6 +62,23 @@ func (m *Member) repair(ctx context.Context, b pipeline.Broken, waiting func(str
 			return nil, &NoRouteError{Text: said}
 		}
 	}
+}
+
+// shunnedBy returns the peers that b should avoid, and those of them that were
+// not heard since they were lost.
+func (m *Member) shunnedBy(b pipeline.Broken) (avoid, silent []shard.PeerID) {
+	avoid = slices.Concat(b.Avoid, b.Lost)
+	silent = slices.Clone(avoid)
+	for _, p := range m.shunnedNow() {
+		if keeps(b, p) {
+			continue
+		}
+		avoid = append(avoid, p)
+		if !m.heardAgain(p) {
+			silent = append(silent, p)
+		}
+	}
+	return avoid, silent
 }
 
 // keeps reports whether p keeps a stage of b.
