@@ -42,7 +42,7 @@ func (s *server) helloPages() {
 		s.app.notify("chat and swarm pages: %s", home.Pages)
 		return
 	}
-	s.notify("chat page http://%v/, swarm page http://%v/swarm", s.api.Addr(), s.api.Addr())
+	s.say("chat page http://%v/, swarm page http://%v/swarm", s.api.Addr(), s.api.Addr())
 }
 
 // homeJSON is where the member of a home answers.

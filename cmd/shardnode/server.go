@@ -300,19 +300,19 @@ func apiKey(path string) (string, error) {
 // hello says what runs where, and how others get in.
 func (s *server) hello() {
 	for _, r := range s.node.Addrs() {
-		s.notify("member %s (%s) listens on udp %v, reachable from %s", memberName(s.flags.name), s.identity.ID().Short(), r.Addr, r.Scope)
+		s.say("member %s (%s) listens on udp %v, reachable from %s", memberName(s.flags.name), s.identity.ID().Short(), r.Addr, r.Scope)
 	}
-	s.notify("HTTP API on http://%v/v1, key in %s", s.api.Addr(), s.keyFile)
+	s.say("HTTP API on http://%v/v1, key in %s", s.api.Addr(), s.keyFile)
 	s.helloPages()
 	if s.admitter == nil {
 		return
 	}
 	inv, err := s.invite(transport.InviteSpec{Uses: 8})
 	if err != nil {
-		s.notify("no invitation: %v", err)
+		s.say("no invitation: %v", err)
 		return
 	}
-	s.notify("to let others in, within a day, up to %d of them: shardnode join, and this line:", inv.Uses)
+	s.say("to let others in, within a day, up to %d of them: shardnode join, and this line:", inv.Uses)
 	fmt.Fprintf(s.app.stdout, "%v\n", inv)
 }
 
@@ -332,9 +332,14 @@ func (s *server) invite(spec transport.InviteSpec) (transport.Invitation, error)
 	return s.admitter.Invite(spec)
 }
 
-// notify tells a person something.
+// notify tells a person something that happened.
 func (s *server) notify(format string, args ...any) {
 	s.noteEvent(fmt.Sprintf(format, args...))
+	s.say(format, args...)
+}
+
+// say tells a person something.
+func (s *server) say(format string, args ...any) {
 	if s.flags.logFormat == "json" {
 		s.log.Info().Msg(fmt.Sprintf(format, args...))
 		return

@@ -27,6 +27,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.serveCommand(),
 		a.templateCommand(),
 		a.tokenizeCommand(),
+		a.topCommand(),
 		a.traceCommand(),
 		a.versionCommand(),
 	}

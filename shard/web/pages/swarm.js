@@ -242,7 +242,7 @@ function drawSessions(v) {
 
 function drawLinks(v) {
   const box = $("links"), name = (id) => v.peers.find((p) => p.peer === id)?.name || id.slice(0, 8);
-  const used = v.links.filter((l) => l.steps > 0);
+  const used = v.links.filter((l) => l.steps > 0 && l.from !== l.to);
   const plain = v.peers.filter((p) => p.alive && p.peer !== v.self && p.rtt_ms > 0 && !used.some((l) => l.to === p.peer && l.from === v.self));
   if (used.length + plain.length === 0) { box.replaceChildren(h("p", { class: "empty" }, "No other member is reached yet.")); return; }
   box.replaceChildren(h("table", { class: "num" },
