@@ -215,6 +215,18 @@ func (v *swarmView) route(tokens int, avoid []scheduler.ID) (scheduler.Layout, s
 	return path.Stages, got, nil
 }
 
+// roomy reports whether every stage of l has room for so many tokens.
+func (v *swarmView) roomy(sv scheduler.View, l scheduler.Layout, tokens int) bool {
+	for _, a := range l {
+		for _, p := range sv.Peers {
+			if p.ID == a.Peer && p.KVFreeBytes < int64(tokens)*int64(p.Held.Len())*v.model.KVBytesPerTokenLayer {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // unlike says that a member serves the model but keeps keys and values another
 // way, so that no session can run through both; "" if none does.
 func (v *swarmView) unlike() string {
