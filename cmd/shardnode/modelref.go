@@ -94,7 +94,7 @@ func locateModel(ref string) (modelPlace, error) {
 	}
 	if looksLikePath(ref) {
 		return modelPlace{}, hint(fmt.Errorf("model %s: %w", ref, unwrapPath(err)),
-			"give the path of a .gguf file, hf:org/repo, or a name of `shardnode models`")
+			"give the path of a .gguf file, hf:org/repo, a name of `shardnode models`, or `story` for the embedded model")
 	}
 	return modelPlace{}, unknownModel(ref)
 }
@@ -187,7 +187,7 @@ func unknownModel(ref string) error {
 		known = append(known, files...)
 	}
 	return hint(fmt.Errorf("no model is called %q", ref),
-		"did you mean %s? MODEL is a name of `shardnode models`, hf:org/repo, or the path of a .gguf file", nearestNames(ref, known))
+		"did you mean %s? MODEL is `story` (embedded), a name of `shardnode models`, hf:org/repo, or the path of a .gguf file or a folder", nearestNames(ref, known))
 }
 
 // nearestNames returns the nearest of known for people: one, or three when
