@@ -221,22 +221,15 @@ func (f *fetch) take(ctx context.Context, lacks map[int]bool) (lo, hi int) {
 			f.low++
 		}
 		now := time.Now()
-		wait := false
-		for i := f.low; i < len(f.state); i++ {
-			if f.state[i].done || lacks[i] {
-				continue
-			}
-			if !f.state[i].free(now) {
-				wait = true
-				continue
-			}
-			hi := f.run(i, lacks, now)
-			for j := i; j < hi; j++ {
+		lo, wait := f.next(lacks, now)
+		if lo >= 0 {
+			hi := f.run(lo, lacks, now)
+			for j := lo; j < hi; j++ {
 				if f.state[j].takers++; f.state[j].takers == 1 {
 					f.state[j].since = now
 				}
 			}
-			return i, hi
+			return lo, hi
 		}
 		if !wait {
 			return 0, 0
@@ -248,18 +241,41 @@ func (f *fetch) take(ctx context.Context, lacks map[int]bool) (lo, hi int) {
 	return 0, 0
 }
 
-// free reports whether a piece that is not done may be asked for.
-func (s *pieceState) free(now time.Time) bool {
-	return s.takers == 0 || s.takers == 1 && now.Sub(s.since) >= hedgeAfter
+// next returns the first piece to ask a peer for, which lacks some: one that
+// nobody was asked for, else one that has been under way for long. It returns
+// -1 when there is none, and whether there may be one later.
+func (f *fetch) next(lacks map[int]bool, now time.Time) (lo int, wait bool) {
+	late := -1
+	for i := f.low; i < len(f.state); i++ {
+		s := &f.state[i]
+		switch {
+		case s.done || lacks[i]:
+		case s.takers == 0:
+			return i, true
+		case late < 0 && s.late(now):
+			late = i
+		default:
+			wait = true
+		}
+	}
+	return late, wait
+}
+
+// late reports whether a piece has been under way at one peer for so long that
+// another is asked too.
+func (s *pieceState) late(now time.Time) bool {
+	return s.takers == 1 && now.Sub(s.since) >= hedgeAfter
 }
 
 // run returns the end of the run of neighbouring pieces that starts at todo[lo].
 func (f *fetch) run(lo int, lacks map[int]bool, now time.Time) int {
 	bytes := f.p.place(f.todo[lo]).bytes()
+	late := f.state[lo].takers > 0
+	free := func(s *pieceState) bool { return !s.done && (s.takers == 0 && !late || late && s.late(now)) }
 	hi := lo + 1
 	for ; hi < len(f.todo) && hi-lo < maxRunPieces; hi++ {
 		bytes += f.p.place(f.todo[hi]).bytes()
-		if f.todo[hi] != f.todo[hi-1]+1 || bytes > maxRunBytes || f.state[hi].done || lacks[hi] || !f.state[hi].free(now) {
+		if f.todo[hi] != f.todo[hi-1]+1 || bytes > maxRunBytes || lacks[hi] || !free(&f.state[hi]) {
 			break
 		}
 	}

@@ -60,3 +60,23 @@ func TestAModelArrivesAtTheServersPace(t *testing.T) {
 	}
 	sameTensors(t, p, toy())
 }
+
+func TestWhatNobodyWasAskedForComesBeforeWhatIsLate(t *testing.T) {
+	f := openToy(t)
+	p := partial(t, manifestOf(t, f))
+	w := newFetch(p, p.missing(all), time.Hour)
+	lo, hi := w.take(t.Context(), nil)
+	late := w.state[lo].since.Add(2 * hedgeAfter)
+	if next, _ := w.next(nil, late); next != hi {
+		t.Errorf("while piece %d is late, piece %d is next, want %d", lo, next, hi)
+	}
+	for i := hi; i < len(w.state); i++ {
+		w.state[i].done = true
+	}
+	if next, _ := w.next(nil, late); next != lo {
+		t.Errorf("when all others are here, piece %d is next, want the late one, %d", next, lo)
+	}
+	if next, wait := w.next(nil, w.state[lo].since); next >= 0 || !wait {
+		t.Errorf("while it is not late, piece %d is next, wait %v, want to wait", next, wait)
+	}
+}
