@@ -15,6 +15,11 @@ func (a activation) mul(gate, up []float32) {
 		for i, x := range gate {
 			gate[i] = geluErf(x) * up[i]
 		}
+	case relu2:
+		for i, x := range gate {
+			x = max(x, 0)
+			gate[i] = float32(x*x) * up[i]
+		}
 	default:
 		vec.SiluMul(gate, gate, up)
 	}

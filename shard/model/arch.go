@@ -78,6 +78,7 @@ const (
 	silu     activation = iota // x * sigmoid(x)
 	geluTanh                   // GELU by its approximation with tanh
 	gelu                       // GELU by the error function
+	relu2                      // the square of what is above 0
 )
 
 // few reports whether steps of few rows run as a program (few.go).
@@ -100,6 +101,11 @@ var archs = []arch{
 	{name: "cohere2", like: "Command R7B", layerNorm: true, parallel: true, globalEvery: 4, oneRope: true, localRope: true},
 	{name: "starcoder2", like: "StarCoder 2", halves: true, layerNorm: true, plainMLP: true, act: geluTanh, windowed: true},
 	{name: "gptneox", like: "Pythia, GPT-NeoX", halves: true, layerNorm: true, plainMLP: true, act: gelu, parallel: true, parallelKey: "use_parallel_residual"},
+	{name: "olmoe", like: "OLMoE", halves: true, qkNorm: true, mixture: weighAll},
+	{name: "stablelm", like: "StableLM 2", halves: true, layerNorm: true, parallelKey: "use_parallel_residual"},
+	{name: "seed_oss", like: "Seed OSS", halves: true},
+	{name: "arcee", like: "Arcee", plainMLP: true, act: relu2},
+	{name: "glm4moe", like: "GLM 4.5", halves: true, qkNormIfAny: true, mixture: weighSigmoid, sharedExpert: true},
 	{name: "gemma", like: "Gemma", halves: true, act: geluTanh, scaledEmbed: true},
 	{
 		name: "deepseek2", like: "DeepSeek V2 and V3", latent: true,
@@ -155,7 +161,7 @@ var missing = []struct{ names, what string }{
 	{"llama4", "attention in chunks and its choice of experts"},
 	{"deepseek32 deepseek4 glm-dsa", "sparse attention by an indexer"},
 	{"minicpm3", "its form of latent attention"},
-	{"gpt2 starcoder bloom mpt falcon refact phi2 stablelm", "its kind of positions, norms or MLP"},
+	{"gpt2 starcoder bloom mpt falcon refact phi2", "its kind of positions, norms or MLP"},
 }
 
 // missingOf returns what an architecture has that is not here, as far as is known.

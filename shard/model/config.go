@@ -90,6 +90,10 @@ func ReadConfig(meta Metadata) (Config, error) {
 	c := Config{Arch: name, arch: a}
 	r := keys{meta: meta, arch: name}
 	c.Layers = r.count("block_count", 0, maxLayers)
+	// Layers that guess further tokens are counted, and come last.
+	if n, ok := r.meta.Uint(name + ".nextn_predict_layers"); ok && n < uint64(c.Layers) {
+		c.Layers -= int(n) //nolint:gosec // less than Layers
+	}
 	c.Dim = r.count("embedding_length", 0, maxDim)
 	c.FFNDim = r.count("feed_forward_length", 0, maxDim)
 	c.Heads = r.count("attention.head_count", 0, maxDim)

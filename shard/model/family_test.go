@@ -63,8 +63,8 @@ func within(ids []shard.Token, c Config) []shard.Token {
 func families(t testing.TB) []string {
 	t.Helper()
 	ours, _ := filepath.Glob("../weights/folder/testdata/*/golden.json")
-	if len(ours) < 16 {
-		t.Fatalf("%d families, want 16 or more", len(ours))
+	if len(ours) < 22 {
+		t.Fatalf("%d families, want 22 or more", len(ours))
 	}
 	more, _ := filepath.Glob("../../../shared/data/zoo/zoo/*/golden.json")
 	if root := os.Getenv("SHARDNODE_FAMILIES"); root != "" { // to try others
@@ -299,7 +299,7 @@ func (l lying) Float(key string) (float64, bool) {
 // What can be loaded is run.
 func TestLyingMetadataOfFamiliesNeverPanic(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 8))
-	for _, dir := range families(t)[:16] {
+	for _, dir := range families(t)[:22] {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			f, _ := openFolder(t, dir, "")
 			var numbers, reals []string

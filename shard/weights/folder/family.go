@@ -57,6 +57,9 @@ var layerNames = map[string]string{
 	"mlp.shared_experts.down_proj": "ffn_down_shexp",
 }
 
+// behind is the norm before the MLP, by its place behind attention.
+var behind = map[string]string{"post_attention_layernorm": "post_attention_norm"}
+
 // around are norms behind attention and MLP, as Gemma 2 and 3 call them.
 var around = map[string]string{
 	"post_attention_layernorm":   "post_attention_norm",
@@ -80,6 +83,11 @@ var families = map[string]family{
 	"qwen3":       {arch: "qwen3", more: plain},
 	"qwen3_moe":   {arch: "qwen3moe", more: experts},
 	"phi3":        {arch: "phi3", more: phi3},
+	"olmoe":       {arch: "olmoe", more: experts},
+	"stablelm":    {arch: "stablelm", more: neox},
+	"arcee":       {arch: "arcee", permute: true, more: llama},
+	"seed_oss":    {arch: "seed_oss", more: plain, names: behind},
+	"glm4_moe":    {arch: "glm4moe", more: glmExperts, take: takeDeepSeek, names: behind},
 	"gemma":       {arch: "gemma", plusOne: true, tied: true, more: plain},
 	"gemma2":      {arch: "gemma2", plusOne: true, tied: true, names: around, more: gemma},
 	"gemma3":      {arch: "gemma3", plusOne: true, tied: true, names: around, more: gemma, defaults: gemma3},

@@ -82,6 +82,8 @@ func (b *builder) activation() {
 				b.set("feed_forward_activation", "gelu_tanh")
 			}
 		}
+	case "arcee":
+		known = act == "relu2"
 	default:
 		known = known || act == "silu" || act == "swish"
 	}
@@ -96,9 +98,9 @@ func (b *builder) ropeDim() int {
 	switch {
 	case b.r.Partial != nil:
 		share = *b.r.Partial
-	case b.family.arch == "glm4":
+	case strings.HasPrefix(b.family.arch, "glm4"):
 		share = 0.5
-	case b.family.arch == "gptneox":
+	case b.family.arch == "gptneox" || b.family.arch == "stablelm":
 		share = 0.25
 	}
 	if !(share > 0 && share <= 1) {
@@ -336,7 +338,18 @@ func cohere(b *builder) {
 }
 
 func neox(b *builder) {
-	b.set("use_parallel_residual", b.conf.flag(true, "use_parallel_residual"))
+	b.set("use_parallel_residual", b.conf.flag(b.family.arch == "gptneox", "use_parallel_residual"))
+}
+
+func glmExperts(b *builder) {
+	b.setCount("expert_feed_forward_length", "moe_intermediate_size")
+	b.setInt("expert_shared_count", b.conf.def(0, "n_shared_experts"))
+	b.setInt("leading_dense_block_count", min(b.conf.def(0, "first_k_dense_replace"), b.layers))
+	b.setInt("expert_gating_func", 2) // sigmoid
+	b.setNumber("expert_weights_scale", "routed_scaling_factor")
+	b.set("expert_weights_norm", b.conf.flag(true, "norm_topk_prob"))
+	b.setCount("expert_group_count", "n_group")
+	b.setCount("expert_group_used_count", "topk_group")
 }
 
 func deepseek(b *builder) {

@@ -37,6 +37,14 @@ models = {
                                               "topk_method": "group_limited_greedy", "routed_scaling_factor": 4.0}),
     "deepseek3": (T.DeepseekV3Config, {**base, **yarn(mscale=1.0, mscale_all_dim=1.0), **latent, "q_lora_rank": 12, "n_shared_experts": 1,
                                        "n_group": 4, "topk_group": 2, "routed_scaling_factor": 2.5}),
+    "olmoe": (T.OlmoeConfig, {**base, **rope(), "num_experts": 6, "num_experts_per_tok": 3, "num_hidden_layers": 2, "intermediate_size": 24}),
+    "stablelm": (T.StableLmConfig, {**base, **rope(partial_rotary_factor=0.25), "use_qkv_bias": True}),
+    "stablelm-parallel": (T.StableLmConfig, {**base, **rope(partial_rotary_factor=0.5), "use_parallel_residual": True}),
+    "seed-oss": (T.SeedOssConfig, {**base, **rope(), "head_dim": 8}),
+    "arcee": (T.ArceeConfig, {**base, **rope()}),
+    "glm4-moe": (T.Glm4MoeConfig, {**base, **rope(partial_rotary_factor=0.5), "head_dim": 8, "n_routed_experts": 6, "num_experts_per_tok": 3,
+                                   "moe_intermediate_size": 16, "n_shared_experts": 1, "first_k_dense_replace": 1, "num_hidden_layers": 3,
+                                   "attention_bias": True, "use_qk_norm": True, "n_group": 1, "topk_group": 1, "routed_scaling_factor": 1.5}),
 }
 old = {"rotary_pct": ("gptneox", "gptneox-serial", "cohere2")}  # get the layout of transformers 4
 
