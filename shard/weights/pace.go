@@ -14,9 +14,14 @@ type pace struct {
 	free        time.Time  // when what was let through before has had its time
 }
 
-// paceChunk is how much is sent at a time under a bound: the rate is kept over
-// short times too, and a client whose piece comes slowly sees it coming.
-const paceChunk = 16 << 10
+// How a bound is kept: what is sent at a time takes paceTime, but at least
+// paceChunk is, so that a client whose piece comes slowly sees it coming; and who
+// was woken late may catch up on as much as paceLate.
+const (
+	paceTime  = 20 * time.Millisecond
+	paceChunk = 16 << 10
+	paceLate  = 50 * time.Millisecond
+)
 
 // set changes the bound.
 func (p *pace) set(bytesPerSec float64) {
@@ -32,11 +37,11 @@ func (p *pace) take(now time.Time, want int) (n int, wait time.Duration) {
 	if p.bytesPerSec <= 0 {
 		return want, 0
 	}
-	if p.free.Before(now) {
-		p.free = now
+	if first := now.Add(-paceLate); p.free.Before(first) {
+		p.free = first
 	}
-	wait = p.free.Sub(now)
-	n = min(want, paceChunk)
+	wait = max(0, p.free.Sub(now))
+	n = min(want, max(paceChunk, int(min(p.bytesPerSec, 1<<30)*paceTime.Seconds())))
 	p.free = p.free.Add(time.Duration(float64(n) / p.bytesPerSec * float64(time.Second)))
 	return n, wait
 }
