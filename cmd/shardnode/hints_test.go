@@ -33,9 +33,10 @@ func TestEveryWrongUseHasAHint(t *testing.T) {
 	wantFailure(t, exitUsage, []string{"run", "story", "x"}, `SHARDNODE_TEMPERATURE: "warm" is no number`, "hint: ")
 }
 
-func TestAModelByNameIsForLater(t *testing.T) {
+func TestAModelByNameIsElsewhere(t *testing.T) {
 	for _, ref := range []string{"smollm2:135m", "hf:a/b", "qwen2.5:7b-q4_K_M"} {
-		wantFailure(t, exitFailed, []string{"inspect", ref}, "can't be fetched by their names yet", "hint: give the path of a .gguf file")
+		wantFailure(t, exitFailed, []string{"tokenize", ref, "--text", "x"}, "is not on this machine", "hint: fetch it with `shardnode pull "+ref+"`")
+		wantFailure(t, exitFailed, []string{"run", ref, "x"}, "HF_HUB_OFFLINE forbids", "hint: unset HF_HUB_OFFLINE")
 	}
 	wantFailure(t, exitFailed, []string{"inspect", "stori"}, `did you mean "story"?`)
 	wantFailure(t, exitFailed, []string{"inspect", "/none/a:b.gguf"}, "no such file")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,13 +23,13 @@ func TestMain(m *testing.M) {
 	os.Exit(testAll(m))
 }
 
-// testAll runs all tests with a home of their own, so that no settings of the
-// machine reach them.
+// testAll runs all tests with a home and a cache of models of their own, so that
+// no settings of the machine reach them, and they reach no network.
 func testAll(m *testing.M) int {
 	home, err := os.MkdirTemp("", "shardnode-test")
 	if err == nil {
 		defer os.RemoveAll(home) //nolint:errcheck // a folder of the temporary one
-		err = os.Setenv("SHARDNODE_HOME", home)
+		err = errors.Join(os.Setenv("SHARDNODE_HOME", home), os.Setenv("HF_HUB_CACHE", filepath.Join(home, "hub")), os.Setenv("HF_HUB_OFFLINE", "1"))
 	}
 	if err == nil {
 		err = os.Setenv(testMain, "1")

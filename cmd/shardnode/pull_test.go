@@ -29,6 +29,7 @@ func onHub(t *testing.T) *hubtest.Hub {
 	t.Setenv("HF_ENDPOINT", s.URL)
 	t.Setenv("HF_HUB_CACHE", t.TempDir())
 	t.Setenv("HF_TOKEN", "hf_secret")
+	t.Setenv("HF_HUB_OFFLINE", "")
 	return h
 }
 
