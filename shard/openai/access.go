@@ -68,17 +68,23 @@ func preflight(w http.ResponseWriter, r *http.Request) {
 }
 
 // checkKey compares the key of r with ours, in a time that says nothing of
-// either.
-func (h *Handler) checkKey(r *http.Request) *apiError {
+// either, and returns which it is.
+func (h *Handler) checkKey(r *http.Request) (int, *apiError) {
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if own := r.Header.Get("X-Api-Key"); own != "" && key == "" { // Anthropic's clients
 		scheme, key = "Bearer", own
 	}
 	sum := sha256.Sum256([]byte(strings.TrimSpace(key)))
-	if strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], h.keySum[:]) == 1 {
-		return nil
+	which := -1
+	for i := range h.keySums {
+		if subtle.ConstantTimeCompare(sum[:], h.keySums[i][:]) == 1 {
+			which = i
+		}
+	}
+	if strings.EqualFold(scheme, "Bearer") && which >= 0 {
+		return which, nil
 	}
 	e := invalid("", "invalid_api_key", "the API key is missing or wrong: send Authorization: Bearer KEY")
 	e.status = http.StatusUnauthorized
-	return e
+	return 0, e
 }

@@ -188,7 +188,7 @@ func TestRequestsQueueUpToABoundAndNoFurther(t *testing.T) {
 		if status[200] != 5 || status[429] != 4 || b.peak.Load() != 2 {
 			t.Errorf("statuses %v, at most %d sessions at once: want 5 of 200, 4 of 429, 2 at once", status, b.peak.Load())
 		}
-		if h.admitted.Load() != 0 || len(h.slots) != 0 || h.bodies.Load() != 0 {
+		if h.admitted.Load() != 0 || !h.turns.idle() || h.bodies.Load() != 0 {
 			t.Error("a slot was not given back")
 		}
 	})
@@ -206,4 +206,16 @@ func TestConfigIsChecked(t *testing.T) {
 			t.Errorf("New: %v, want an error that names %s", err, name)
 		}
 	}
+}
+
+// remote is a request to a server at url.
+func remote(t testing.TB, url, body string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", url+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+testKey)
+	r.Header.Set("Content-Type", "application/json")
+	return r
 }

@@ -1,44 +1,43 @@
 package openai
 
 import (
-	"context"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// admit counts a request in, or refuses it: at most MaxRunning + MaxQueued are
-// inside.
-func (h *Handler) admit() (leave func(), err *apiError) {
+// admit counts a request of a key in, or refuses it: at most MaxRunning +
+// MaxQueued are inside, and where there are several keys, one key has at most
+// half of them.
+func (h *Handler) admit(key int) (leave func(), err *apiError) {
 	most := int64(h.cfg.MaxRunning + h.cfg.MaxQueued)
-	if h.admitted.Add(1) > most {
+	leave = func() {
 		h.admitted.Add(-1)
+		h.ofKey[key].Add(-1)
+	}
+	all, own := h.admitted.Add(1), h.ofKey[key].Add(1)
+	if share := max(1, most/2); len(h.ofKey) > 1 && own > share {
+		leave()
+		return nil, tooMany("%d requests of this key run or wait already: try again later", share)
+	}
+	if all > most {
+		leave()
 		return nil, tooMany("%d requests run or wait already: try again later", most)
 	}
-	return func() { h.admitted.Add(-1) }, nil
+	return leave, nil
 }
 
 func tooMany(format string, n int64) *apiError {
 	e := invalid("", "rate_limit_exceeded", format, n)
 	e.status, e.kind, e.retryAfter = http.StatusTooManyRequests, kindRate, 5*time.Second
 	return e
-}
-
-// turn waits until fewer than MaxRunning requests generate. Requests come in
-// the order in which they asked.
-func (h *Handler) turn(ctx context.Context) (release func(), err error) {
-	select {
-	case h.slots <- struct{}{}:
-		return func() { <-h.slots }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 // readBody reads the JSON body of r. done gives its memory back to the bound
@@ -52,22 +51,15 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 		}
 	}
 	most := h.cfg.MaxBodyBytes
-	size := r.ContentLength
-	if size > most {
+	if r.ContentLength > most {
 		return nil, nil, h.tooLarge()
 	}
-	if size < 0 {
-		size = most
-	}
-	if h.bodies.Add(size) > bodyShare*most {
-		h.bodies.Add(-size)
-		return nil, nil, tooMany("%d bytes of requests are being read already: try again later", bodyShare*most)
-	}
-	done = func() { h.bodies.Add(-size) }
+	counted := &countedBody{from: http.MaxBytesReader(w, r.Body, most), all: &h.bodies, most: bodyShare * most}
+	done = func() { h.bodies.Add(-counted.n) }
 	// Not every writer knows deadlines; those of net/http do.
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	body, err := io.ReadAll(counted)
 	if err != nil {
 		done()
 		return nil, nil, h.bodyError(err)
@@ -75,6 +67,27 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (body []byte,
 	// The connection is read on for its end, which may be far.
 	_ = rc.SetReadDeadline(time.Time{})
 	return body, done, nil
+}
+
+// A countedBody counts the bytes of a body as they come: a client that only says
+// that it will send much takes nothing from others.
+type countedBody struct {
+	from io.Reader
+	n    int64
+	all  *atomic.Int64
+	most int64 // of all bodies
+}
+
+var errBodies = errors.New("too many bytes of requests are being read")
+
+// Read reads on.
+func (c *countedBody) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.n += int64(n)
+	if c.all.Add(int64(n)) > c.most {
+		return n, errBodies
+	}
+	return n, err
 }
 
 func (h *Handler) tooLarge() *apiError {
@@ -86,6 +99,9 @@ func (h *Handler) tooLarge() *apiError {
 func (h *Handler) bodyError(err error) *apiError {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return h.tooLarge()
+	}
+	if errors.Is(err, errBodies) {
+		return tooMany("%d bytes of requests are being read already: try again later", bodyShare*h.cfg.MaxBodyBytes)
 	}
 	e := invalid("", "incomplete_body", "read the body: %v", err)
 	if errors.Is(err, os.ErrDeadlineExceeded) {

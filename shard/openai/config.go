@@ -17,7 +17,8 @@ import (
 type Config struct {
 	Backend Backend
 
-	// Key is what clients send as "Authorization: Bearer KEY".
+	// Key is what clients send as "Authorization: Bearer KEY". It may have several
+	// lines: each is a key of its own. Requests of several keys take turns.
 	Key string
 
 	// AllowOrigins are the origins of web pages that may use the API, such as
@@ -100,12 +101,13 @@ func (c Config) withDefaults() (Config, error) {
 
 // A Handler serves the API.
 type Handler struct {
-	cfg    Config
-	keySum [sha256.Size]byte
+	cfg     Config
+	keySums [][sha256.Size]byte // of the keys
 
-	slots    chan struct{} // one token for each request that generates
-	admitted atomic.Int64  // requests running and queued
-	bodies   atomic.Int64  // bytes promised to bodies
+	turns    queue          // of the requests that generate
+	admitted atomic.Int64   // requests running and queued
+	ofKey    []atomic.Int64 // the same for each key
+	bodies   atomic.Int64   // bytes of bodies that are held
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -116,9 +118,12 @@ func New(c Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{
-		cfg:    c,
-		keySum: sha256.Sum256([]byte(c.Key)),
-		slots:  make(chan struct{}, c.MaxRunning),
-	}, nil
+	h := &Handler{cfg: c, turns: queue{most: c.MaxRunning}}
+	for key := range strings.Lines(c.Key) {
+		if key = strings.TrimSpace(key); key != "" {
+			h.keySums = append(h.keySums, sha256.Sum256([]byte(key)))
+		}
+	}
+	h.ofKey = make([]atomic.Int64, len(h.keySums))
+	return h, nil
 }

@@ -29,14 +29,15 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) *apiError {
 	if r.URL.Path == "/health" {
 		return get(w, r, h.serveHealth)
 	}
-	if err := h.checkKey(r); err != nil {
+	key, err := h.checkKey(r)
+	if err != nil {
 		return err
 	}
 	if serve := h.getRoute(r.URL.Path); serve != nil {
 		return get(w, r, serve)
 	}
 	if read := h.postRoute(r.URL.Path); read != nil {
-		return h.post(w, r, read)
+		return h.post(w, r, key, read)
 	}
 	if answer := h.askRoute(r.URL.Path); answer != nil {
 		return h.ask(w, r, answer)
@@ -150,25 +151,26 @@ func wrongMethod(w http.ResponseWriter, r *http.Request, allow string) *apiError
 }
 
 // post answers a request that generates; read makes the job of its body.
-func (h *Handler) post(w http.ResponseWriter, r *http.Request, read func([]byte) (*job, *apiError)) *apiError {
+func (h *Handler) post(w http.ResponseWriter, r *http.Request, key int, read func([]byte) (*job, *apiError)) *apiError {
 	if r.Method != http.MethodPost {
 		return wrongMethod(w, r, http.MethodPost)
 	}
-	leave, err := h.admit()
-	if err != nil {
-		return err
-	}
-	defer leave()
 	body, done, err := h.readBody(w, r)
 	if err != nil {
 		return err
 	}
 	defer done()
+	// Only now: a client that sends slowly takes no place.
+	leave, err := h.admit(key)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	j, err := read(body)
 	if err != nil {
 		return err
 	}
-	j.asked = r.Header.Get("X-Shardnode") != ""
+	j.key, j.asked = key, r.Header.Get("X-Shardnode") != ""
 	if f, ok := j.format.(*ollamaFormat); ok && j.empty {
 		writeJSON(w, http.StatusOK, f.loaded())
 		return nil

@@ -319,7 +319,7 @@ func (f *responsesFormat) whole(choices []grown, out outcome, extra *extraJSON) 
 	if text := c.reasoning.String(); text != "" {
 		add(newItem(itemReasoning), newPart(partReasoning, text))
 	}
-	if text := c.text.String(); text != "" || len(c.calls) == 0 {
+	if text := c.text.String(); text != "" {
 		add(newItem(itemMessage), newPart(partText, text))
 	}
 	for i := range c.calls {

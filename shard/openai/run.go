@@ -37,6 +37,7 @@ type job struct {
 	oneCall bool
 
 	format format
+	key    int  // of the client
 	asked  bool // for the shardnode object
 	empty  bool // nothing is to be generated, see ollamaRequest
 	// promptTokens is known once the prompts are.
@@ -106,7 +107,7 @@ func (w *waitingOn) String() string {
 func (h *Handler) run(ctx context.Context, j *job, emit func(piece) error) (out outcome, err error) {
 	began := time.Now()
 	j.waiting.set("its turn")
-	release, err := h.turn(ctx)
+	release, err := h.turns.enter(ctx, j.key)
 	if err != nil {
 		return out, err
 	}

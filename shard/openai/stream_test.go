@@ -141,7 +141,7 @@ func TestDisconnectingCancelsWithinAStep(t *testing.T) {
 				if took := time.Since(began); took != 4500*time.Millisecond {
 					t.Errorf("the handler returned after %v, want 4.5 s", took)
 				}
-				if b.closed.Load() != 1 || b.cancelled.Load() != 1 || b.steps.Load() != 5 || h.admitted.Load() != 0 || h.bodies.Load() != 0 || len(h.slots) != 0 {
+				if b.closed.Load() != 1 || b.cancelled.Load() != 1 || b.steps.Load() != 5 || h.admitted.Load() != 0 || h.bodies.Load() != 0 || !h.turns.idle() {
 					t.Errorf("closed %d, cancelled %d, steps %d: want 1, 1, 5", b.closed.Load(), b.cancelled.Load(), b.steps.Load())
 				}
 			}) // the bubble fails when a goroutine is left
