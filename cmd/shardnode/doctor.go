@@ -38,28 +38,36 @@ func (c *checkup) ok(check, format string, args ...any) {
 func (c *checkup) add(f finding) { c.list = append(c.list, f) }
 
 func (a *app) doctorCommand() *cobra.Command {
-	asJSON := false
+	var asJSON, token bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "kernels, memory, disk, network, clock and peers: what is wrong and what to do",
 		Long: `doctor looks at this machine and this home, measures for less than a second, and
 says of each thing that is not as it should be what it is, why it matters and
-what to do. It changes nothing. The exit code is 1 if something is broken.`,
+what to do. It changes nothing. The exit code is 1 if something is broken. With
+--token it only sends one token through the swarm, as a probe of a service does.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), asJSON) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), token, asJSON) },
 	}
+	cmd.Flags().BoolVar(&token, "token", false, "only see whether a token goes through every layer")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
 
-func (a *app) doctor(ctx context.Context, asJSON bool) error {
+func (a *app) doctor(ctx context.Context, token, asJSON bool) error {
 	c := &checkup{app: a}
-	c.kernels()
-	c.memory()
-	c.home()
-	c.network()
-	c.clock()
-	c.peers(ctx)
+	if token {
+		c.token(ctx)
+	} else {
+		c.kernels()
+		c.memory()
+		c.home()
+		c.key()
+		c.files()
+		c.network()
+		c.clock()
+		c.peers(ctx)
+	}
 	broken := 0
 	for _, f := range c.list {
 		if f.State == findingBroken {

@@ -103,11 +103,15 @@ func (c *checkup) network() {
 	} else {
 		c.ok("udp", "a datagram came back on loopback")
 	}
-	if b, err := os.ReadFile("/proc/sys/net/core/rmem_max"); err == nil {
-		if n, err := strconv.Atoi(string(bytes.TrimSpace(b))); err == nil && n < wantBuffer {
+	for _, b := range []struct{ file, what string }{{"rmem_max", "receive"}, {"wmem_max", "send"}} {
+		text, err := os.ReadFile("/proc/sys/net/core/" + b.file)
+		if err != nil {
+			continue // not Linux
+		}
+		if n, err := strconv.Atoi(string(bytes.TrimSpace(text))); err == nil && n < wantBuffer {
 			c.add(finding{
-				Check: "buffers", State: findingNote, What: fmt.Sprintf("the kernel gives sockets at most %d KiB to receive with", n>>10),
-				Why: "on links above 1 Gbit/s packets may be lost", Do: fmt.Sprintf("sysctl -w net.core.rmem_max=%d net.core.wmem_max=%d", wantBuffer, wantBuffer),
+				Check: "buffers", State: findingNote, What: fmt.Sprintf("the kernel gives sockets at most %d KiB to %s with", n>>10, b.what),
+				Why: "on links above 1 Gbit/s packets may be lost", Do: fmt.Sprintf("sysctl -w net.core.%s=%d", b.file, wantBuffer),
 			})
 		}
 	}
@@ -125,6 +129,7 @@ func (c *checkup) interfaces() {
 		return
 	}
 	reachable := ""
+	var found []net.Addr
 	for _, i := range all {
 		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 {
 			continue
@@ -140,6 +145,7 @@ func (c *checkup) interfaces() {
 			})
 			continue
 		}
+		found = append(found, addrs...)
 		if reachable == "" {
 			reachable = fmt.Sprintf("%s has %v, packets of %d bytes", i.Name, addrs[0], i.MTU)
 		}
@@ -149,6 +155,7 @@ func (c *checkup) interfaces() {
 		return
 	}
 	c.ok("network", "%s", reachable)
+	c.nat(found)
 }
 
 // echo sends a datagram through loopback.
@@ -203,6 +210,7 @@ func (c *checkup) peers(ctx context.Context) {
 		return
 	}
 	c.ok("member", "%s", st.Doing)
+	c.api(ctx, client)
 	for _, m := range st.Models {
 		if !m.Covered {
 			c.add(finding{
@@ -210,6 +218,9 @@ func (c *checkup) peers(ctx context.Context) {
 				Why: "nobody gets answers", Do: "let another member join, or give one more --memory",
 			})
 		}
+	}
+	if len(st.Models) > 0 && st.Models[0].Covered {
+		c.token(ctx)
 	}
 	for _, p := range st.Peers {
 		switch {

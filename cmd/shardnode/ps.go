@@ -138,7 +138,8 @@ func (a *app) ps(ctx context.Context, asJSON bool) error {
 }
 
 func (a *app) drainCommand() *cobra.Command {
-	return &cobra.Command{
+	wait := false
+	cmd := &cobra.Command{
 		Use:   "drain",
 		Short: "let this home's member finish its sessions and leave",
 		Args:  cobra.NoArgs,
@@ -151,8 +152,27 @@ func (a *app) drainCommand() *cobra.Command {
 				return err
 			}
 			a.notify("the member finishes its sessions and leaves")
+			if wait {
+				return a.waitGone(cmd.Context())
+			}
 			return nil
 		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "end when the member has left")
+	return cmd
+}
+
+// waitGone returns when no member runs in the home.
+func (a *app) waitGone(ctx context.Context) error {
+	for {
+		if _, err := a.dialControl(); err != nil {
+			return nil //nolint:nilerr // it has left
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ stream between them.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:          func(cmd *cobra.Command, _ []string) error { return a.overview(cmd.Context()) },
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)

@@ -96,7 +96,7 @@ func (s *server) start(ctx context.Context, inv transport.Invitation) error {
 		return err
 	}
 	if s.flags.model != "" {
-		if s.file, err = openOrPull(ctx, withQuant(s.flags.model, s.flags.quant.Quant), s.notify); err != nil {
+		if s.file, err = s.openOwn(ctx, inv); err != nil {
 			return err
 		}
 		s.onClose(func() { _ = s.file.Close() })
@@ -373,6 +373,7 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.stay(ctx, failed); err != nil {
 		return err
 	}
+	s.tellService("STOPPING=1", "STATUS=sessions finish")
 	s.notify("leaving: %d sessions are handed over or finish first, Ctrl-C leaves at once", s.member.Status().Sessions)
 	bounded, stop := context.WithTimeout(background(ctx), s.flags.drainTimeout)
 	defer stop()
@@ -425,6 +426,7 @@ func (s *server) whenReady(ctx context.Context) error {
 		return err
 	}
 	s.saveView()
+	s.tellService("READY=1", "STATUS="+s.member.Status().Doing)
 	if s.flags.readyFile == "" {
 		return nil
 	}

@@ -43,7 +43,7 @@ func configKey(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 // notSettings are flags that belong to one command line alone.
 var notSettings = []string{
 	"help", "json", "home", "ids", "kill", "decode", "save", "list", "undo", "revoke",
-	"text", "file", "lines", "messages", "tools", "vars", "now", "logits", "metadata", "cluster", "add", "explain", "chrome", "once",
+	"text", "file", "lines", "messages", "tools", "vars", "now", "logits", "metadata", "cluster", "add", "explain", "chrome", "once", "wait", "token",
 }
 
 // applySettings fills flags that were not given from the environment, then

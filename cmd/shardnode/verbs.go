@@ -15,6 +15,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.inspectCommand(),
 		a.inviteCommand(),
 		a.joinCommand(),
+		a.manCommand(),
 		a.memberCommand(),
 		a.modelsCommand(),
 		a.planCommand(),

@@ -161,7 +161,7 @@ async function generate(user) {
   const el = $("talk").lastElementChild, began = performance.now();
   const mine = { tokens: 0, ttft_ms: 0, tok_s: 0 };
   let queued = false, first = 0;
-  const show = () => { queued = false; if (el.isConnected) { const stick = atEnd(); el.show(); if (stick) toEnd(); } };
+  const show = () => { queued = false; if (el.isConnected && (running?.node === node || !el.ended)) { el.ended = running?.node !== node; const stick = atEnd(); el.show(); if (stick) toEnd(); } };
   const soon = () => { if (!queued) { queued = true; setTimeout(() => requestAnimationFrame(show), 30); } };
   toEnd();
   try {

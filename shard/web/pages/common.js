@@ -145,6 +145,7 @@ export function themeButton() {
   const show = () => { b.replaceChildren(icon(dark() ? "sun" : "moon")); b.title = dark() ? "Light colours" : "Dark colours"; b.setAttribute("aria-label", b.title); };
   try { const kept = localStorage.getItem("shardnode.theme"); if (kept) root.dataset.theme = kept; } catch { /* none kept */ }
   show();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
   return b;
 }
 
