@@ -77,7 +77,7 @@ type Pool struct {
 	// manned says that the deputy is worker 0, not the caller. See Pool.choose.
 	manned atomic.Bool
 	helped atomic.Bool // a worker was late in this program, and another helped
-	rough  int         // programs for which the deputy stays
+	rough  int         // how often workers were late; see Pool.choose
 	caller sleeper
 	// ops and tiles are of the operation that was opened last and of the one
 	// before, by their numbers modulo 2.
@@ -298,7 +298,7 @@ func (p *Pool) spin(id int) bool {
 				return true
 			}
 		}
-		if waited > spinTime {
+		if waited > spinTime && (p.over.Load() || waited > w.patience()) { // not before it has tried to help
 			return false
 		}
 		if i%yields == 0 {

@@ -176,9 +176,14 @@ func (p *Pool) spread() {
 	}
 }
 
-// roughness is for how many programs after one with a late worker the caller
-// leaves its work to the deputy.
-const roughness = 32
+const (
+	// roughness is how far Pool.rough goes up; the deputy stands in above half of
+	// it.
+	roughness = 32
+	// lateness is what a program with a late worker adds; one without takes 1
+	// off. So the deputy stands in when more than one program in four has one.
+	lateness = 3
+)
 
 // choose decides who is worker 0 in the next program: the caller, which costs
 // the least, or its deputy. When others use the processors, all workers lose
@@ -187,10 +192,11 @@ const roughness = 32
 // when that is to be done.
 func (p *Pool) choose() {
 	if p.helped.Swap(false) {
-		p.rough = roughness
+		p.rough = min(p.rough+lateness, roughness)
+	} else {
+		p.rough = max(0, p.rough-1)
 	}
-	p.rough = max(0, p.rough-1)
-	p.man(p.rough > 0 && !p.closed.Load())
+	p.man(p.rough > roughness/2 && !p.closed.Load())
 }
 
 // man makes the deputy worker 0, or the caller unless the deputy is late: two

@@ -257,20 +257,25 @@ func BenchmarkSteps(b *testing.B) {
 func TestTheDeputyStandsInWhileWorkersAreLate(t *testing.T) {
 	p := New(2)
 	defer p.Close()
-	gone := make(chan struct{})
-	delay, back := absent(1, gone)
-	a := newAdding(2, 5, nil, delay)
-	p.Steps(sequence{Repeatable(a)})
-	close(gone)
+	for i := range roughness {
+		if p.manned.Load() && i*lateness <= roughness/2 {
+			t.Errorf("the deputy stands in after %d programs with a late worker", i)
+		}
+		gone := make(chan struct{})
+		delay, back := absent(1, gone)
+		a := newAdding(2, 5, nil, delay)
+		p.Steps(sequence{Repeatable(a)})
+		close(gone)
+		p.Settle()
+		if !back.Load() {
+			t.Fatal("the late worker was not late")
+		}
+	}
 	c := newCount(2, 7)
 	calm := sequence{Once(&sized{task: c, tiles: 7})} // nobody can help there
 	p.Steps(calm)
 	if !p.manned.Load() {
-		t.Error("a worker was late, but the caller is still worker 0")
-	}
-	p.Settle()
-	if !back.Load() {
-		t.Fatal("the late worker was not late")
+		t.Error("workers were late, but the caller is still worker 0")
 	}
 	for range roughness {
 		p.Steps(calm)
