@@ -304,8 +304,9 @@ func (m *mover) start(ctx context.Context, mv *move, i int) error {
 	}
 }
 
-// nearly is how many positions a stage to come may lack when the route changes.
-const nearly = 16
+// nearly is how many positions a stage to come may lack, of those that have
+// been answered, when the route changes.
+const nearly = 4
 
 // follow waits until the stages to come have all but few positions. It sends
 // the first stage what it needs.
@@ -317,14 +318,14 @@ func (m *mover) follow(mv *move) error {
 	sent := mv.from[first]
 	for {
 		s.mu.Lock()
-		held := s.held
+		done := s.done
 		s.mu.Unlock()
 		lacks := shard.Pos(0)
 		for l := range mv.opens {
 			if !s.blame.stays(l) {
 				return fmt.Errorf("%s is lost before it was part of the route", l.Name)
 			}
-			lacks = max(lacks, held-shard.Pos(l.held.Load()))
+			lacks = max(lacks, done-shard.Pos(l.held.Load()))
 		}
 		if err := m.ctx.Err(); err != nil {
 			return err

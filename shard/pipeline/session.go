@@ -143,6 +143,7 @@ type Session struct {
 	mu   sync.Mutex // guards what follows
 	legs []*leg     // the route, changed by who has the turn
 	open map[*leg]bool
+	done shard.Pos // positions whose steps have been answered
 
 	// Of who has the turn.
 	epochs  shard.Epoch   // the highest given out
@@ -211,7 +212,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 		return nil, err
 	}
 	s.ready = s.prefix.begin(s.legs)
-	s.held = s.ready
+	s.held, s.done = s.ready, s.ready
 	s.history = append(make([]shard.Token, 0, min(cfg.MaxTokens, len(cfg.Prefix)+64)), cfg.Prefix[:s.ready]...)
 	s.blame.repair(cfg.Repair != nil)
 	for _, l := range s.legs {

@@ -284,6 +284,11 @@ func (s *Session) answered(r result) {
 		return // collect refuses it
 	}
 	tokens := max(1, len(s.sent[0].tokens))
+	if m := s.sent[0].step; m != nil {
+		s.mu.Lock()
+		s.done = shard.Pos(m.GetPos() + m.GetCount())
+		s.mu.Unlock()
+	}
 	s.sent = slices.Delete(s.sent, 0, 1)
 	s.pace.add(tokens, r.at)
 	s.stats.result(s.legsNow(), r)
