@@ -113,7 +113,7 @@ func (s *driven) Close(ctx context.Context) pipeline.Stats {
 	d.now = slices.Delete(d.now, i, i+1)
 	d.totals.Answers++
 	d.totals.Recoveries += uint64(len(stats.Recoveries))
-	if len(trace.Steps) > 0 {
+	if n := len(trace.Steps); n > 1 || n > 0 && d.last == nil { // a probe is no answer
 		d.last = trace
 	}
 	for _, h := range stats.Hops {
