@@ -74,7 +74,7 @@ func locateModel(ref string) (modelPlace, error) {
 	if ref == story.Name {
 		return modelPlace{name: story.Name}, nil
 	}
-	if strings.HasPrefix(ref, hub.RefPrefix) {
+	if hub.IsRef(ref) {
 		r, err := hub.ParseRef(ref)
 		if err != nil {
 			return modelPlace{}, hint(usage("model: %w", err), "write hf:org/repo, hf:org/repo:FILE or hf:org/repo@REVISION:FILE")

@@ -94,7 +94,7 @@ func (a *app) pull(ctx context.Context, f *pullFlags, ref string) error {
 
 // hubRef returns what is to be fetched for ref.
 func hubRef(ref string) (hub.Ref, error) {
-	if strings.HasPrefix(ref, hub.RefPrefix) {
+	if hub.IsRef(ref) {
 		r, err := hub.ParseRef(ref)
 		if err != nil {
 			return r, hint(&usageError{err}, "write hf:org/repo, hf:org/repo:FILE or hf:org/repo@REVISION:FILE")

@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -41,6 +42,37 @@ type Ref struct {
 // RefPrefix begins a reference to the hub on the command line.
 const RefPrefix = "hf:"
 
+// urlPrefixes begin addresses of the hub that people copy from their browsers.
+var urlPrefixes = []string{"https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/"}
+
+// IsRef reports whether s names something on the hub: hf:org/repo, or a page of
+// the hub.
+func IsRef(s string) bool {
+	return strings.HasPrefix(s, RefPrefix) ||
+		slices.ContainsFunc(urlPrefixes, func(prefix string) bool { return strings.HasPrefix(s, prefix) })
+}
+
+// fromURL returns hf:org/repo@revision:file for the address of a repository or
+// of one of its files, and s itself for all else.
+func fromURL(s string) string {
+	for _, prefix := range urlPrefixes {
+		path, ok := strings.CutPrefix(s, prefix)
+		if !ok {
+			continue
+		}
+		path, _, _ = strings.Cut(strings.TrimSuffix(path, "/"), "?")
+		parts := strings.SplitN(path, "/", 5) // org, repo, blob, revision, file
+		switch {
+		case len(parts) == 5 && (parts[2] == "blob" || parts[2] == "resolve"):
+			return RefPrefix + parts[0] + "/" + parts[1] + "@" + parts[3] + ":" + parts[4]
+		case len(parts) == 4 && parts[2] == "tree":
+			return RefPrefix + parts[0] + "/" + parts[1] + "@" + parts[3]
+		}
+		return RefPrefix + path
+	}
+	return s
+}
+
 var (
 	// repoID is what huggingface_hub allows (validate_repo_id).
 	repoID     = regexp.MustCompile(`^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?$`)
@@ -54,9 +86,10 @@ const (
 	maxFileName = 1024
 )
 
-// ParseRef reads "hf:org/repo[@revision][:file]".
+// ParseRef reads "hf:org/repo[@revision][:file]", or the address of a repository
+// or of one of its files.
 func ParseRef(s string) (Ref, error) {
-	rest, ok := strings.CutPrefix(s, RefPrefix)
+	rest, ok := strings.CutPrefix(fromURL(s), RefPrefix)
 	if !ok {
 		return Ref{}, fmt.Errorf("%q does not begin with %s", s, RefPrefix)
 	}

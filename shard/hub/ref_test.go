@@ -10,7 +10,11 @@ import (
 
 func TestParseRef(t *testing.T) {
 	for s, want := range map[string]Ref{
-		"hf:org/repo":                 {Repo: Repo{ID: "org/repo"}},
+		"hf:org/repo":                      {Repo: Repo{ID: "org/repo"}},
+		"https://huggingface.co/org/repo/": {Repo: Repo{ID: "org/repo"}},
+		"hf.co/org/repo:Q4_K_M":            {Repo: Repo{ID: "org/repo"}, File: "Q4_K_M"},
+		"https://huggingface.co/org/repo/resolve/v1/a/b.gguf?download=true": {Repo: Repo{ID: "org/repo", Revision: "v1"}, File: "a/b.gguf"},
+		"https://huggingface.co/org/repo/tree/v2":                           {Repo: Repo{ID: "org/repo", Revision: "v2"}},
 		"hf:gpt2":                     {Repo: Repo{ID: "gpt2"}},
 		"hf:org/repo@v1.0":            {Repo: Repo{ID: "org/repo", Revision: "v1.0"}},
 		"hf:org/repo@refs/pr/1:a.b":   {Repo: Repo{ID: "org/repo", Revision: "refs/pr/1"}, File: "a.b"},
@@ -22,7 +26,7 @@ func TestParseRef(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		"org/repo", "hf:", "hf:a/b/c", "hf:../x", "hf:a/..", "hf:a/b:", "hf:a/b@", "hf:a/b@../x", "hf:a/b:../x", "hf:a/b:/x", "hf:a/b:x//y",
+		"org/repo", "https://example.com/org/repo", "https://huggingface.co/datasets/a/b", "hf:", "hf:a/b/c", "hf:../x", "hf:a/..", "hf:a/b:", "hf:a/b@", "hf:a/b@../x", "hf:a/b:../x", "hf:a/b:/x", "hf:a/b:x//y",
 		`hf:a/b:x\y`, "hf:a--b/c", "hf:a/b:x:y", "hf:a b/c", "hf:" + strings.Repeat("a", 97), "hf:a/b:x\x00",
 	} {
 		if got, err := ParseRef(s); err == nil {
