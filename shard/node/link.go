@@ -113,7 +113,7 @@ func (st *stage) lost(peer shard.PeerID, err error) {
 			peer = stage.Peer
 		}
 	}
-	st.node.cfg.Logger.Info().Stringer("session", st.open.Session).Stringer("span", st.open.Span).Stringer("peer", peer).
+	st.node.cfg.Logger.Debug().Stringer("session", st.open.Session).Stringer("span", st.open.Span).Stringer("peer", peer).
 		Err(err).Msg("neighbour lost, waiting for a new route")
 	// If the driver is gone as well, so is the session.
 	_, _ = st.control.Send(wire.KindLost, hop.LostMessage(st.epochNow(), peer, fault), nil)

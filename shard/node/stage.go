@@ -14,8 +14,10 @@ import (
 )
 
 // maxAhead is how many frames of a session may wait for the worker; then its
-// streams are read no further, and the senders block.
-const maxAhead = hop.MaxInFlight
+// streams are read no further, and the senders block. A driver has up to
+// MaxInFlight steps under way, after half as many of a replay: what it says of
+// the route must not stand behind them unread.
+const maxAhead = 2 * hop.MaxInFlight
 
 // A stage is one session's span on this node.
 type stage struct {

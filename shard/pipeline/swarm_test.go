@@ -14,6 +14,7 @@ import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/hop"
 	"github.com/shardnode/shardnode/shard/pipeline"
+	"github.com/shardnode/shardnode/transport/transporttest"
 )
 
 // A crowd is a ring with more peers than the route needs, and a planner that
@@ -200,6 +201,42 @@ func TestASessionSurvivesTheLossOfAnyStage(t *testing.T) {
 						t.Errorf("recovery %+v", r)
 					}
 					c.wantIdle(6*time.Second, peer)
+				})
+			})
+		}
+	}
+}
+
+func TestASessionSurvivesTheLossOfSeveralStagesAtOnce(t *testing.T) {
+	for _, lost := range [][]int{{1, 2}, {2, 3}, {1, 3}, {1, 2, 3}} {
+		for _, later := range []time.Duration{0, 30 * time.Millisecond, 1200 * time.Millisecond} {
+			t.Run(fmt.Sprintf("%v/%v", lost, later), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c, tokens := newCrowd(t, 2, []int{2, 2, 2}, all, all, shard.Span{Start: 0, End: 4}, shard.Span{Start: 3, End: 6}), toyTokens(300)
+					for _, e := range c.engines {
+						e.perToken = time.Millisecond // so that the second loss falls into the replay
+					}
+					c.Net.SetLatency(nil)
+					for _, e := range c.Endpoints {
+						e.SetLink(transporttest.Link{Latency: 5 * time.Millisecond, Jitter: 3 * time.Millisecond, Loss: 0.01})
+					}
+					want, s := truth(t, tokens), c.session()
+					if _, err := s.Step(t.Context(), pipeline.Step{Tokens: tokens[:200]}); err != nil {
+						t.Fatal(err)
+					}
+					decode(t, s, tokens, want, 200, 210)
+					for i, peer := range lost {
+						time.AfterFunc(time.Duration(i)*later, func() { c.Kill(peer) })
+					}
+					began := time.Now()
+					decode(t, s, tokens, want, 210, 300)
+					if took := time.Since(began); took > 12*time.Second {
+						t.Errorf("it took %v, want 12 s at most", took)
+					}
+					if r := s.Close(t.Context()).Recoveries; len(r) < len(lost) {
+						t.Errorf("recoveries %+v, want one for each of %v", r, lost)
+					}
+					c.wantIdle(6*time.Second, lost...)
 				})
 			})
 		}
