@@ -102,6 +102,14 @@ kill: ## kills members that serve answers, 50 times: MODEL=a.gguf, FLAGS="-stop"
 soak: ## ten minutes in which members come and go; memory and descriptors stay flat
 	$(KILL) -soak 10m $(FLAGS)
 
+# A browser for `make pages`; SHOTS=folder keeps pictures of the pages.
+CHROMIUM ?= $(firstword $(foreach b,chromium chromium-browser google-chrome,$(shell command -v $(b) 2>/dev/null)))
+
+.PHONY: pages
+pages: ## looks at the chat and swarm pages in headless Chromium: SHOTS=folder keeps pictures
+	@test -n "$(CHROMIUM)" || { echo "make pages needs Chromium: apt-get install chromium" >&2; exit 1; }
+	SHARDNODE_CHROMIUM=$(CHROMIUM) SHARDNODE_SHOTS=$(SHOTS) go test -count=1 -timeout 5m -run '^TestBrowser' ./shard/web
+
 .PHONY: compare
 compare: $(RANDOM_MODELS) ## measures beside llama.cpp and ik_llama.cpp: MODELS="a.gguf b.gguf" adds some, FLAGS="-rounds 3"
 	tools/compare/build.sh $(COMPARE)

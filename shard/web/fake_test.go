@@ -148,7 +148,11 @@ func fakeAPI(pause time.Duration) http.Handler {
 		flush := http.NewResponseController(w)
 		_, _ = io.WriteString(w, ": waiting for layers [12,20) (nuc joins, 61 %)\n\n")
 		_ = flush.Flush()
-		time.Sleep(20 * pause) // a person reads it
+		select { // a person reads it
+		case <-r.Context().Done():
+			return
+		case <-time.After(20 * pause):
+		}
 		for word := range strings.SplitAfterSeq(words, " ") {
 			select {
 			case <-r.Context().Done():
