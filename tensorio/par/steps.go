@@ -177,11 +177,12 @@ func (p *Pool) spread() {
 }
 
 const (
-	// roughness is how far Pool.rough goes up; the deputy stands in above half of
-	// it.
-	roughness = 32
-	// lateness is what a program with a late worker adds; one without takes 1
-	// off. So the deputy stands in when more than one program in four has one.
+	// roughness is how far Pool.rough goes up, by a late worker at once. The
+	// deputy stands in above half of it, so for half as many programs.
+	roughness = 64
+	// lateness is what a program with a late worker adds where workers linger,
+	// and one without takes 1 off: the deputy stands in when more than one in four
+	// has one. Members that take turns are late for each other now and then.
 	lateness = 3
 )
 
@@ -192,7 +193,11 @@ const (
 // when that is to be done.
 func (p *Pool) choose() {
 	if p.helped.Swap(false) {
-		p.rough = min(p.rough+lateness, roughness)
+		more := roughness
+		if p.linger > 0 {
+			more = lateness
+		}
+		p.rough = min(p.rough+more, roughness)
 	} else {
 		p.rough = max(0, p.rough-1)
 	}

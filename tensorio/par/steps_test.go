@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // sequence is a program of these operations.
@@ -254,13 +255,10 @@ func BenchmarkSteps(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/operation")
 }
 
-func TestTheDeputyStandsInWhileWorkersAreLate(t *testing.T) {
-	p := New(2)
-	defer p.Close()
-	for i := range roughness {
-		if p.manned.Load() && i*lateness <= roughness/2 {
-			t.Errorf("the deputy stands in after %d programs with a late worker", i)
-		}
+// late runs programs with a late worker.
+func late(t *testing.T, p *Pool, programs int) {
+	t.Helper()
+	for range programs {
 		gone := make(chan struct{})
 		delay, back := absent(1, gone)
 		a := newAdding(2, 5, nil, delay)
@@ -271,21 +269,36 @@ func TestTheDeputyStandsInWhileWorkersAreLate(t *testing.T) {
 			t.Fatal("the late worker was not late")
 		}
 	}
-	c := newCount(2, 7)
-	calm := sequence{Once(&sized{task: c, tiles: 7})} // nobody can help there
-	p.Steps(calm)
-	if !p.manned.Load() {
-		t.Error("workers were late, but the caller is still worker 0")
-	}
-	for range roughness {
-		p.Steps(calm)
-	}
-	if p.manned.Load() {
-		t.Errorf("nobody was late in %d programs, but the deputy is still worker 0", roughness)
-	}
-	for i := range c.tiles {
-		if n := c.tiles[i].Load(); n != 1+roughness || c.bad.Load() != 0 {
-			t.Fatalf("tile %d was done %d times in %d programs; %d calls overlapped", i, n, 1+roughness, c.bad.Load())
+}
+
+func TestTheDeputyStandsInWhileWorkersAreLate(t *testing.T) {
+	for _, c := range []struct {
+		linger time.Duration
+		late   int // programs with a late worker that it takes
+	}{{0, 1}, {time.Microsecond, roughness/2/lateness + 1}} {
+		p := NewLingering(2, c.linger)
+		done := newCount(2, 7)
+		calm := sequence{Once(&sized{task: done, tiles: 7})} // nobody can help there
+		late(t, p, c.late-1)
+		if p.choose(); p.manned.Load() {
+			t.Errorf("linger %v: workers were late in %d programs, and the deputy is worker 0", c.linger, c.late-1)
 		}
+		late(t, p, 2)
+		p.Steps(calm)
+		if !p.manned.Load() {
+			t.Errorf("linger %v: workers were late in %d programs, but the caller is still worker 0", c.linger, c.late+1)
+		}
+		for range roughness {
+			p.Steps(calm)
+		}
+		if p.manned.Load() {
+			t.Errorf("linger %v: nobody was late in %d programs, but the deputy is still worker 0", c.linger, roughness)
+		}
+		for i := range done.tiles {
+			if n := done.tiles[i].Load(); n != 1+roughness || done.bad.Load() != 0 {
+				t.Fatalf("tile %d was done %d times in %d programs; %d calls overlapped", i, n, 1+roughness, done.bad.Load())
+			}
+		}
+		p.Close()
 	}
 }
