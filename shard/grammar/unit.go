@@ -135,6 +135,13 @@ func (m *machine) bottoms(s int32) bottoms {
 		return toInt(a.inside) - toInt(c.inside)
 	})
 	b.exits = slices.Compact(b.exits)
+	// Where a round is complete, the loop may go on, for which one more must be
+	// left, or be left itself, if the rounds so far are enough. One of the two is
+	// always so unless there are too many: it is as if that many must be left.
+	if i := slices.Index(b.exits, exit{rounds: b.rounds - 1, inside: true}); i >= 0 && b.rounds > 1 {
+		b.rounds--
+		b.exits = slices.Delete(b.exits, i, i+1)
+	}
 	return b
 }
 
