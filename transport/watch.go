@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -55,10 +56,25 @@ func pto(s quic.ConnectionStats) time.Duration {
 	return s.SmoothedRTT + 4*s.MeanDeviation + 25*time.Millisecond
 }
 
-// limit returns how long a peer may be silent. Over a long way, keep-alives are
-// rarer, and a lost one is sent again after a PTO, then after two.
-func (n *Node) limit(s quic.ConnectionStats) time.Duration {
-	return max(n.cfg.SessionSilence, s.SmoothedRTT+4*pto(s))
+// limit returns how long a peer may be silent where ticks are so late. Over a
+// long way, keep-alives are rarer, and a lost one is sent again after a PTO, then
+// after two.
+func (n *Node) limit(s quic.ConnectionStats, late lateness) time.Duration {
+	slack := min(3*late.worst, n.cfg.SessionSilence)
+	return max(n.cfg.SessionSilence, s.SmoothedRTT+4*pto(s)) + slack
+}
+
+// A lateness is how late ticks have been lately. Where ours wait for a
+// processor, those of peers on the same machine, or on one as busy, do too.
+type lateness struct{ worst time.Duration }
+
+// lateHalf is how long it takes until a late tick counts half.
+const lateHalf = 4 * time.Second
+
+// tick notes that dt went by where every was meant to.
+func (l *lateness) tick(dt, every time.Duration) {
+	l.worst = time.Duration(float64(l.worst) * math.Exp2(-dt.Seconds()/lateHalf.Seconds()))
+	l.worst = max(l.worst, dt-every)
 }
 
 // sessionLinks returns the links of session protocols, and whether one of them
@@ -78,16 +94,20 @@ func (n *Node) sessionLinks() (out []*link, busy bool) {
 // watchLinks closes links that carry sessions when their peer is silent for
 // too long, whoever dialed. It sleeps while there are none.
 func (n *Node) watchLinks() {
-	last, every := time.Now(), watchIdleTick
+	var late lateness
+	last, every, waited := time.Now(), watchIdleTick, false
 	timer := time.NewTimer(every)
 	defer timer.Stop()
 	for {
 		links, busy := n.sessionLinks()
 		now := time.Now()
 		// One who is late to look may not have read what had arrived either.
-		dt := min(now.Sub(last), every*3/2)
+		dt := now.Sub(last)
+		if waited {
+			late.tick(dt, every)
+		}
 		for _, l := range links {
-			n.look(l, dt)
+			n.look(l, min(dt, every*3/2), late)
 		}
 		last = now
 		var next <-chan time.Time
@@ -102,17 +122,19 @@ func (n *Node) watchLinks() {
 		case <-n.life.Done():
 			return
 		case <-n.sessions:
+			waited = false
 		case <-next:
+			waited = true
 		}
 	}
 }
 
 // look decides about one link.
-func (n *Node) look(l *link, dt time.Duration) {
+func (n *Node) look(l *link, dt time.Duration, late lateness) {
 	s := l.q.ConnectionStats()
 	silent, unanswered := l.watch.tick(s, dt)
 	refused := l.watch.refusals.Load() >= deadRefusals && silent >= max(deadAfter, 2*pto(s))
-	if silent >= n.limit(s) || refused {
+	if silent >= n.limit(s, late) || refused {
 		n.start(func() { _ = l.q.CloseWithError(codeSilent, "nothing was heard") }) // waits until its packet is sent
 		return
 	}

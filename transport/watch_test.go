@@ -40,6 +40,30 @@ func TestTheWatchCountsOnlySilence(t *testing.T) {
 	}
 }
 
+func TestABusyMachineWaitsLonger(t *testing.T) {
+	n := &Node{cfg: Config{SessionSilence: 900 * time.Millisecond}}
+	var late lateness
+	for i, c := range []struct {
+		dt   time.Duration
+		want time.Duration
+	}{
+		{watchTick, 900 * time.Millisecond},
+		{watchTick + 100*time.Millisecond, 1200 * time.Millisecond},
+		{watchTick, 1197 * time.Millisecond},
+		{lateHalf - watchTick, 1049 * time.Millisecond},
+		{watchTick + time.Second, 1800 * time.Millisecond}, // not more than twice as long
+	} {
+		every := watchTick
+		if c.dt > time.Second && i == 3 {
+			every = c.dt // nothing to do in between
+		}
+		late.tick(c.dt, every)
+		if got := n.limit(quic.ConnectionStats{}, late); got < c.want-2*time.Millisecond || got > c.want+2*time.Millisecond {
+			t.Errorf("look %d: a peer may be silent for %v, want %v", i, got, c.want)
+		}
+	}
+}
+
 func TestAPortProbeTellsADeadPortFromASilentOne(t *testing.T) {
 	n := member(t, NewSwarmKey(), nil)
 	ask, err := newPortProbe(n.Addr())

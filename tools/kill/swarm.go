@@ -30,6 +30,7 @@ type swarm struct {
 type member struct {
 	name, home string
 	args       []string // of serve or join
+	ready      string   // file that says that it serves
 	cmd        *exec.Cmd
 	exited     chan struct{} // closed when the process is gone
 	starts     int
@@ -64,10 +65,10 @@ func newSwarm(ctx context.Context, cfg config, layers int) (*swarm, error) {
 	}
 	s := &swarm{cfg: cfg, dir: dir}
 	for i := range cfg.members {
-		m := &member{name: fmt.Sprintf("m%d", i), home: filepath.Join(dir, strconv.Itoa(i))}
+		m := &member{name: fmt.Sprintf("m%d", i), home: filepath.Join(dir, strconv.Itoa(i)), ready: filepath.Join(dir, fmt.Sprintf("m%d.ready", i))}
 		m.args = []string{
 			"--name", m.name, "--home", m.home, "--api", "127.0.0.1:0", "--threads", "1",
-			"--log-format", "json", "--memory", cfg.memory, "--peer-timeout", cfg.patience.String(),
+			"--log-format", "json", "--ready-file", m.ready, "--memory", cfg.memory, "--peer-timeout", cfg.patience.String(),
 		}
 		if span := cfg.span(i, layers); span != "" {
 			m.args = append(m.args, "--layers", span)
@@ -111,6 +112,7 @@ func (s *swarm) start(i int) error {
 			args = args[:2] // it is fetched from the others
 		}
 	}
+	_ = os.Remove(m.ready) // of the process before
 	log, err := os.OpenFile(filepath.Join(s.dir, m.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -204,9 +206,19 @@ func (s *swarm) waitFor(ctx context.Context, want func(status) bool) error {
 	}
 }
 
-// waitWhole waits until every member serves and every layer is held.
+// settleTime is how long it takes until all have heard what one says of itself.
+const settleTime = time.Second
+
+// waitWhole waits until every member serves, every layer is held, and all know
+// it: what is seen of a member may be of its process before.
 func (s *swarm) waitWhole(ctx context.Context) error {
+	defer time.Sleep(settleTime)
 	return s.waitFor(ctx, func(st status) bool {
+		for _, m := range s.members {
+			if _, err := os.Stat(m.ready); err != nil {
+				return false
+			}
+		}
 		serving := 0
 		for _, p := range st.Peers {
 			if p.Alive && p.State == "serving" {
