@@ -158,7 +158,8 @@ func (b *builder) yarn() {
 	case r.MScale != nil && r.MScaleAt != nil && *r.MScale != *r.MScaleAt:
 		// transformers, _compute_yarn_parameters
 		grown := 0.1 * vec.LogF64(max(1, r.Factor))
-		b.set("rope.scaling.yarn_attn_factor", float32((1+*r.MScale*grown)/(1+*r.MScaleAt*grown)))
+		// Products are not to be fused with sums: a model id is the same everywhere.
+		b.set("rope.scaling.yarn_attn_factor", float32((1+float64(*r.MScale*grown))/(1+float64(*r.MScaleAt*grown))))
 	}
 }
 
