@@ -60,6 +60,9 @@ func TestBrowserShowsASwarmThatChanges(t *testing.T) {
 	}
 	f.set(scene("serving")) // it is back
 	b.until(`document.querySelector("#log").innerText.includes("nuc is here")`)
+	b.eval(`new MutationObserver(() => { if (document.querySelector("#state").textContent.includes("does not answer")) window.wasLost = true; }).observe(document.querySelector("#state"), { childList: true, characterData: true, subtree: true })`)
+	srv.CloseClientConnections() // the member restarts
+	b.until(`window.wasLost && document.querySelector("#state").textContent === "answers"`)
 	b.clean()
 }
 

@@ -54,8 +54,12 @@ func openBrowser(t *testing.T) *browser {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
+	profile, err := os.MkdirTemp("", "shardnode-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command(path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
-		"--disable-extensions", "--disable-background-networking", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")
+		"--disable-extensions", "--disable-background-networking", "--user-data-dir="+profile, "--remote-debugging-pipe", "about:blank")
 	cmd.ExtraFiles = []*os.File{toR, fromW} // 3 and 4
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -68,10 +72,14 @@ func openBrowser(t *testing.T) *browser {
 		b.read(fromR)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		b.session = ""
+		b.call("Browser.close", map[string]any{}, nil)
+		kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
+		kill.Stop()
 		_ = toW.Close()
 		<-ended
+		_ = os.RemoveAll(profile) // children of the browser may still end
 	})
 	var made struct {
 		TargetID string `json:"targetId"`
@@ -138,7 +146,7 @@ func (b *browser) note(r *reply) {
 			b.console = append(b.console, string(r.Params))
 		}
 	case "Log.entryAdded":
-		if p.Entry.Level == "error" {
+		if p.Entry.Level == "error" && !strings.Contains(p.Entry.Text, "net::ERR_") { // members come and go
 			b.console = append(b.console, p.Entry.Text+" "+p.Entry.URL)
 		}
 	case "Network.requestWillBeSent":

@@ -102,7 +102,7 @@ function answerMessage(node) {
 function figures(node) {
   const m = node.meta;
   if (!m) return null;
-  const line = [count(m.tokens, "token"), m.tok_s ? rate(m.tok_s) + " tok/s" : "", "first token after " + millis(m.ttft_ms)].filter(Boolean).join(" · ");
+  const line = [count(m.tokens, "token"), m.tok_s ? rate(m.tok_s) + " tok/s" : "", "first token after " + millis(m.ttft_ms), m.healed ? count(m.healed, "lost stage") + " replaced" : ""].filter(Boolean).join(" · ");
   if (!m.parts?.length) return h("span", { class: "fig num" }, line);
   const total = m.parts.reduce((n, p) => n + p.ms, 0) || 1;
   return h("details", { class: "time" }, h("summary", { class: "num", title: "Where the time went" }, line),
@@ -113,18 +113,19 @@ function figures(node) {
 // measured takes what is shown of an answer from what the member measured.
 function measured(x, usage, mine) {
   const meta = { tokens: usage?.completion_tokens ?? mine.tokens, tok_s: x?.decode_tok_s ?? mine.tok_s, ttft_ms: x?.ttft_ms ?? mine.ttft_ms };
+  if (x?.recoveries?.length) meta.healed = x.recoveries.length;
   if (!x?.route?.length) return meta;
   const name = (id) => x.route.find((r) => r.peer === id)?.name || "this member";
   meta.parts = [];
   if (x.queued_ms > 1) meta.parts.push({ what: "waiting for its turn", ms: x.queued_ms, n: 7, hop: true });
   x.route.forEach((r, i) => {
     const hop = x.hops?.[i];
-    if (hop && hop.steps) meta.parts.push({ what: `${name(hop.from)} → ${r.name}`, more: `${bytes(hop.bytes / hop.steps)} a step, ${hop.codec || "raw"}`, ms: hop.p50_ms * hop.steps, n: 0, hop: true });
+    if (hop?.steps && hop.from !== hop.to) meta.parts.push({ what: `${name(hop.from)} → ${r.name}`, more: `${bytes(hop.bytes / hop.steps)} a step, ${hop.codec || "raw"}`, ms: hop.p50_ms * hop.steps, n: 0, hop: true });
     meta.parts.push({ what: `${r.name} computes`, more: `layers [${r.start},${r.end})`, ms: r.compute_ms, n: i });
     if (r.queue_ms > 0.5) meta.parts.push({ what: `queue at ${r.name}`, ms: r.queue_ms, n: i, hop: true });
   });
   const back = x.hops?.[x.route.length];
-  if (back?.steps) meta.parts.push({ what: `${name(back.from)} → this member`, ms: back.p50_ms * back.steps, n: 0, hop: true });
+  if (back?.steps && back.from !== back.to) meta.parts.push({ what: `${name(back.from)} → this member`, ms: back.p50_ms * back.steps, n: 0, hop: true });
   return meta;
 }
 

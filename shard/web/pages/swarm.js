@@ -285,7 +285,7 @@ $("whatif").append(
 
 function drawChips() {
   if (!now) return;
-  const names = now.peers.filter((p) => p.alive && p.state !== "client" && p.memory_bytes > 0);
+  const names = now.peers.filter((p) => p.alive && p.state !== "client" && p.memory_bytes > 0).sort(order);
   const key = JSON.stringify([names.map((p) => p.peer), [...without], adds]);
   if (key === chipsFor) return;
   chipsFor = key;
