@@ -84,7 +84,8 @@ func (v *topView) heading(s *web.Swarm, add func(string, ...any)) {
 			state = v.paint(red, "some layers have no holder: no answers")
 		}
 	}
-	add("%s  %s", v.paint(bold, model), state)
+	add("%s", v.paint(bold, model))
+	add("%s", state)
 	add("%s: %.1f tok/s now, %s, %d answered in %v; %s", "this member", s.Totals.TokS, count(len(s.Sessions), "session"), s.Totals.Answers,
 		time.Duration(s.Totals.UptimeMS*1e6).Round(time.Second), s.Doing)
 	add("")
