@@ -30,8 +30,8 @@ type Text struct {
 // parsed is a template, or why it can't be used.
 type parsed struct {
 	source string
-	t   *chat.Template
-	err error
+	t      *chat.Template
+	err    error
 }
 
 // ReadText reads the tokenizer and the chat template of GGUF metadata. A

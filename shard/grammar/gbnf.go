@@ -3,7 +3,6 @@ package grammar
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -355,17 +354,6 @@ func readBounds(text string) (lo, hi int, err error) {
 		err = fmt.Errorf("repetition {%s}: %d is more than %d", text, lo, hi)
 	}
 	return lo, hi, err
-}
-
-// sortedKeys returns the keys of m in order, so that what is made of them is the
-// same each time.
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // isWhole reports whether f is an integer that float64 holds exactly.

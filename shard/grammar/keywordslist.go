@@ -108,17 +108,21 @@ func (s *schemas) apart(a, b any, depth int) bool {
 	if x.kinds&y.kinds == 0 || x.never || y.never {
 		return true
 	}
-	if x.listed && y.listed && !slices.ContainsFunc(x.values, func(v any) bool {
-		return slices.ContainsFunc(y.values, func(o any) bool { return sameValue(v, o) })
-	}) {
+	if x.listed && (y.listed && !x.shares(y) || noneOf(x.values, y)) || y.listed && noneOf(y.values, x) {
 		return true
 	}
-	if x.listed && s.noneOf(x.values, y) || y.listed && s.noneOf(y.values, x) {
-		return true
-	}
-	if x.kinds&y.kinds != isObject {
-		return false
-	}
+	return x.kinds&y.kinds == isObject && (s.apartByProperty(x, y, depth) || x.lacks(y) || y.lacks(x))
+}
+
+// shares reports whether the lists of w and o have a value in common.
+func (w *want) shares(o want) bool {
+	return slices.ContainsFunc(w.values, func(v any) bool {
+		return slices.ContainsFunc(o.values, func(u any) bool { return sameValue(v, u) })
+	})
+}
+
+// apartByProperty reports whether both need a property that can't meet both.
+func (s *schemas) apartByProperty(x, y want, depth int) bool {
 	for _, p := range x.props {
 		if q := slices.IndexFunc(y.props, func(q prop) bool { return q.name == p.name }); q >= 0 &&
 			slices.Contains(x.required, p.name) && slices.Contains(y.required, p.name) &&
@@ -126,11 +130,11 @@ func (s *schemas) apart(a, b any, depth int) bool {
 			return true
 		}
 	}
-	return x.lacks(y) || y.lacks(x)
+	return false
 }
 
 // noneOf reports whether w allows none of values, by their kinds alone.
-func (s *schemas) noneOf(values []any, w want) bool {
+func noneOf(values []any, w want) bool {
 	return !slices.ContainsFunc(values, func(v any) bool { return w.kinds&kindOf(v) != 0 })
 }
 

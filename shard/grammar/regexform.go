@@ -80,21 +80,6 @@ func (p *patterner) match(re *syntax.Regexp) (*Expr, error) {
 		subs = append(subs, e)
 	}
 	switch re.Op {
-	case syntax.OpEmptyMatch:
-		return Seq(), nil
-	case syntax.OpNoMatch:
-		return class(), nil
-	case syntax.OpLiteral:
-		for _, r := range re.Rune {
-			subs = append(subs, p.char(cases(r, re.Flags&syntax.FoldCase != 0)))
-		}
-		return Seq(subs...), nil
-	case syntax.OpCharClass:
-		return p.char(class(re.Rune...).set), nil
-	case syntax.OpAnyChar:
-		return p.char([]runeRange{{0, utf8.MaxRune}}), nil
-	case syntax.OpAnyCharNotNL:
-		return p.char(except('\n', '\n').set), nil
 	case syntax.OpCapture, syntax.OpConcat:
 		return Seq(subs...), nil
 	case syntax.OpAlternate:
@@ -107,6 +92,29 @@ func (p *patterner) match(re *syntax.Regexp) (*Expr, error) {
 		return maybe(subs[0]), nil
 	case syntax.OpRepeat:
 		return Repeat(subs[0], re.Min, re.Max), nil
+	}
+	return p.leaf(re)
+}
+
+// leaf is re, which has no parts.
+func (p *patterner) leaf(re *syntax.Regexp) (*Expr, error) {
+	switch re.Op {
+	case syntax.OpEmptyMatch:
+		return Seq(), nil
+	case syntax.OpNoMatch:
+		return class(), nil
+	case syntax.OpLiteral:
+		var chars []*Expr
+		for _, r := range re.Rune {
+			chars = append(chars, p.char(cases(r, re.Flags&syntax.FoldCase != 0)))
+		}
+		return Seq(chars...), nil
+	case syntax.OpCharClass:
+		return p.char(class(re.Rune...).set), nil
+	case syntax.OpAnyChar:
+		return p.char([]runeRange{{0, utf8.MaxRune}}), nil
+	case syntax.OpAnyCharNotNL:
+		return p.char(except('\n', '\n').set), nil
 	}
 	return nil, errors.New("^, $ and \\b are supported only at its ends (and \\b not there)")
 }

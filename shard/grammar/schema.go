@@ -198,7 +198,11 @@ func (s *schemas) emit(w want) (*Expr, error) {
 		kind kinds
 		make func(want) (*Expr, error)
 	}{
-		{isObject, s.object}, {isArray, s.array}, {isString, s.text}, {isNumber, s.number}, {isInteger, s.integer},
+		{isObject, s.object},
+		{isArray, s.array},
+		{isString, s.text},
+		{isNumber, s.number},
+		{isInteger, s.integer},
 		{isBool, func(want) (*Expr, error) { return Or(Text("true"), Text("false")), nil }},
 		{isNull, func(want) (*Expr, error) { return Text("null"), nil }},
 	} {

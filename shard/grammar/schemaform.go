@@ -21,40 +21,43 @@ func (s *schemas) text(w want) (*Expr, error) {
 		w.patterns = []string{formats[w.format]}
 	}
 	switch {
-	case len(w.patterns) > 1:
-		return nil, fmt.Errorf("%s: two patterns of one value are not supported", at(w.path))
-	case len(w.patterns) == 1:
-		p := patterner{char: j.inString, any: Repeat(j.char, 0, NoLimit)}
-		e, err := p.pattern(w.patterns[0])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", at(w.path), err)
-		}
-		if sized {
-			lo, hi := lengths(e, map[*Expr]bool{})
-			if lo < w.minLength || w.maxLength != NoLimit && (hi == NoLimit || hi > w.maxLength) {
-				return nil, fmt.Errorf("%s: pattern beside minLength or maxLength is supported only if the pattern itself keeps to them", at(w.path))
-			}
-		}
-		return Seq(Text(`"`), e, Text(`"`)), nil
+	case len(w.patterns) > 0:
+		return s.patterned(w)
 	case !sized:
 		return j.str, nil
 	}
 	return Seq(Text(`"`), Repeat(j.char, w.minLength, w.maxLength), Text(`"`)), nil
 }
 
+// patterned returns the strings of w's pattern.
+func (s *schemas) patterned(w want) (*Expr, error) {
+	if len(w.patterns) > 1 {
+		return nil, fmt.Errorf("%s: two patterns of one value are not supported", at(w.path))
+	}
+	p := patterner{char: s.parts.inString, any: Repeat(s.parts.char, 0, NoLimit)}
+	e, err := p.pattern(w.patterns[0])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", at(w.path), err)
+	}
+	lo, hi := lengths(e)
+	if lo < w.minLength || w.maxLength != NoLimit && (hi == NoLimit || hi > w.maxLength) {
+		return nil, fmt.Errorf("%s: pattern beside minLength or maxLength is supported only if the pattern itself keeps to them", at(w.path))
+	}
+	return Seq(Text(`"`), e, Text(`"`)), nil
+}
+
 // lengths returns bounds of the number of characters of e, which is made of the
-// characters of strings; hi is NoLimit if there is none. An escape counts as
-// many characters as it has, so lo may be too high for it: then lo is 0.
-func lengths(e *Expr, inside map[*Expr]bool) (lo, hi int) {
+// characters of strings; hi is NoLimit if there is none.
+func lengths(e *Expr) (lo, hi int) {
 	switch e.kind {
 	case kindLiteral: // an escape
 		return 1, 1
 	case kindClass:
 		return 1, 1
 	case kindAlt:
-		lo, hi = lengths(e.subs[0], inside)
+		lo, hi = lengths(e.subs[0])
 		for _, s := range e.subs[1:] {
-			l, h := lengths(s, inside)
+			l, h := lengths(s)
 			lo = min(lo, l)
 			if hi == NoLimit || h == NoLimit {
 				hi = NoLimit
@@ -65,7 +68,7 @@ func lengths(e *Expr, inside map[*Expr]bool) (lo, hi int) {
 		return lo, hi
 	case kindSeq:
 		for _, s := range e.subs {
-			l, h := lengths(s, inside)
+			l, h := lengths(s)
 			lo += l
 			if hi == NoLimit || h == NoLimit {
 				hi = NoLimit
@@ -75,7 +78,7 @@ func lengths(e *Expr, inside map[*Expr]bool) (lo, hi int) {
 		}
 		return lo, hi
 	case kindRepeat:
-		l, h := lengths(e.subs[0], inside)
+		l, h := lengths(e.subs[0])
 		if e.max == NoLimit || h == NoLimit {
 			return l * e.min, NoLimit
 		}
@@ -334,17 +337,8 @@ func (s *schemas) object(w want) (*Expr, error) {
 // further returns the pairs that may come besides the properties, nil for none.
 // Properties that are required but not described become ones of w.
 func (s *schemas) further(w *want) (*Expr, error) {
-	for _, name := range w.required {
-		if slices.ContainsFunc(w.props, func(p prop) bool { return p.name == name }) {
-			continue
-		}
-		if w.closed {
-			return nil, &emptyError{w.path, fmt.Sprintf("%q is required and not allowed", name)}
-		}
-		p := w.property(name)
-		if p.of = slices.Clone(w.more); len(p.of) == 0 {
-			p.of = []any{true}
-		}
+	if err := w.addRequired(); err != nil {
+		return nil, err
 	}
 	if w.closed || len(w.props) > 0 && !w.open {
 		return nil, nil
@@ -361,17 +355,7 @@ func (s *schemas) further(w *want) (*Expr, error) {
 		}
 	}
 	if len(w.names) > 0 {
-		if len(w.props) > 0 {
-			return nil, fmt.Errorf("%s: propertyNames beside properties is not supported", at(w.path))
-		}
-		n := newWant(w.path + "/propertyNames")
-		n.kinds, n.typed = isString, true
-		for _, v := range w.names {
-			if err := s.read(&n, v, n.path); err != nil {
-				return nil, err
-			}
-		}
-		name, err := s.choose(n)
+		name, err := s.nameForm(w)
 		return j.pair(name, value), err
 	}
 	if len(w.props) == 0 {
@@ -382,6 +366,38 @@ func (s *schemas) further(w *want) (*Expr, error) {
 		names[i] = p.name
 	}
 	return j.pair(j.keyExcept(names), value), nil
+}
+
+// addRequired makes properties of those that are required and not described.
+func (w *want) addRequired() error {
+	for _, name := range w.required {
+		if slices.ContainsFunc(w.props, func(p prop) bool { return p.name == name }) {
+			continue
+		}
+		if w.closed {
+			return &emptyError{w.path, fmt.Sprintf("%q is required and not allowed", name)}
+		}
+		p := w.property(name)
+		if p.of = slices.Clone(w.more); len(p.of) == 0 {
+			p.of = []any{true}
+		}
+	}
+	return nil
+}
+
+// nameForm returns the names that propertyNames allows.
+func (s *schemas) nameForm(w *want) (*Expr, error) {
+	if len(w.props) > 0 {
+		return nil, fmt.Errorf("%s: propertyNames beside properties is not supported", at(w.path))
+	}
+	n := newWant(w.path + "/propertyNames")
+	n.kinds, n.typed = isString, true
+	for _, v := range w.names {
+		if err := s.read(&n, v, n.path); err != nil {
+			return nil, err
+		}
+	}
+	return s.choose(n)
 }
 
 // checkProps refuses bounds of the number of properties that a grammar can't

@@ -111,21 +111,32 @@ func (w *want) conclude() {
 		return
 	}
 	var about kinds
-	if len(w.props) > 0 || len(w.required) > 0 || w.closed || w.open || len(w.more) > 0 || len(w.names) > 0 || w.minProps > 0 || w.maxProps != NoLimit {
-		about |= isObject
-	}
-	if len(w.items) > 0 || len(w.prefix) > 0 || w.minItems > 0 || w.maxItems != NoLimit || w.closedItems {
-		about |= isArray
-	}
-	if w.minLength > 0 || w.maxLength != NoLimit || len(w.patterns) > 0 || w.format != "" {
-		about |= isString
-	}
-	if w.low != nil || w.high != nil || w.multiple != nil {
-		about |= isNumber | isInteger
+	for _, k := range []struct {
+		is   bool
+		kind kinds
+	}{
+		{w.aboutObjects(), isObject},
+		{w.aboutArrays(), isArray},
+		{w.minLength > 0 || w.maxLength != NoLimit || len(w.patterns) > 0 || w.format != "", isString},
+		{w.low != nil || w.high != nil || w.multiple != nil, isNumber | isInteger},
+	} {
+		if k.is {
+			about |= k.kind
+		}
 	}
 	if about != 0 {
 		w.kinds &= about
 	}
+}
+
+// aboutObjects reports whether w asks for anything of objects.
+func (w *want) aboutObjects() bool {
+	return len(w.props)+len(w.required)+len(w.more)+len(w.names) > 0 || w.closed || w.open || w.minProps > 0 || w.maxProps != NoLimit
+}
+
+// aboutArrays reports whether w asks for anything of arrays.
+func (w *want) aboutArrays() bool {
+	return len(w.items)+len(w.prefix) > 0 || w.minItems > 0 || w.maxItems != NoLimit || w.closedItems
 }
 
 // allows reports whether w, apart from its values, allows v. An error says that
@@ -149,9 +160,7 @@ func (w *want) allows(v any) (bool, error) {
 		}
 		return w.inRange(r), nil
 	case *ordered, []any:
-		bare := newWant("")
-		if w.low != nil || len(w.props)+len(w.required)+len(w.more)+len(w.items)+len(w.prefix)+len(w.names) > 0 ||
-			w.minItems != bare.minItems || w.maxItems != bare.maxItems || w.minProps != 0 || w.maxProps != NoLimit || w.closed || w.closedItems {
+		if kind == isObject && w.aboutObjects() || kind == isArray && w.aboutArrays() {
 			return false, fmt.Errorf("%s: an object or array in enum or const beside other keywords is not supported", at(w.path))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -43,7 +44,8 @@ func tooMany(format string, n int64) *apiError {
 // readBody reads the JSON body of r. done gives its memory back to the bound
 // of all bodies.
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (body []byte, done func(), _ *apiError) {
-	if t := r.Header.Get("Content-Type"); t != "" {
+	// Ollama's own examples say nothing of the type, and curl then says a wrong one.
+	if t := r.Header.Get("Content-Type"); t != "" && !strings.HasPrefix(r.URL.Path, "/api/") {
 		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
 			e := invalid("", "unsupported_media_type", "Content-Type is %q, want application/json: with curl add -H 'Content-Type: application/json'", short([]byte(t)))
 			e.status = http.StatusUnsupportedMediaType

@@ -203,23 +203,14 @@ func (r *chatRequest) applyEffort(source string) *apiError {
 	if r.effort == "" && !r.thinking && !r.noThinking {
 		return nil
 	}
-	set := func(name string, v any) {
-		if r.extra == nil {
-			r.extra = newDict()
-		}
-		if _, there := r.extra.Get(name); !there {
-			r.extra.Set(name, v)
-		}
-	}
-	known := false
-	if strings.Contains(source, "reasoning_effort") && r.effort != "none" && r.effort != "" {
-		known = true
-		set("reasoning_effort", r.effort)
+	known := strings.Contains(source, "reasoning_effort") && r.effort != "none" && r.effort != ""
+	if known {
+		r.set("reasoning_effort", r.effort)
 	}
 	for _, name := range []string{"enable_thinking", "thinking"} {
 		if strings.Contains(source, name+" ") || strings.Contains(source, name+")") {
 			known = true
-			set(name, r.effort != "none" && !r.noThinking)
+			r.set(name, r.effort != "none" && !r.noThinking)
 			break
 		}
 	}
@@ -227,4 +218,14 @@ func (r *chatRequest) applyEffort(source string) *apiError {
 		return invalid("reasoning_effort", "unsupported_parameter", "reasoning_effort is not supported by this model's chat template")
 	}
 	return nil
+}
+
+// set gives the template a variable, unless the client did.
+func (r *chatRequest) set(name string, v any) {
+	if r.extra == nil {
+		r.extra = newDict()
+	}
+	if _, there := r.extra.Get(name); !there {
+		r.extra.Set(name, v)
+	}
 }

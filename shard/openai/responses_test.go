@@ -145,9 +145,14 @@ func TestOllamasAnswersHaveTheirShape(t *testing.T) {
 		t.Errorf("answer %s", w.Body)
 	}
 	for _, c := range [][3]string{
-		{"GET", "/api/tags", ""}, {"GET", "/api/version", ""}, {"GET", "/api/ps", ""}, {"POST", "/api/show", `{"model":"story"}`},
-		{"POST", "/tokenize", `{"content":"Hi","with_pieces":true}`}, {"POST", "/tokenize", `{"messages":[{"role":"user","content":"Hi"}]}`},
-		{"POST", "/detokenize", `{"tokens":[1,2,3]}`}, {"POST", "/v1/messages/count_tokens", `{"model":"story","messages":[{"role":"user","content":"Hi"}]}`},
+		{"GET", "/api/tags", ""},
+		{"GET", "/api/version", ""},
+		{"GET", "/api/ps", ""},
+		{"POST", "/api/show", `{"model":"story"}`},
+		{"POST", "/tokenize", `{"content":"Hi","with_pieces":true}`},
+		{"POST", "/tokenize", `{"messages":[{"role":"user","content":"Hi"}]}`},
+		{"POST", "/detokenize", `{"tokens":[1,2,3]}`},
+		{"POST", "/v1/messages/count_tokens", `{"model":"story","messages":[{"role":"user","content":"Hi"}]}`},
 	} {
 		if w := do(t, h, c[0], c[1], c[2]); w.Code != 200 {
 			t.Errorf("%v: %d %s", c, w.Code, w.Body)

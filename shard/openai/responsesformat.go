@@ -26,10 +26,16 @@ func (e *responseEcho) read(o *object) {
 		name, or string
 		into     *json.RawMessage
 	}{
-		{"instructions", "null", &e.Instructions}, {"metadata", "{}", &e.Metadata}, {"temperature", "1", &e.Temperature},
-		{"top_p", "1", &e.TopP}, {"tools", "[]", &e.Tools}, {"tool_choice", `"auto"`, &e.ToolChoice},
-		{"parallel_tool_calls", "true", &e.Parallel}, {"max_output_tokens", "null", &e.MaxOutputTokens},
-		{"text", `{"format":{"type":"text"}}`, &e.Text}, {"reasoning", "null", &e.Reasoning},
+		{"instructions", "null", &e.Instructions},
+		{"metadata", "{}", &e.Metadata},
+		{"temperature", "1", &e.Temperature},
+		{"top_p", "1", &e.TopP},
+		{"tools", "[]", &e.Tools},
+		{"tool_choice", `"auto"`, &e.ToolChoice},
+		{"parallel_tool_calls", "true", &e.Parallel},
+		{"max_output_tokens", "null", &e.MaxOutputTokens},
+		{"text", `{"format":{"type":"text"}}`, &e.Text},
+		{"reasoning", "null", &e.Reasoning},
 	} {
 		*f.into = json.RawMessage(f.or)
 		if raw, ok := o.fields[f.name]; ok && jsonKind(raw) != "null" {

@@ -231,10 +231,10 @@ func (p *Parser) content() bool {
 		return true
 	}
 	p.emit(Content, text)
-	switch {
-	case mark == "":
+	switch mark {
+	case "":
 		return false
-	case mark == p.f.thinkOpen:
+	case p.f.thinkOpen:
 		p.mode, p.strip = inReasoning, true
 	default:
 		p.begin(mark)

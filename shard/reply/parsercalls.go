@@ -80,15 +80,21 @@ func (p *Parser) afterSection() bool {
 	return true
 }
 
-// name reads the name of the kinds named and tagged.
-func (p *Parser) name() bool {
-	c := p.f.call
-	at, mark := -1, ""
-	for _, m := range c.nameEnd {
+// endOfName finds the first text that ends a name.
+func (p *Parser) endOfName() (at int, mark string) {
+	at = -1
+	for _, m := range p.f.call.nameEnd {
 		if i := strings.Index(p.buf, m); i >= 0 && (at < 0 || i < at) {
 			at, mark = i, m
 		}
 	}
+	return at, mark
+}
+
+// name reads the name of the kinds named and tagged.
+func (p *Parser) name() bool {
+	c := p.f.call
+	at, mark := p.endOfName()
 	const longest = 300 // no name is longer
 	if at < 0 || at == 0 && mark == "\n" {
 		if len(p.buf) > longest || p.final {
@@ -156,18 +162,23 @@ func (p *Parser) knows(name string) bool {
 
 // json reads arguments, or a call that is an object.
 func (p *Parser) json() bool {
-	if p.mode == inArgs {
-		if !p.value.begun {
-			p.buf = strings.TrimLeftFunc(p.buf, unicode.IsSpace)
-		}
-		n, done := p.value.scan(p.buf)
-		p.grow(p.buf[:n])
-		p.buf = p.buf[n:]
-		if done {
-			p.mode = inClose
-		}
-		return done
+	if p.mode == inObject {
+		return p.callObject()
 	}
+	if !p.value.begun {
+		p.buf = strings.TrimLeftFunc(p.buf, unicode.IsSpace)
+	}
+	n, done := p.value.scan(p.buf)
+	p.grow(p.buf[:n])
+	p.buf = p.buf[n:]
+	if done {
+		p.mode = inClose
+	}
+	return done
+}
+
+// callObject reads a call that is an object.
+func (p *Parser) callObject() bool {
 	n, state := p.object.scan(p.buf)
 	if !p.named {
 		p.whole += p.buf[:n]

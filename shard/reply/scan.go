@@ -15,6 +15,8 @@ type valueScan struct {
 
 // scan returns how many bytes of s belong to the value, blanks before it
 // included, and whether it is complete.
+//
+//nolint:gocyclo // a machine, a case a state
 func (v *valueScan) scan(s string) (n int, done bool) {
 	for i := range len(s) {
 		c := s[i]
@@ -77,6 +79,8 @@ const (
 )
 
 // scan reads s, and returns how much of it was read.
+//
+//nolint:gocyclo // a machine, a case a state
 func (o *objectScan) scan(s string) (n int, _ scanState) {
 	for i := 0; i < len(s); {
 		c := s[i]
