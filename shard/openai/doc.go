@@ -1,5 +1,6 @@
-// Package openai is the HTTP API of a member: chat completions, completions
-// and models, as OpenAI's clients know them.
+// Package openai is the HTTP API of a member: chat completions, completions,
+// responses and models, as OpenAI's clients know them, the messages of
+// Anthropic's, and the chats of Ollama's.
 //
 // Start with [New], which makes the http.Handler over a [Backend], and
 // [NewServer], which serves it with time limits. The package renders the chat
