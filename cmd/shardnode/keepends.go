@@ -22,7 +22,7 @@ const keepEndsHere = "here"
 
 func (k *keepEndsFlag) add(f *pflag.FlagSet) {
 	f.Var(k, "keep-ends", "run the first and last layers of what is asked here on this member and these peers only, so that no other sees prompt or answer; "+
-		"give them the layers with --layers (--keep-ends=PEER,PEER: ids of `ps --json`)")
+		"give them the layers with --layers (--keep-ends=PEER,PEER: ids of ps --json)")
 	f.Lookup("keep-ends").NoOptDefVal = keepEndsHere
 }
 
