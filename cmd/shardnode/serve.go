@@ -58,7 +58,7 @@ func (s *serveFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&s.readyFile, "ready-file", "", "file that is written once this member can serve")
 	f.StringVar(&s.logFormat, "log-format", "text", "log lines on standard error: text or json")
 	f.DurationVar(&s.peerTimeout, "peer-timeout", 30*time.Second, "how long a request waits for layers that nobody serves")
-	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "how long a leaving member finishes its sessions")
+	f.DurationVar(&s.drainTimeout, "drain-timeout", 30*time.Second, "how long a leaving member hands over or finishes its sessions")
 	f.StringSliceVar(&s.allowOrigins, "api-allow-origin", nil, "web pages that may use the API, for example https://chat.example.org")
 	s.keepEnds.add(f)
 	s.lendFlags.add(f)
@@ -73,8 +73,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Short: "be a member: hold layers, and answer the HTTP API on loopback",
 		Long: `serve makes this machine a member of its home's swarm, and founds one if the
 home has none. It prints an invitation for others, holds the layers that the
-plan gives it, and answers the OpenAI API. Ctrl-C finishes running sessions and
-leaves; a second Ctrl-C leaves at once.`,
+plan gives it, and answers the OpenAI API. Ctrl-C hands running sessions over,
+or finishes them, and leaves; a second Ctrl-C leaves at once.`,
 		Example: `  shardnode serve model.gguf
   shardnode serve model.gguf --listen 0.0.0.0:4711 --memory 4GiB
   curl http://127.0.0.1:7070/v1/models -H "Authorization: Bearer $(cat KEYFILE)"`,
