@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/shardnode/shardnode/transport"
 )
@@ -41,7 +42,7 @@ func (a *app) overview(ctx context.Context) error {
 	b = append(b, '\n')
 	width := 0
 	for _, n := range next {
-		width = max(width, len(n.command))
+		width = max(width, utf8.RuneCountInString(n.command))
 	}
 	for _, n := range next {
 		b = fmt.Appendf(b, "  %-*s  %s\n", width, n.command, n.why)
