@@ -150,18 +150,18 @@ func (m *Member) settle(ctx context.Context, mind *mind) (time.Duration, error) 
 	m.gauge(ctx, loaded)
 	v := m.view()
 	v.stale = mind.promises.stale(v.members, time.Now())
-	d := mind.decide(v)
+	d := mind.decide(v, time.Now())
 	switch {
 	case d.span.Len() == 0:
 		if loaded == nil {
 			m.say("waiting: %s", d.why)
 		}
-		return 0, nil
+		return mind.late, nil
 	case loaded == nil:
 	case loaded.Span == d.span:
 		mind.made(d, time.Now())
 		m.say("%s", v.serving(d.span))
-		return 0, nil
+		return mind.late, nil
 	default:
 		sure, wait := mind.made(d, time.Now())
 		if d.cause != scheduler.Gap {
@@ -227,7 +227,7 @@ func (m *Member) overtake(ctx context.Context, stop context.CancelCauseFunc, d d
 			return
 		case <-time.After(tick / 2):
 		}
-		now := mind.decide(m.view())
+		now := mind.decide(m.view(), time.Now())
 		if sure, _ := mind.made(now, time.Now()); sure && now.cause == scheduler.Gap && !d.span.Covers(now.span) {
 			stop(errOvertaken)
 			return

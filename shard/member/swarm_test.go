@@ -186,7 +186,7 @@ func (p *player) ask(question, name string, named map[string]string, rest []stri
 		}
 		return fmt.Sprintf("every layer has %d holders or more within %v\n", least, limit)
 	case "rest":
-		return p.rest(limit)
+		return p.rest(p.time(named["within"], 5*time.Minute))
 	case "moved":
 		return p.moved(named)
 	case "outage":

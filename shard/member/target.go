@@ -131,6 +131,8 @@ type mind struct {
 	// The last view that was decided on, and what followed: most changes of
 	// adverts change neither.
 	tokens int
+	at     time.Time     // of the decision
+	late   time.Duration // until the next may be made; 0: none is to be made
 	peers  []scheduler.Peer
 	out    scheduler.Targets
 	err    error
@@ -138,18 +140,28 @@ type mind struct {
 
 // decide is [swarmView.target], computed only if the view has changed in what
 // matters.
-func (m *mind) decide(v *swarmView) decision {
+func (m *mind) decide(v *swarmView, now time.Time) decision {
+	m.late = 0
 	if v.pinned.Len() > 0 {
 		return v.target()
 	}
 	sv := v.places()
-	if m.tokens == 0 || !slices.EqualFunc(sv.Peers, m.peers, samePlace) {
-		v.relax(sv)
-		m.tokens, m.peers = v.tokens, sv.Peers
-		m.out, m.err = scheduler.Settle(sv, v.params())
+	if m.tokens != 0 && slices.EqualFunc(sv.Peers, m.peers, samePlace) {
+		return v.targetIn(m.out, m.err)
 	}
+	if m.late = time.Duration(len(sv.Peers))*decidePace - now.Sub(m.at); m.late > 0 && m.tokens != 0 {
+		return v.targetIn(m.out, m.err)
+	}
+	v.relax(sv)
+	m.late, m.at = 0, now
+	m.tokens, m.peers = v.tokens, sv.Peers
+	m.out, m.err = scheduler.Settle(sv, v.params())
 	return v.targetIn(m.out, m.err)
 }
+
+// decidePace is how long after a decision the next one is made at the earliest,
+// for each member: a decision among 200 takes some 30 ms.
+const decidePace = 2 * time.Millisecond
 
 // samePlace reports whether two peers are alike for [scheduler.Settle].
 func samePlace(a, b scheduler.Peer) bool {
