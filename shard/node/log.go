@@ -239,6 +239,9 @@ func (l *sentLog) read(pos, limit shard.Pos, most int, buf []uint16) ([]uint16, 
 		out = append(out, rows[int(pos-f.pos)*l.dim:int(upto-f.pos)*l.dim]...)
 		pos = upto
 	}
+	if len(out) == 0 && pos < limit {
+		return nil, fmt.Errorf("the log of what was sent begins with position %d, position %d is wanted", l.end, pos)
+	}
 	return out, nil
 }
 

@@ -57,7 +57,8 @@ type Config struct {
 
 	// LogBytes bounds the memory for what stages sent to the next ones, which
 	// they send again when one of these is replaced. Default: 64 MiB. Above it
-	// the oldest bytes go to files in LogDir.
+	// the oldest bytes go to files in LogDir. Half as much is kept besides of
+	// what later sessions may begin with.
 	LogBytes int64
 	// LogDir is the folder of these files. Default: none, the oldest bytes are
 	// dropped, and have to be computed again when they are needed.
@@ -93,6 +94,7 @@ type Node struct {
 	sessions map[stageKey]*stage
 	changed  chan struct{} // closed and made anew when a session comes, goes or gets a new route
 	logs     logBudget
+	blocks   sentBlocks
 }
 
 // A stageKey names a stage of a node: a peer may be several of one session.
@@ -113,6 +115,7 @@ func New(cfg Config) (*Node, error) {
 	return &Node{
 		cfg: cfg, ctx: ctx, cancel: cancel,
 		sessions: map[stageKey]*stage{}, changed: make(chan struct{}), logs: logBudget{limit: cfg.LogBytes, dir: cfg.LogDir},
+		blocks: sentBlocks{limit: cfg.LogBytes / 2},
 	}, nil
 }
 

@@ -40,14 +40,14 @@ func (r *keyring) keys(hashes []hop.Hash) []kvcache.Key {
 	return out
 }
 
-// openEngine reserves the session's memory and returns how many positions of
-// its prefix are there already.
-func (st *stage) openEngine() (ready shard.Pos, err error) {
+// openEngine reserves the session's memory and returns the keys of its prefix,
+// and how many positions of that are there already.
+func (st *stage) openEngine() (keys []kvcache.Key, ready shard.Pos, err error) {
 	o := &st.open
-	var keys []kvcache.Key
 	if o.Prefix != nil {
 		st.keyring = newKeyring(st.control.Peer(), o.Model, o.Span, o.Prefix.Lineage)
 		keys = st.keyring.keys(o.Prefix.Chain)
 	}
-	return st.held.Engine.OpenShared(st.id, o.Span, o.MaxTokens, keys)
+	ready, err = st.held.Engine.OpenShared(st.id, o.Span, o.MaxTokens, keys)
+	return keys, ready, err
 }

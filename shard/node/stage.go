@@ -118,13 +118,14 @@ func (st *stage) turnOf(epoch shard.Epoch) (context.Context, bool) {
 
 // prepare reserves memory, links to the next stage and tells the driver.
 func (st *stage) prepare() error {
-	ready, err := st.openEngine()
+	keys, ready, err := st.openEngine()
 	if err != nil {
 		return err
 	}
 	st.at = ready
 	if next := st.open.Next; next != nil {
 		st.log = newSentLog(&st.node.logs, st.held.Dim, ready)
+		st.recall(keys, ready)
 		if !st.open.Unlinked {
 			l, err := st.dial(st.done, *next, st.open.Epoch)
 			if err != nil {

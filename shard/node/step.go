@@ -58,7 +58,10 @@ func (st *stage) step(w work) error {
 	m.Times = append(m.Times, &wirepb.StageTime{
 		ComputeUs: uint32(res.Compute.Microseconds()), QueueUs: uint32(res.Queue.Microseconds()),
 	})
-	return st.pass(m, res)
+	if err := st.pass(m, res); err != nil || last {
+		return err
+	}
+	return st.remember(s.Pos, s.Keys)
 }
 
 // pass sends what came out of the step m to who is next.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/engine"
+	"github.com/shardnode/shardnode/shard/hop"
 	"github.com/shardnode/shardnode/shard/pipeline"
 )
 
@@ -164,15 +165,26 @@ func killRun(t *testing.T, seed uint64) (kills, healed int) {
 		ChunkTokens: 16, Repair: w.repair, PeerTimeout: 5 * time.Minute, OpenTimeout: 4 * time.Second,
 	}
 	if rng.IntN(2) == 0 {
-		cfg.Secret = secret
+		cfg.Secret, cfg.Prefix = secret, randomTokens(rng, 40+rng.IntN(100))
+		before, err := pipeline.Open(t.Context(), cfg) // leaves pages for the next
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := before.Step(t.Context(), pipeline.Step{Tokens: cfg.Prefix}); err != nil {
+			t.Fatal(err)
+		}
+		before.Close(t.Context())
 	}
 	s, err := pipeline.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if want := shard.Pos(max(0, len(cfg.Prefix)-1) / hop.ChainTokens * hop.ChainTokens); s.Ready() != want {
+		t.Errorf("the session begins at %d, want %d", s.Ready(), want)
+	}
 	c := &chaos{town: w, sess: s, stop: make(chan struct{}), done: make(chan struct{})}
 	go c.run()
-	err = drive(t, s, rng, func() bool { return c.kills >= killsPerRun })
+	err = drive(t, s, rng, cfg.Prefix, func() bool { return c.kills >= killsPerRun })
 	close(c.stop)
 	<-c.done
 	stats := s.Close(t.Context())
@@ -193,14 +205,28 @@ func killRun(t *testing.T, seed uint64) (kills, healed int) {
 	return c.kills, len(stats.Recoveries)
 }
 
+func randomTokens(rng *rand.Rand, n int) []shard.Token {
+	out := make([]shard.Token, n)
+	for i := range out {
+		out[i] = shard.Token(rng.IntN(toyVocab))
+	}
+	return out
+}
+
 // drive pushes random steps through s until enough is done and compares each
 // with what one stage would give.
-func drive(t *testing.T, s *pipeline.Session, rng *rand.Rand, enough func() bool) error {
+func drive(t *testing.T, s *pipeline.Session, rng *rand.Rand, prefix []shard.Token, enough func() bool) error {
 	ref, id := newToy(), shard.NewSessionID()
 	if _, err := ref.OpenShared(id, all, 3000, nil); err != nil {
 		return err
 	}
-	pos := 0
+	pos := int(s.Ready())
+	if pos > 0 {
+		if _, err := ref.Step(t.Context(), engine.Step{Session: id, Tokens: prefix[:pos]}); err != nil {
+			return err
+		}
+		time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond) // some may be lost before the first step
+	}
 	for step := 0; (step < 60 || !enough()) && step < 4000; step++ {
 		n := 1
 		switch {
@@ -211,10 +237,7 @@ func drive(t *testing.T, s *pipeline.Session, rng *rand.Rand, enough func() bool
 		case rng.IntN(40) == 0:
 			pos = max(0, pos-rng.IntN(20))
 		}
-		tokens := make([]shard.Token, n)
-		for i := range tokens {
-			tokens[i] = shard.Token(rng.IntN(toyVocab))
-		}
+		tokens := randomTokens(rng, n)
 		if rng.IntN(25) == 0 { // a step that is given up
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(2000))*time.Millisecond)
 			_, _ = s.Step(ctx, pipeline.Step{Pos: shard.Pos(pos), Tokens: tokens})

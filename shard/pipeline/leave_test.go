@@ -133,3 +133,37 @@ func TestASessionMovesWhileALongPromptIsUnderWay(t *testing.T) {
 		c.wantIdle(6 * time.Second)
 	})
 }
+
+func TestASessionThatBeganWithAnEarliersPagesMoves(t *testing.T) {
+	for _, leave := range []int{1, 2, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			c, tokens := newCrowd(t, 3, []int{2, 2, 2}, all, all), toyTokens(300)
+			want, cfg := truth(t, tokens), c.config()
+			cfg.Secret = secret
+			before := sharing(t, cfg, tokens[:200])
+			finish(t, before, tokens[:200], want)
+			before.Close(t.Context())
+			s := sharing(t, cfg, tokens[:200])
+			if s.Ready() != 192 {
+				t.Fatalf("the session begins at %d, want 192", s.Ready())
+			}
+			computed := c.engines[0].computed
+			finish(t, s, tokens[:200], want)
+			c.now(func() { delete(c.holds, leave) })
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			left := make(chan error, 1)
+			go func() { left <- c.nodes[leave-1].Drain(ctx) }()
+			decode(t, s, tokens, want, 200, 300)
+			if err := <-left; err != nil {
+				t.Error(err)
+			}
+			if r := s.Close(t.Context()).Recoveries; len(r) != 1 || !r[0].Planned || r[0].ReplayedTokens > 20 {
+				t.Errorf("peer%d leaves: recoveries %+v, want a planned one", leave, r)
+			}
+			if n := c.engines[0].computed - computed; leave > 1 && n > 110 {
+				t.Errorf("peer%d leaves: peer1 computed %d positions again, which it had sent before", leave, n-108)
+			}
+		})
+	}
+}
