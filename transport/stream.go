@@ -138,7 +138,7 @@ func (n *Node) unreachable(peer shard.PeerID, err error) error {
 	if _, ok := errors.AsType[*shard.StageError](err); ok {
 		return err
 	}
-	if app, ok := errors.AsType[*quic.ApplicationError](err); ok && !app.Remote && app.ErrorCode != codeSilent {
+	if app, ok := errors.AsType[*quic.ApplicationError](err); ok && !app.Remote && app.ErrorCode != codeSilent && app.ErrorCode != codeRefused {
 		peer = n.ID() // we closed it: nobody else is to blame
 	}
 	return &shard.StageError{Peer: peer, Code: shard.Unreachable, Text: explain(err).Error()}
