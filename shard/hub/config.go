@@ -149,6 +149,9 @@ func newTransport(connections int) http.RoundTripper {
 	}
 	t = t.Clone()
 	t.MaxIdleConnsPerHost = connections
+	// HTTP/2 would put all ranges on one connection.
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
 	t.DisableCompression = true // lengths and hashes are those of the file
 	return t
 }

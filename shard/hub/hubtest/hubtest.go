@@ -312,7 +312,7 @@ func (h *Hub) send(w http.ResponseWriter, r *http.Request, data []byte, f Fault)
 		}
 	}
 	_, _ = w.Write(data[:upTo])
-	if f.Cut == 0 && f.Stall == 0 {
+	if upTo == len(data) {
 		return
 	}
 	_ = http.NewResponseController(w).Flush()
