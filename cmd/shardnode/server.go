@@ -134,8 +134,7 @@ func (s *server) checkModel() error {
 	if _, err := model.MemoryBytes(cfg, s.file, shard.Span{End: shard.Layer(cfg.Layers)}); err != nil {
 		return err
 	}
-	_, err = generate.ReadText(s.file.Meta())
-	return err
+	return nil
 }
 
 // belong returns this peer's membership: from the invitation, from the home,
@@ -248,6 +247,12 @@ func (s *server) startMember(ctx context.Context, inv transport.Invitation) erro
 		return err
 	}
 	s.serveControl()
+	if s.file != nil && inv.Uses == 0 { // nobody is invited to what can't be served
+		// A large vocabulary takes a second: pages and ports are there by now.
+		if _, err := generate.ReadText(s.file.Meta()); err != nil {
+			return err
+		}
+	}
 	s.hello()
 	return nil
 }
