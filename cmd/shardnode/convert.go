@@ -94,7 +94,7 @@ func (a *app) writeModel(name string, m *folder.Model) (size int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // it is gone after the rename
+	defer os.Remove(tmp.Name()) // it is gone after the rename
 	began, told := time.Now(), time.Now()
 	err = folder.Write(tmp, m, inParallel, func(done, total int64) {
 		if now := time.Now(); now.Sub(told) >= progressEvery {

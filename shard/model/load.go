@@ -167,16 +167,7 @@ func Load(ctx context.Context, cfg Config, src Source, span shard.Span, opts Opt
 // load fills m's weights.
 func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 	l := loader{cfg: m.cfg, src: src, pool: m.pool}
-	if m.span.Start == 0 {
-		m.embed = embedding{Tensor: l.tensor(embedName, m.cfg.Vocab, m.cfg.Dim)}
-		m.embed.src, _ = src.(releaser)
-		if maker, ok := src.(maker); ok && maker.Makes(embedName) {
-			m.embed.made = maker
-		}
-		if l.err == nil && m.embed.Data == nil && m.embed.made == nil {
-			l.fail(fmt.Errorf("tensor %q is not here: fetch it before loading", embedName))
-		}
-	}
+	m.embed = l.embedding(m.span)
 	if err := m.loadRope(&l); err != nil {
 		return err
 	}
@@ -209,6 +200,22 @@ func (m *Model) load(ctx context.Context, src Source, opts Options) error {
 		}
 	}
 	return l.err
+}
+
+// embedding returns the embedding, which spans that begin with layer 0 have.
+func (l *loader) embedding(span shard.Span) (e embedding) {
+	if span.Start > 0 {
+		return e
+	}
+	e.Tensor = l.tensor(embedName, l.cfg.Vocab, l.cfg.Dim)
+	e.src, _ = l.src.(releaser)
+	if maker, ok := l.src.(maker); ok && maker.Makes(embedName) {
+		e.made = maker
+	}
+	if l.err == nil && e.Data == nil && e.made == nil {
+		l.fail(fmt.Errorf("tensor %q is not here: fetch it before loading", embedName))
+	}
+	return e
 }
 
 // plans returns the plans of m's layers, and of the head if m has it.
