@@ -263,7 +263,7 @@ func (p *player) rest(limit time.Duration) string {
 func (p *player) moved(named map[string]string) string {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	defer func() { p.w.fetched, p.w.brought = 0, 0 }()
+	defer func() { p.w.fetched = 0 }()
 	if most := named["most"]; most != "" {
 		if p.w.fetched > p.number(most, 0) {
 			return fmt.Sprintf("%d layers were fetched\n", p.w.fetched)

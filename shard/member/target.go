@@ -68,7 +68,11 @@ func (v *swarmView) targetIn(out scheduler.Targets, err error) decision {
 	if cause == scheduler.Standby && t.Cause != scheduler.Standby {
 		why = "spare memory holds layers of others a second time, should they go"
 	}
-	if why == "" && span.Len() == 0 {
+	switch {
+	case why != "" || span.Len() > 0:
+	case len(v.missing(v.held)) > 0:
+		why = "other members are loading the layers that are missing"
+	default:
 		why = "the others hold every layer, and no stage of theirs fits this member's memory"
 	}
 	return decision{span, cause, why}

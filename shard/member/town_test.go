@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/shardnode/shardnode/scheduler"
@@ -39,11 +40,9 @@ type town struct {
 
 	mu      sync.Mutex // guards what follows
 	homes   []*home
-	fetched int // layers, since the last look
-	brought int
-	gap     time.Time                // since when some layer has no holder; zero: all have
-	outage  time.Duration            // the longest one
-	over    map[string]time.Duration // outages by what they were, for failures
+	fetched int           // layers, since the last look
+	gap     time.Time     // since when some layer has no holder; zero: all have
+	outage  time.Duration // the longest one
 	done    chan struct{}
 	watch   sync.WaitGroup
 }
@@ -65,7 +64,7 @@ type home struct {
 func newTown(t *testing.T, peers, layers int, link transporttest.Link) *town {
 	t.Helper()
 	w := &town{
-		t: t, layers: layers, fetch: 100 * time.Millisecond, load: 20 * time.Millisecond, done: make(chan struct{}), over: map[string]time.Duration{},
+		t: t, layers: layers, fetch: 100 * time.Millisecond, load: 20 * time.Millisecond, done: make(chan struct{}),
 	}
 	// memberlist's goroutines end a while after their shutdown.
 	t.Cleanup(func() { time.Sleep(time.Minute) })
@@ -244,6 +243,7 @@ func (w *town) within(limit time.Duration, ok func() bool) (time.Duration, bool)
 			return time.Since(began), false
 		}
 		time.Sleep(50 * time.Millisecond)
+		synctest.Wait() // all have done what they do at this time
 	}
 	return time.Since(began), true
 }
@@ -373,9 +373,6 @@ func (s *townStock) bring(ctx context.Context, _ Source, span shard.Span, memory
 	l.KVBytes = min(memoryBytes-l.WeightBytes, 2*4096*l.tokenBytes)
 	l.Speed, _ = l.Engine.MeasureSpeed(ctx, 0)
 	l.held = &node.Held{Model: s.m.about.ID, Span: span, Layers: s.w.layers, Dim: 4, Vocab: 8, Engine: l.Engine}
-	s.w.mu.Lock()
-	s.w.brought += span.Len()
-	s.w.mu.Unlock()
 	return l, nil
 }
 
@@ -406,7 +403,7 @@ func (e *townEngine) Step(context.Context, engine.Step) (engine.Result, error) {
 }
 
 func (e *townEngine) More(context.Context, shard.SessionID) ([]float32, error) { return nil, nil }
-func (e *townEngine) CloseSession(shard.SessionID)                            {}
+func (e *townEngine) CloseSession(shard.SessionID)                             {}
 func (e *townEngine) Close()                                                   {}
 
 func (e *townEngine) Stats() engine.Stats {
