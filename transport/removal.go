@@ -248,8 +248,11 @@ func (n *Node) HearRemoval(signed []byte) error {
 	if !news {
 		return err
 	}
-	n.cfg.Logger.Warn().Stringer("peer", one.Peer).Str("name", one.Name).Bool("back", one.Back).Msg("member removed from the swarm, or back")
-	if !one.Back {
+	log := n.cfg.Logger.With().Stringer("peer", one.Peer).Str("name", one.Name).Logger()
+	if one.Back {
+		log.Info().Msg("member taken back")
+	} else {
+		log.Warn().Msg("member removed from the swarm")
 		n.cut(one.Peer)
 	}
 	n.mu.Lock()
