@@ -21,14 +21,11 @@ func (a *app) overview(ctx context.Context) error {
 		{"shardnode run MODEL \"Why is the sky blue?\"", "one answer, on this machine (`shardnode models` lists some)"},
 		{"shardnode serve MODEL", "be a member, with a chat page and an API, and invite others"},
 	}
-	c, err := a.dialControl()
-	switch {
-	case err == nil:
-		b, next, err = a.overviewMember(ctx, c)
-		if err != nil {
+	if c, err := a.dialControl(); err == nil {
+		if b, next, err = a.overviewMember(ctx, c); err != nil {
 			return err
 		}
-	default:
+	} else {
 		b = fmt.Appendf(b, "no member runs in %s", a.home)
 		m, err := transport.LoadMembership(a.home)
 		if err == nil {

@@ -119,13 +119,21 @@ func (s *server) Swarm() web.Swarm {
 	}
 	s.drives.addTo(&out, time.Since(s.began))
 	for i := range out.Links {
-		for _, p := range out.Peers {
-			if l := &out.Links[i]; l.From == out.Self && l.To == p.Peer || l.To == out.Self && l.From == p.Peer {
-				l.RTTms = p.RTTms
-			}
-		}
+		out.Links[i].RTTms = roundTrip(&out, &out.Links[i])
 	}
 	return out
+}
+
+// roundTrip returns what this member measured of a link, 0 for links between
+// others.
+func roundTrip(v *web.Swarm, l *web.Link) float64 {
+	for i := range v.Peers {
+		p := &v.Peers[i]
+		if l.From == v.Self && l.To == p.Peer || l.To == v.Self && l.From == p.Peer {
+			return p.RTTms
+		}
+	}
+	return 0
 }
 
 // weigher returns what spans of m weigh in memory.

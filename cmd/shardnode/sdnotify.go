@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -18,8 +19,8 @@ func sdNotify(lines ...string) error {
 	if err != nil {
 		return fmt.Errorf("tell systemd: %w", err)
 	}
-	defer conn.Close()
-	if _, err := conn.Write([]byte(strings.Join(lines, "\n"))); err != nil {
+	_, err = conn.Write([]byte(strings.Join(lines, "\n")))
+	if err := errors.Join(err, conn.Close()); err != nil {
 		return fmt.Errorf("tell systemd: %w", err)
 	}
 	return nil

@@ -149,18 +149,7 @@ func (v *topView) press(key rune) bool {
 	case key == 3: // Ctrl-C, which a raw terminal hands on
 		return true
 	case v.typing:
-		switch {
-		case key == '\r' || key == '\n':
-			v.typing = false
-		case key == 27:
-			v.typing, v.filter = false, ""
-		case key == 127 || key == 8:
-			if r := []rune(v.filter); len(r) > 0 {
-				v.filter = string(r[:len(r)-1])
-			}
-		case key >= ' ':
-			v.filter += string(key)
-		}
+		v.write(key)
 		return false
 	case v.asking:
 		v.asking, v.drain = false, key == 'y'
@@ -183,4 +172,20 @@ func (v *topView) press(key rune) bool {
 		v.help = !v.help
 	}
 	return false
+}
+
+// write takes a key for the filter.
+func (v *topView) write(key rune) {
+	switch {
+	case key == '\r' || key == '\n':
+		v.typing = false
+	case key == 27: // Escape
+		v.typing, v.filter = false, ""
+	case key == 127 || key == 8: // Backspace
+		if r := []rune(v.filter); len(r) > 0 {
+			v.filter = string(r[:len(r)-1])
+		}
+	case key >= ' ':
+		v.filter += string(key)
+	}
 }
