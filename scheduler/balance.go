@@ -110,23 +110,9 @@ func (s *settler) meanBytes() float64 {
 // who holds what, so it does not move when layers do.
 func (s *settler) waterline(floors []float64) float64 {
 	n := len(s.peers)
-	mid, last := make([][]float64, n), make([][]float64, n) // [k-1] the best rate with k layers
+	mid, last := make([][]float64, n), make([][]float64, n)
 	for i := range n {
-		mid[i], last[i] = make([]float64, s.layers), make([]float64, s.layers)
-		for lo, row := range s.rate[i] {
-			if s.fixed[i] && !s.has[i].has(lo) {
-				continue
-			}
-			for k, r := range row {
-				to := mid[i]
-				if lo+k+1 == s.layers {
-					to = last[i]
-				}
-				if !s.fixed[i] || lo+k+1 <= s.has[i].hi {
-					to[k] = max(to[k], r)
-				}
-			}
-		}
+		mid[i], last[i] = s.bestRates(i)
 	}
 	most := func(rates []float64, theta float64) int {
 		for k := len(rates); k > 0; k-- {
@@ -154,4 +140,22 @@ func (s *settler) waterline(floors []float64) float64 {
 		return 0
 	}
 	return floors[found-1]
+}
+
+// bestRates returns the best rate of peer i with k layers, in [k-1]: anywhere
+// before the last layer, and with it.
+func (s *settler) bestRates(i int) (mid, last []float64) {
+	mid, last = make([]float64, s.layers), make([]float64, s.layers)
+	for lo, row := range s.rate[i] {
+		for k, r := range row {
+			p, to := part{lo, lo + k + 1}, mid
+			if p.hi == s.layers {
+				to = last
+			}
+			if !s.fixed[i] || s.has[i].covers(p) {
+				to[k] = max(to[k], r)
+			}
+		}
+	}
+	return mid, last
 }

@@ -12,7 +12,7 @@ import (
 type chain struct {
 	q      *problem
 	order  []int
-	within []part  // by peer: the stage must lie in it; nil: anywhere
+	within []part  // by peer: the stage must lie in it
 	floor  float64 // tokens a second
 	least  int     // layers of a stage, where the peer can hold so many
 	cost   func(i, lo, hi int) float64
@@ -35,10 +35,7 @@ func (c chain) solve() (tiles []part, cost float64, ok bool) {
 	for j, i := range c.order {
 		was, now, took := f[j*width:][:width], f[(j+1)*width:][:width], size[(j+1)*width:][:width]
 		copy(now, was) // a peer may be left out
-		may := part{0, layers}
-		if c.within != nil {
-			may = c.within[i]
-		}
+		may := c.within[i]
 		least := max(1, min(c.least, may.size(), c.q.longest(i)))
 		for b := may.lo; b < may.hi; b++ {
 			if math.IsInf(was[b], 1) {

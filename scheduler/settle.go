@@ -89,9 +89,11 @@ func (p part) size() int          { return p.hi - p.lo }
 func (p part) covers(o part) bool { return o.size() == 0 || p.lo <= o.lo && o.hi <= p.hi }
 func (p part) has(l int) bool     { return p.lo <= l && l < p.hi }
 func (p part) middle() int        { return p.lo + p.hi } // doubled
+
 func (p part) touches(o part) bool {
 	return p.size() > 0 && o.size() > 0 && p.lo <= o.hi && o.lo <= p.hi
 }
+
 func (p part) within(o part) (q part) {
 	q = part{max(p.lo, o.lo), min(p.hi, o.hi)}
 	if q.lo >= q.hi {
@@ -303,11 +305,6 @@ func (s *settler) keep(i int, t part) part {
 		}
 	}
 	return t
-}
-
-// called returns what people call peer i.
-func (s *settler) called(i int) string {
-	return cmp.Or(s.peers[i].Name, string(s.peers[i].ID[:min(8, len(s.peers[i].ID))]))
 }
 
 // Room returns the KV cache, in tokens, that peers can be planned with: the

@@ -190,14 +190,21 @@ func (v *swarmView) planWithout(avoid []scheduler.ID) (scheduler.Result, error) 
 }
 
 // route returns the stages of a new session of the given length: the layout
-// that all take, or, when members of it are to be avoided, the cheapest route
-// with room that keeps to what is left of it.
+// that all take, or, when that has no room or does not keep its ends, the
+// cheapest route that keeps to it as far as it can.
 func (v *swarmView) route(tokens int, avoid []scheduler.ID) (scheduler.Layout, scheduler.Predicted, error) {
 	planned, err := v.planWithout(avoid)
-	if err == nil && len(avoid) == 0 && v.keepsEnds(planned.Layout) {
-		return planned.Layout, planned.Predicted, nil
+	if err != nil && !v.last {
+		// Who leaves serves until others hold what it does.
+		v.last = true
+		defer func() { v.last = false }()
+		planned, err = v.planWithout(avoid)
 	}
 	sv := v.peers(anywhere)
+	// Adverts lag behind: what they say of room counts once a peer has refused.
+	if err == nil && (len(avoid) == 0 || v.roomy(sv, planned.Layout, tokens)) && v.keepsEnds(planned.Layout) {
+		return planned.Layout, planned.Predicted, nil
+	}
 	if len(sv.Peers) == 0 {
 		none := shard.Span{End: shard.Layer(v.model.Layers)}
 		return nil, scheduler.Predicted{}, &scheduler.UncoveredError{

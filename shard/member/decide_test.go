@@ -324,7 +324,8 @@ func TestRoute(t *testing.T) {
 		{"one is avoided", full, "b", "a [0,12)"},
 		{"the other is avoided", full, "a", "error: layers [0,6)"},
 		{"joiner that has not loaded", []one{{name: "a", memory: big, holds: all()}, {name: "b", memory: big, plans: span(6, 12)}}, "", "a [0,12)"},
-		{"draining takes no new sessions", []one{{name: "a", memory: big, holds: all(), state: gossip.Draining}}, "", "error: layers [0,12)"},
+		{"who leaves takes new sessions while nobody else can", []one{{name: "a", memory: big, holds: all(), state: gossip.Draining}}, "", "a [0,12)"},
+		{"who leaves takes none that others can", []one{{name: "a", memory: big, holds: all(), state: gossip.Draining}, {name: "b", memory: big, holds: all()}}, "", "b [0,12)"},
 		{"overlapping spans", []one{{name: "a", memory: big, holds: span(0, 8)}, {name: "b", memory: big, holds: span(5, 12)}}, "", "a [0,"},
 		{"a gap", []one{{name: "a", memory: big, holds: span(0, 4)}, {name: "b", memory: big, holds: span(5, 12)}}, "", "error: layers [4,5)"},
 	} {
