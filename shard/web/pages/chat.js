@@ -43,7 +43,7 @@ function draw() {
     const starts = ["Tell me a story about a small bird.", "Explain how a token travels through layers on several machines.", "Write a Go function that reverses a string."];
     talk.replaceChildren(h("div", { class: "hello" }, h("h1", {}, model() ? "Ask " + model() : "Waiting for a model"),
       h("p", { class: "soft" }, model() ? "It runs on the machines of this swarm, and nowhere else." : "The member is still getting ready. The swarm page shows how far it is."),
-      h("div", { class: "starts" }, starts.map((t) => h("button", { class: "btn", type: "button", onclick: () => send(t) }, t)))));
+      h("div", { class: "starts", hidden: !model() }, starts.map((t) => h("button", { class: "btn", type: "button", onclick: () => send(t) }, t)))));
   } else talk.replaceChildren(...nodes.map(message));
   drawHistory();
 }
@@ -133,6 +133,7 @@ function measured(x, usage, mine) {
 
 function send(text, parent) {
   if (running || !text.trim()) return;
+  if (!model()) { say("There is no model yet."); input.value = text; return; }
   const nodes = store.path(chat);
   const user = store.add(chat, parent ?? nodes.at(-1)?.id ?? "root", { role: "user", text });
   if (!chat.title) chat.title = text.slice(0, 60);

@@ -67,7 +67,7 @@ export function askKey(wrong) {
       h("p", { class: "soft" }, "This member answers only those who have its key. It stays in this browser."),
       wrong ? h("p", { class: "error field", role: "alert" }, "That key is not this member’s.") : null,
       h("label", { class: "field" }, "Key", input),
-      h("p", { class: "soft field" }, "On the machine where the member runs, ", h("span", { class: "mono" }, "shardnode"), " prints a link that brings it, and ", h("span", { class: "mono" }, "shardnode ps"), " names its home, where it is the file ", h("span", { class: "mono" }, "api-key"), "."),
+      h("p", { class: "soft field" }, "On the machine where the member runs, ", h("span", { class: "mono" }, "shardnode"), " prints a link that brings it, and says in which file it is."),
       h("div", { class: "row" }, h("label", { class: "check" }, keep, "keep it after this tab closes"), h("span", { class: "spacer" }), h("button", { class: "btn main" }, "Use this key")));
     const dialog = h("dialog", { "aria-label": "API key" }, form);
     dialog.addEventListener("cancel", (e) => e.preventDefault());
