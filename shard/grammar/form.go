@@ -28,7 +28,7 @@ func (v *Vocabulary) Compile(e *Expr) (*Form, error) {
 	}
 	f := &Form{prog: p, vocab: v, machine: newMachine(p), units: map[unitKey]*unit{}, masks: map[int32][]uint64{}}
 	if s := f.machine.first(); f.machine.ambiguous(s) {
-		return nil, errAmbiguous
+		return nil, ErrAmbiguous
 	}
 	return f, nil
 }
@@ -114,7 +114,7 @@ func (m *Matcher) Accept(id shard.Token) error {
 		return ErrNotOfForm
 	}
 	if m.machine.ambiguous(to) {
-		return errAmbiguous
+		return ErrAmbiguous
 	}
 	m.at = to
 	return nil
@@ -139,6 +139,7 @@ func (m *Matcher) Mask() ([]uint64, error) {
 	if m.ended {
 		return mask, nil
 	}
+	f.machine.work = 0
 	fill := filler{Form: f, mask: mask, seen: map[visit]bool{}}
 	if err := fill.state(m.at, 0); err != nil {
 		return nil, fmt.Errorf("grammar: %w", err)
@@ -221,7 +222,7 @@ func (f *filler) unit(key unitKey) (*unit, error) {
 	if u := f.units[key]; u != nil {
 		return u, nil
 	}
-	u, err := makeUnit(f.prog, f.vocab, key)
+	u, err := makeUnit(f.prog, f.vocab, key, &f.machine.work)
 	if err != nil {
 		return nil, err
 	}

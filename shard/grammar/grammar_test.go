@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shardnode/shardnode/shard"
 )
@@ -278,4 +279,40 @@ func ExampleParseGBNF() {
 	// Output:
 	// [2 3 4]
 	// [6]
+}
+
+func TestHostileGrammarsEndInTime(t *testing.T) {
+	v := testVocabulary(testTokens())
+	for name, src := range map[string]string{
+		"many readings":  `root ::= (([a-z]? [a-z]? [a-z]?){1,9} [a-z]?){1,30} "!"`,
+		"nested loops":   `root ::= ((([a-z]{0,9}){0,9}){0,9}){0,9} "."`,
+		"nested counts":  `root ::= ((([a-z]{1,999} " "?){1,999} ","?){1,999} ";"?){1,999}`,
+		"wide":           "root ::= " + strings.Repeat(`[a-z]{1,50} | `, 400) + `"x"`,
+		"deep recursion": "root ::= a\na ::= [a-z] a? a? a? a?",
+	} {
+		began := time.Now()
+		e, err := ParseGBNF(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := v.Compile(e)
+		if err != nil {
+			continue // refused is as well
+		}
+		m := f.Start()
+		for range 6 {
+			mask, err := m.Mask()
+			if err != nil {
+				break
+			}
+			ids := allowed(mask)
+			if err := m.Accept(ids[len(ids)-1]); err != nil {
+				break
+			}
+		}
+		t.Logf("%s: %v, work %d", name, time.Since(began), f.machine.work)
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
 }

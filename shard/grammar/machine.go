@@ -15,6 +15,7 @@ type machine struct {
 	known  map[frame]int32
 	states []state
 	named  map[string]int32 // states by their frames
+	work   int              // nodes entered since it was last set to 0
 
 	// scratch of one step
 	seen map[visit]bool
@@ -68,9 +69,14 @@ const (
 	// maxTops bounds the stacks of one state: more are a grammar that says the
 	// same in too many ways.
 	maxTops = 1024
+	// maxWork bounds the nodes that are entered for one mask: about a second. The
+	// masks of schemas take some thousands.
+	maxWork = 1 << 22
 )
 
-var errAmbiguous = errors.New("the grammar can be read in too many ways: make its alternatives differ earlier")
+// ErrAmbiguous says that a grammar can be read in too many ways at once. It may
+// show only in the midst of an answer.
+var ErrAmbiguous = errors.New("the grammar can be read in too many ways: make its alternatives differ earlier")
 
 func newMachine(p *program) *machine {
 	m := &machine{prog: p, known: map[frame]int32{}, named: map[string]int32{}, seen: map[visit]bool{}}
@@ -97,6 +103,7 @@ func (m *machine) push(f frame) int32 {
 
 // enter adds to m.set all stacks that node leads to over parent without a byte.
 func (m *machine) enter(node, parent int32) {
+	m.work++
 	n := &m.prog.nodes[node]
 	switch n.kind {
 	case nodeByte:

@@ -38,9 +38,12 @@ type exit struct {
 // vocabulary's tree from which on tokens are looked at.
 type unitKey struct{ top, loop, from int32 }
 
-// makeUnit walks the whole tree of tokens below key.from.
-func makeUnit(p *program, v *Vocabulary, key unitKey) (*unit, error) {
+// makeUnit walks the whole tree of tokens below key.from. work counts what it
+// costs.
+func makeUnit(p *program, v *Vocabulary, key unitKey, work *int) (*unit, error) {
 	m := newMachine(p)
+	m.work = *work
+	defer func() { *work = m.work }()
 	below := int32(stackReturn)
 	if key.loop != 0 {
 		below = m.push(frame{key.loop, 0, stackLoop})
@@ -189,8 +192,8 @@ func (v *Vocabulary) walk(m *machine, s, from int32, f func(n, s int32)) error {
 			i = n.next
 			continue
 		}
-		if m.ambiguous(to) || len(m.states) > 2*maxStates || len(m.frames) > 2*maxFrames {
-			return errAmbiguous
+		if m.work > maxWork || m.ambiguous(to) || len(m.states) > 2*maxStates || len(m.frames) > 2*maxFrames {
+			return ErrAmbiguous
 		}
 		path[at] = to
 		f(i, to)

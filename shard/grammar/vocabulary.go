@@ -14,6 +14,8 @@ type Vocabulary struct {
 	words int           // of a mask
 	ends  []shard.Token // those that end an answer
 	named map[string]shard.Token
+	// names are the keys of named by their first byte.
+	names [256][]string
 	// piece holds the bytes of each token, "" for one that no grammar gives.
 	piece []string
 
@@ -59,7 +61,10 @@ func NewVocabulary(t Tokens) *Vocabulary {
 		p := t.Piece(id)
 		if t.Control(id) {
 			if p != "" {
-				v.named[p] = id
+				if _, twice := v.named[p]; !twice {
+					v.named[p] = id
+					v.names[p[0]] = append(v.names[p[0]], p)
+				}
 			}
 			p = specialBytes(id)
 		} else if strings.Contains(p, specialMark) {
@@ -126,10 +131,10 @@ func (v *Vocabulary) special(name string) (shard.Token, error) {
 func (v *Vocabulary) marked(text string) string {
 	var b strings.Builder
 	for len(text) > 0 {
-		n, id := 1, shard.Token(-1)
-		for name, t := range v.named {
-			if len(name) >= n && strings.HasPrefix(text, name) && (len(name) > n || id < 0 || t < id) {
-				n, id = len(name), t
+		n, id := 0, shard.Token(-1)
+		for _, name := range v.names[text[0]] {
+			if len(name) > n && strings.HasPrefix(text, name) {
+				n, id = len(name), v.named[name]
 			}
 		}
 		if id >= 0 {
@@ -137,7 +142,7 @@ func (v *Vocabulary) marked(text string) string {
 		} else {
 			b.WriteByte(text[0])
 		}
-		text = text[n:]
+		text = text[max(n, 1):]
 	}
 	return b.String()
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
+	"github.com/shardnode/shardnode/shard/grammar"
 	"github.com/shardnode/shardnode/shard/sample"
 )
 
@@ -86,6 +87,8 @@ func apiErrorOf(err error) *apiError {
 		return stageError(e)
 	}
 	switch {
+	case errors.Is(err, grammar.ErrAmbiguous):
+		return invalid("grammar", "invalid_grammar", "%v", err)
 	case errors.Is(err, sample.ErrNoToken):
 		return invalid("logit_bias", "no_token", "%v", err)
 	case errors.Is(err, context.DeadlineExceeded):

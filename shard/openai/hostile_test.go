@@ -130,7 +130,11 @@ func FuzzRequest(f *testing.F) {
 		ctx, stop := context.WithTimeout(t.Context(), 5*time.Second)
 		defer stop()
 		w := httptest.NewRecorder()
+		began := time.Now()
 		h.ServeHTTP(w, request(ctx, "POST", path, body))
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("%s %q took %v", path, body, took)
+		}
 		if w.Code >= 500 && w.Code != 503 {
 			t.Errorf("%s %q: %d %s", path, body, w.Code, w.Body)
 		}

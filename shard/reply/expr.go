@@ -156,12 +156,18 @@ func (c *callForm) one(t Tool) (*grammar.Expr, error) {
 	return c.tagged(t)
 }
 
+// maxSchemaBytes bounds the parameters of a tool, as package grammar does.
+const maxSchemaBytes = 1 << 18
+
 // tagged is a call whose parameters stand in tags of their own, in the order of
 // the schema.
 func (c *callForm) tagged(t Tool) (*grammar.Expr, error) {
 	if len(t.Parameters) == 0 {
 		any := grammar.Seq(grammar.Marked(c.key), grammar.Until(c.keyEnd+c.gap()+c.value), grammar.Until(c.valueEnd), grammar.Text("\n"))
 		return grammar.Seq(c.head(t), grammar.Repeat(any, 0, grammar.NoLimit), grammar.Marked(c.close)), nil
+	}
+	if len(t.Parameters) > maxSchemaBytes {
+		return nil, fmt.Errorf("the schema has %d bytes, want at most %d", len(t.Parameters), maxSchemaBytes)
 	}
 	var schema struct {
 		Properties json.RawMessage `json:"properties"`
