@@ -108,10 +108,15 @@ func (s *schemas) apart(a, b any, depth int) bool {
 	if x.kinds&y.kinds == 0 || x.never || y.never {
 		return true
 	}
-	if x.listed && (y.listed && !x.shares(y) || noneOf(x.values, y)) || y.listed && noneOf(y.values, x) {
+	if x.excludes(y) || y.excludes(x) {
 		return true
 	}
 	return x.kinds&y.kinds == isObject && (s.apartByProperty(x, y, depth) || x.lacks(y) || y.lacks(x))
+}
+
+// excludes reports whether o allows none of the values that w lists.
+func (w *want) excludes(o want) bool {
+	return w.listed && (noneOf(w.values, o) || o.listed && !w.shares(o))
 }
 
 // shares reports whether the lists of w and o have a value in common.

@@ -195,21 +195,15 @@ func (p *Parser) callObject() bool {
 		p.grow(o.takeArgs())
 	}
 	switch {
-	case !p.named && (state == scanBad || state == scanMore && p.final):
+	case !p.named && (state != scanMore || p.final):
 		return p.giveUp()
-	case state == scanDone && !p.named:
-		return p.giveUp()
-	case state == scanDone:
-		if !o.hasArgs {
-			p.grow("{}")
-		}
-		p.mode = inClose
-		return true
-	case state == scanBad: // the rest is lost
-		p.mode = inClose
-		return true
+	case state == scanMore:
+		return false
+	case state == scanDone && !o.hasArgs:
+		p.grow("{}")
 	}
-	return false
+	p.mode = inClose // what is broken is lost
+	return true
 }
 
 // keys reads the parameters of a tagged call.
