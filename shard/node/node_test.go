@@ -456,6 +456,9 @@ func FuzzServe(f *testing.F) {
 	f.Add(slices.Concat(frame(wire.KindOpen, shares.Message(), nil),
 		frame(wire.KindStep, &wirepb.Step{Epoch: 3, Pos: 31, Count: 1, Chain: make([]byte, hop.HashBytes)}, ids(1))))
 	f.Add(frame(wire.KindLink, &wirepb.Link{Session: make([]byte, 16)}, nil))
+	f.Add(slices.Concat(open, step, frame(wire.KindReroute, hop.Reroute{Epoch: 4}.Message(), nil),
+		frame(wire.KindResume, hop.Resume{Epoch: 4, ReplayTo: 1}.Message(), nil), frame(wire.KindMore, &wirepb.More{Epoch: 4}, nil)))
+	f.Add(slices.Concat(open, frame(wire.KindFill, hop.Fill{Epoch: 4, Next: hop.Neighbour{Peer: next}}.Message(), nil)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t, shard.Span{End: 6})
