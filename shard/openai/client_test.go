@@ -140,3 +140,37 @@ func BenchmarkStream(b *testing.B) {
 		resp.Body.Close()
 	}
 }
+
+func TestOpenAIsClientCallsTools(t *testing.T) {
+	c := serveClient(t, newHandler(t, newTalker(t, qwen, oneCall)), testKey)
+	p := params("Weather?")
+	p.Tools = []client.ChatCompletionToolUnionParam{client.ChatCompletionFunctionTool(client.FunctionDefinitionParam{
+		Name: "get_weather", Description: client.String("Weather."),
+		Parameters: client.FunctionParameters{"type": "object", "properties": map[string]any{"unit": map[string]any{"enum": []string{"c", "f"}}}, "required": []string{"unit"}},
+	})}
+	got, err := c.Chat.Completions.New(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := got.Choices[0]; m.FinishReason != "tool_calls" || len(m.Message.ToolCalls) != 1 || m.Message.ToolCalls[0].Function.Arguments != `{"unit": "c", "days": 2}` {
+		t.Errorf("answer %+v", m)
+	}
+	stream := c.Chat.Completions.NewStreaming(t.Context(), p)
+	var acc client.ChatCompletionAccumulator
+	finished := ""
+	for stream.Next() {
+		if !acc.AddChunk(stream.Current()) {
+			t.Fatalf("the accumulator refuses %s", stream.Current().RawJSON())
+		}
+		if call, ok := acc.JustFinishedToolCall(); ok {
+			finished = call.Name + call.Arguments
+		}
+	}
+	if err := stream.Err(); err != nil || finished != `get_weather{"unit": "c", "days": 2}` || acc.Choices[0].Message.Content != "Let me see." {
+		t.Errorf("streamed %q, %v: %+v", finished, err, acc.Choices)
+	}
+	p.Messages = append(p.Messages, got.Choices[0].Message.ToParam(), client.ToolMessage("sunny", got.Choices[0].Message.ToolCalls[0].ID))
+	if _, err := c.Chat.Completions.New(t.Context(), p); err != nil {
+		t.Errorf("the result of a call: %v", err)
+	}
+}
