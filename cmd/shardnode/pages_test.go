@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -65,8 +66,16 @@ func TestServedMemberShowsItself(t *testing.T) {
 		}
 	}
 	boardKnows(t, metrics)
+	watched := watchFeed(t, home, strings.TrimSpace(string(key))) // an open page must not hold up the leaving
+	began := time.Now()
 	mustCommand(t, "drain", "--wait", "--home", home)
 	s.ends(t, exitDone)
+	if took := time.Since(began); took > 20*time.Second { // --drain-timeout is 30 s
+		t.Errorf("leaving took %v with a page open", took)
+	}
+	if err := <-watched; err != nil {
+		t.Errorf("the feed of the page: %v", err)
+	}
 	wantBroken(t, []string{"doctor", "--token", "--home", home}, "1 thing broken")
 	if got := mustCommand(t, "--home", home); !strings.Contains(got, "which belongs to the swarm") {
 		t.Errorf("shardnode alone, of a home that has a swarm: %q", got)
@@ -84,6 +93,34 @@ func wantBroken(t *testing.T, args []string, text string) {
 // metricsOf returns what the member of a home tells Prometheus.
 func metricsOf(t *testing.T, home, key string) string {
 	t.Helper()
+	resp := fromAPI(t, home, key, "/metrics")
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// watchFeed reads the feed of the pages until it ends, and then says how.
+func watchFeed(t *testing.T, home, key string) <-chan error {
+	t.Helper()
+	resp := fromAPI(t, home, key, "/ui/events")
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(resp.Body, first); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, resp.Body)
+		ended <- errors.Join(err, resp.Body.Close())
+	}()
+	return ended
+}
+
+// fromAPI asks the member of a home.
+func fromAPI(t *testing.T, home, key, path string) *http.Response {
+	t.Helper()
 	c, err := (&app{home: home}).dialControl()
 	if err != nil {
 		t.Fatal(err)
@@ -92,21 +129,16 @@ func metricsOf(t *testing.T, home, key string) string {
 	if err := c.call(t.Context(), "GET", "/home", nil, &at); err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), "GET", strings.TrimSuffix(at.API, "/v1")+"/metrics", nil)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", strings.TrimSuffix(at.API, "/v1")+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("/metrics: status %d, %v", resp.StatusCode, err)
+		t.Fatalf("%s: %v, %v", path, resp, err)
 	}
-	return string(b)
+	return resp
 }
 
 // someTime are metrics that come with the first event of their kind.

@@ -387,6 +387,9 @@ func (s *server) run(ctx context.Context) error {
 		s.notify("left with sessions cut off: %v", err)
 	}
 	// Sessions that this member drives end with the requests that they are for.
+	if h := s.pages.Load(); h != nil {
+		h.Close()
+	}
 	for _, srv := range s.https {
 		_ = srv.Shutdown(bounded) // what is left is cut off
 	}

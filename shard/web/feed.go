@@ -46,9 +46,15 @@ type feed struct {
 	seq     uint64
 	readers int
 	changed chan struct{} // closed and made anew at every change
+	ended   chan struct{} // closed when no more is told
+	end     sync.Once
 }
 
-func newFeed() *feed { return &feed{changed: make(chan struct{})} }
+func newFeed() *feed { return &feed{changed: make(chan struct{}), ended: make(chan struct{})} }
+
+// Close ends the feeds of pages that are open, so that a server which shuts
+// down does not wait for them. It may be called twice.
+func (h *Handler) Close() { h.feed.end.Do(func() { close(h.feed.ended) }) }
 
 // Note writes down that something happened. Two notes about the same loading
 // in a row become one.
@@ -188,6 +194,8 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 		}
 		select {
 		case <-r.Context().Done():
+			return
+		case <-f.ended:
 			return
 		case <-changed:
 		}
