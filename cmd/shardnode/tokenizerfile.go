@@ -27,6 +27,14 @@ const (
 func openTokenizer(ref string) (*tokenizer.Tokenizer, error) {
 	path := ref
 	if at, err := locateModel(ref); err == nil && at.folder {
+		// A model is fed as its own metadata say, which know more than files of
+		// pieces do.
+		if _, err := os.Stat(filepath.Join(at.path, tokenizerFile)); errors.Is(err, fs.ErrNotExist) {
+			if file, err := openModel(ref); err == nil {
+				defer file.Close() //nolint:errcheck // it was only read
+				return tokenizer.FromMetadata(file.Meta())
+			}
+		}
 		found, tok, err := folderTokenizer(at.path)
 		if err != nil || found {
 			return tok, err
