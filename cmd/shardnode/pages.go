@@ -64,7 +64,8 @@ func (s *server) pagesURL(key string) string {
 	if tcp, ok := s.api.Addr().(*net.TCPAddr); ok {
 		at = dialable(tcp.AddrPort())
 	}
-	return "http://" + at + "/#key=" + key
+	key, _, _ = strings.Cut(key, "\n") // the first of several
+	return "http://" + at + "/#key=" + strings.TrimSpace(key)
 }
 
 // noteEvent writes down what a person is told, for the swarm page and `top`.

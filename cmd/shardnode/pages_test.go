@@ -105,7 +105,7 @@ func metricsOf(t *testing.T, home, key string) string {
 // watchFeed reads the feed of the pages until it ends, and then says how.
 func watchFeed(t *testing.T, home, key string) <-chan error {
 	t.Helper()
-	resp := fromAPI(t, home, key, "/ui/events")
+	resp := fromAPI(t, home, key, "/ui/events") //nolint:bodyclose // the goroutine below does
 	first := make([]byte, 1)
 	if _, err := io.ReadFull(resp.Body, first); err != nil {
 		t.Fatal(err)

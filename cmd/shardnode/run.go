@@ -131,7 +131,12 @@ func (a *app) run(ctx context.Context, f *runFlags, args []string) error {
 	if used, err := a.runInSwarm(ctx, f, params, form, args[0], prompt); used {
 		return err
 	}
-	p, err := openPlace(ctx, args[0], c)
+	return a.runHere(ctx, f, c, generate.Request{MaxTokens: f.maxTokens, Sampling: params, Stop: f.stop}, form, args[0], prompt)
+}
+
+// runHere answers prompt with the model ref on members of this command alone.
+func (a *app) runHere(ctx context.Context, f *runFlags, c placeConfig, req generate.Request, form generate.Constraint, ref, prompt string) error {
+	p, err := openPlace(ctx, ref, c)
 	if err != nil {
 		return err
 	}
@@ -144,9 +149,8 @@ func (a *app) run(ctx context.Context, f *runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	res, err := a.answerOnce(ctx, p, generate.Request{
-		Prompt: ids, MaxTokens: f.maxTokens, Sampling: params, Stop: f.stop, Form: ready,
-	}, f.outputFlags, nil)
+	req.Prompt, req.Form = ids, ready
+	res, err := a.answerOnce(ctx, p, req, f.outputFlags, nil)
 	if !f.json && err == nil {
 		a.summary(res)
 	}

@@ -38,7 +38,8 @@ type Config struct {
 	API http.Handler
 	// Metrics answers /metrics, to those with the key. Default: API does.
 	Metrics http.Handler
-	// Key is what the feed wants as "Authorization: Bearer KEY".
+	// Key is what the feed wants as "Authorization: Bearer KEY". Several lines
+	// are several keys.
 	Key string
 	// AllowHosts are names by which browsers reach this member, besides
 	// localhost and IP addresses.
@@ -53,7 +54,7 @@ type Config struct {
 // A Handler serves the pages.
 type Handler struct {
 	cfg    Config
-	keySum [sha256.Size]byte
+	keys   [][sha256.Size]byte // their hashes
 	assets map[string]asset
 	feed   *feed
 }
@@ -81,7 +82,12 @@ func New(c Config) (*Handler, error) {
 		return nil, fmt.Errorf("web: Every is %v, want 0 or more", c.Every)
 	}
 	c.Every = cmp.Or(c.Every, time.Second)
-	h := &Handler{cfg: c, keySum: sha256.Sum256([]byte(c.Key)), feed: newFeed()}
+	h := &Handler{cfg: c, feed: newFeed()}
+	for key := range strings.Lines(c.Key) {
+		if key = strings.TrimSpace(key); key != "" {
+			h.keys = append(h.keys, sha256.Sum256([]byte(key)))
+		}
+	}
 	var err error
 	h.assets, err = readAssets()
 	return h, err
