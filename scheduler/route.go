@@ -194,21 +194,7 @@ func (s *search) run() {
 			if !p.Held.Has(shard.Layer(lo)) || s.most[j] == 0 {
 				continue
 			}
-			best, from := math.Inf(1), -1
-			if lo == 0 {
-				if s.mayEnd(j) {
-					best = s.q.home[j].ms
-				}
-			} else {
-				for i, c := range s.at[lo] {
-					if i == j || math.IsInf(c.cost, 1) {
-						continue
-					}
-					if x := c.cost + s.hopMS(i, j); x < best && !s.uses(lo, i, j) {
-						best, from = x, i
-					}
-				}
-			}
+			best, from := s.reach(lo, j)
 			if math.IsInf(best, 1) {
 				continue
 			}
@@ -223,6 +209,27 @@ func (s *search) run() {
 			}
 		}
 	}
+}
+
+// reach returns the least cost of being at peer j with lo layers done, and the
+// peer before.
+func (s *search) reach(lo, j int) (best float64, from int) {
+	best, from = math.Inf(1), -1
+	if lo == 0 {
+		if s.mayEnd(j) {
+			best = s.q.home[j].ms
+		}
+		return best, from
+	}
+	for i, c := range s.at[lo] {
+		if i == j || math.IsInf(c.cost, 1) {
+			continue
+		}
+		if x := c.cost + s.hopMS(i, j); x < best && !s.uses(lo, i, j) {
+			best, from = x, i
+		}
+	}
+	return best, from
 }
 
 // mayEnd reports whether peer j may run the first and the last layer.
