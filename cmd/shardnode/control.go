@@ -192,11 +192,8 @@ func (s *server) controlGenerate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx, stop := context.WithTimeoutCause(r.Context(), s.flags.peerTimeout, fmt.Errorf("no route within %v", s.flags.peerTimeout))
-	about, err := s.member.WaitAbout(ctx)
+	p, err := s.place(ctx, req.Model)
 	stop()
-	if err == nil && req.Model != about.Name {
-		err = fmt.Errorf("the swarm serves %s", about.Name)
-	}
 	if err != nil {
 		s.answerControl(w, nil, err)
 		return
@@ -204,7 +201,6 @@ func (s *server) controlGenerate(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(w)
 	flush := http.NewResponseController(w)
-	p := s.place(about)
 	emit := func(e eventJSON) error { return errors.Join(out.Encode(e), flush.Flush()) }
 	ans, err := s.generate(r.Context(), p, req, emit)
 	end := eventJSON{Answer: &ans}
@@ -215,9 +211,17 @@ func (s *server) controlGenerate(w http.ResponseWriter, r *http.Request) {
 	_ = out.Encode(end) // the command may be gone
 }
 
-// place returns the swarm as a command sees where its model runs.
-func (s *server) place(about *member.About) *place {
-	return &place{name: about.Name, text: about.Text, config: about.Config, self: s.identity.ID(), modelID: about.ID}
+// place returns the swarm as a command sees where the model that it names runs.
+func (s *server) place(ctx context.Context, name string) (*place, error) {
+	m, err := s.member.Find(name)
+	if err != nil {
+		return nil, err
+	}
+	about, err := s.member.Learn(ctx, m.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &place{name: m.Name, text: about.Text, config: about.Config, self: s.identity.ID(), modelID: about.ID}, nil
 }
 
 // generate answers req in a session of its own. emit hears what is waited for
@@ -244,9 +248,9 @@ func (s *server) generate(ctx context.Context, p *place, req generateJSON, emit 
 	if err != nil {
 		return p.noAnswer(ids, req.Sampling.Seed), err
 	}
-	sess, route, err := s.openSession(ctx, p.name, room, ids, func(what string) {
+	sess, route, err := s.openSession(ctx, p.name, member.SessionConfig{Model: p.modelID, Tokens: room, Prompt: ids, Waiting: func(what string) {
 		_ = emit(eventJSON{Waiting: fmt.Sprintf("waiting up to %v: %s", s.flags.peerTimeout, what)}) // the command may be gone
-	})
+	}})
 	if err != nil {
 		return p.noAnswer(ids, req.Sampling.Seed), err
 	}

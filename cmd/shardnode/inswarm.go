@@ -10,11 +10,12 @@ import (
 	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/chat"
 	"github.com/shardnode/shardnode/shard/generate"
+	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/sample"
 )
 
 // swarmFor returns a client of the member of this home and the model's name
-// there, or nil: when none runs, its swarm serves another model, or the user
+// there, or nil: when none runs, its swarm does not serve the model, or the user
 // says where to run.
 func (a *app) swarmFor(ctx context.Context, f *runFlags, ref string) (*controlClient, string) {
 	if f.peers != 0 || f.split != "auto" || f.kvType != 0 || f.quant.String() != "" {
@@ -29,10 +30,12 @@ func (a *app) swarmFor(ctx context.Context, f *runFlags, ref string) (*controlCl
 		return nil, "" // it is just starting or ending
 	}
 	name := modelName(ref)
-	if len(st.Models) == 0 || st.Models[0].Model != name {
-		return nil, ""
+	for _, m := range st.Models {
+		if m.Model == name || m.Model == member.ClipName(name) {
+			return c, m.Model
+		}
 	}
-	return c, name
+	return nil, ""
 }
 
 // runInSwarm answers with the member of this home, if one runs and its swarm

@@ -66,9 +66,11 @@ func (a *app) overviewMember(ctx context.Context, c *controlClient) ([]byte, []l
 	}
 	covered, model := false, "MODEL"
 	for _, m := range st.Models {
-		model, covered = m.Model, m.Covered
+		if !covered { // the first that answers
+			model, covered = m.Model, m.Covered
+		}
 		state := "answers"
-		if !covered {
+		if !m.Covered {
 			state = "some layers have no holder yet"
 		}
 		b = fmt.Appendf(b, "model     %s, %s: %s\n", m.Model, count(m.Layers, "layer"), state)

@@ -105,6 +105,10 @@ func (s *server) Swarm() web.Swarm {
 		}
 	}
 	for i := range st.Members {
+		if g := &st.Members[i]; st.Model != nil && g.Advert.Model != st.Model.ID {
+			// The picture is of one model: layers of others are not its.
+			g.Advert.Span, g.Advert.Planned = shard.Span{}, shard.Span{}
+		}
 		p := s.webPeer(&st.Members[i], weigh)
 		out.Peers = append(out.Peers, p)
 		if out.Model != nil && p.Alive && (p.State == "serving" || p.State == "draining") && st.Members[i].Advert.Model == st.Model.ID {

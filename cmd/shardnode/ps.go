@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shardnode/shardnode/scheduler"
+	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/transport"
 )
 
@@ -28,6 +30,7 @@ type (
 		Peer        string   `json:"peer"`
 		Name        string   `json:"name"`
 		State       string   `json:"state"`
+		Model       string   `json:"model"`
 		Alive       bool     `json:"alive"`
 		Span        [2]int   `json:"span"`
 		Planned     [2]int   `json:"planned"`
@@ -57,10 +60,15 @@ func (s *server) status() statusJSON {
 		Self: st.Self.String(), Swarm: st.Swarm.String(), Doing: st.Doing,
 		Peers: []peerJSON{}, Models: []modelStatusJSON{}, Sessions: s.drives.all(),
 	}
+	names := map[shard.ModelID]string{}
+	for _, x := range st.Models {
+		names[x.ID] = x.Name
+		out.Models = append(out.Models, modelStatusJSON{Model: x.Name, Layers: x.Layers, Covered: x.MinHolders > 0, MinHolders: x.MinHolders})
+	}
 	for _, m := range st.Members {
 		a := m.Advert
 		p := peerJSON{
-			Peer: m.Peer.String(), Name: a.Name, State: a.State.String(), Alive: m.Alive,
+			Peer: m.Peer.String(), Name: a.Name, State: a.State.String(), Model: names[a.Model], Alive: m.Alive,
 			Span: [2]int{int(a.Span.Start), int(a.Span.End)}, Planned: [2]int{int(a.Planned.Start), int(a.Planned.End)},
 			MemoryBytes: a.MemoryBytes, FreeBytes: a.FreeBytes, DecodeMS: millis(a.Decode), RTTms: millis(m.RTT), Sessions: a.Sessions,
 			Addrs: []string{},
@@ -76,11 +84,6 @@ func (s *server) status() statusJSON {
 			p.Addrs = append(p.Addrs, addr.String())
 		}
 		out.Peers = append(out.Peers, p)
-	}
-	if st.Model != nil {
-		out.Models = append(out.Models, modelStatusJSON{
-			Model: st.Model.Name, Layers: st.Model.Config.Layers, Covered: st.MinHolders > 0, MinHolders: st.MinHolders,
-		})
 	}
 	return out
 }
@@ -119,13 +122,13 @@ func (a *app) ps(ctx context.Context, asJSON bool) error {
 		}
 		fmt.Fprintf(w, "model %s, %d layers: %s (%d at least)\n", m.Model, m.Layers, covered, m.MinHolders)
 	}
-	fmt.Fprintln(w, "\nNAME\tPEER\tSTATE\tLAYERS\tDECODE\tMEMORY\tFREE\tRTT\tSESSIONS")
+	fmt.Fprintln(w, "\nNAME\tPEER\tSTATE\tMODEL\tLAYERS\tDECODE\tMEMORY\tFREE\tRTT\tSESSIONS")
 	for _, p := range st.Peers {
 		name := p.Name
 		if p.Peer == st.Self {
 			name += " (this)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d-%d\t%.2f ms\t%s\t%s\t%.1f ms\t%d\n", name, p.Peer[:8], p.State, p.Span[0], p.Span[1],
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d-%d\t%.2f ms\t%s\t%s\t%.1f ms\t%d\n", name, p.Peer[:8], p.State, cmp.Or(p.Model, "-"), p.Span[0], p.Span[1],
 			p.DecodeMS, mib(p.MemoryBytes), mib(p.FreeBytes), p.RTTms, p.Sessions)
 	}
 	if len(st.Sessions) > 0 {

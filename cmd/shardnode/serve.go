@@ -97,8 +97,11 @@ func (a *app) joinCommand() *cobra.Command {
 		Short: "serve in a swarm that one was invited to",
 		Long: `join takes the line that "serve" or "invite" printed on another machine, becomes
 a member of that swarm, gets the layers that the plan gives it, and serves them.
-The bytes of its layers come from --model FILE if that is the same model, else
-from the other members; every piece is checked against the model's hashes.`,
+The bytes of its layers come from --model FILE if that is the swarm's model, else
+from the other members; every piece is checked against the model's hashes. A file
+of another model is served beside it. A member without a file helps the model of
+the invitation until every layer of it is held twice, then the one that needs it
+most.`,
 		Example: `  shardnode join shard1ABC…
   shardnode join shard1ABC… --memory 2GiB --model model.gguf`,
 		Args: cobra.ExactArgs(1),
@@ -114,7 +117,7 @@ from the other members; every piece is checked against the model's hashes.`,
 		},
 	}
 	f.add(cmd.Flags())
-	cmd.Flags().StringVar(&f.model, "model", "", "this machine's own copy of the model")
+	cmd.Flags().StringVar(&f.model, "model", "", "this machine's own copy of the model, or another model to serve")
 	return cmd
 }
 

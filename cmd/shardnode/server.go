@@ -234,10 +234,7 @@ func (s *server) startMember(ctx context.Context, inv transport.Invitation) erro
 		KeepsEnds: s.flags.keepEnds.given, KeepEnds: s.flags.keepEnds.peers, Notify: s.notify, Logger: s.log,
 	}
 	if s.file != nil {
-		cfg.File = s.file.File
-		if inv.ModelID.IsZero() {
-			cfg.ModelName = s.file.name()
-		}
+		cfg.File, cfg.FileName = s.file.File, s.file.name()
 	}
 	if s.member, err = member.Start(background(ctx), cfg); err != nil {
 		return err

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/shardnode/shardnode/shard"
 	"github.com/shardnode/shardnode/shard/member"
 	"github.com/shardnode/shardnode/shard/openai"
 	"github.com/shardnode/shardnode/shard/pipeline"
@@ -167,25 +166,24 @@ func (s *driven) wait(what string) {
 	s.waiting = what
 }
 
-// openSession opens a session with room for tokens that begins with prompt,
-// waiting for a route up to --peer-timeout. waiting, if set,
-// hears what for.
-func (s *server) openSession(ctx context.Context, model string, tokens int, prompt []shard.Token, waiting func(string)) (session, member.Route, error) {
+// openSession opens a session of the model that is called so, waiting for a
+// route up to --peer-timeout.
+func (s *server) openSession(ctx context.Context, model string, c member.SessionConfig) (session, member.Route, error) {
 	ctx, stop := context.WithTimeout(ctx, s.flags.peerTimeout)
 	defer stop()
 	began := time.Now()
-	out := &driven{model: model, room: tokens}
+	out := &driven{model: model, room: c.Tokens}
+	waiting := c.Waiting
 	hear := func(what string) {
 		out.wait(what)
 		if waiting != nil {
 			waiting(what)
 		}
 	}
+	c.PeerTimeout, c.Waiting = s.flags.peerTimeout, hear
 	for {
 		changed := s.member.Changed()
-		sess, route, err := s.member.Open(ctx, member.SessionConfig{
-			Tokens: tokens, Prompt: prompt, PeerTimeout: s.flags.peerTimeout, Waiting: hear,
-		})
+		sess, route, err := s.member.Open(ctx, c)
 		if err == nil {
 			out.Session, out.route, out.pos = sess, route, int(sess.Ready())
 			return s.drives.add(out, time.Since(began)), route, nil

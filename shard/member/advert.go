@@ -35,7 +35,7 @@ func (m *Member) advert() gossip.Advert {
 
 func (m *Member) advertLocked() gossip.Advert {
 	a := gossip.Advert{
-		Name: clipName(m.cfg.Name), State: m.state, MemoryBytes: m.cfg.MemoryBytes, FreeBytes: m.cfg.MemoryBytes,
+		Name: ClipName(m.cfg.Name), State: m.state, MemoryBytes: m.cfg.MemoryBytes, FreeBytes: m.cfg.MemoryBytes,
 		Threads: m.cfg.Threads, API: true, Pinned: m.cfg.Pinned.Len() > 0,
 	}
 	if m.cfg.Client {
@@ -48,7 +48,7 @@ func (m *Member) advertLocked() gossip.Advert {
 		a.Sessions = m.node.Sessions()
 	}
 	if m.about != nil {
-		a.Model, a.ModelName, a.Layers, a.KV = m.about.ID, clipName(m.about.Name), m.about.Config.Layers, m.cfg.KV
+		a.Model, a.ModelName, a.Layers, a.KV = m.about.ID, ClipName(m.about.Name), m.about.Config.Layers, m.cfg.KV
 		a.Planned, a.Ready = m.target, m.ready
 	}
 	if l := m.loaded; l != nil {
@@ -73,8 +73,8 @@ func kvFreeTokens(free int64, l *Loaded) int64 {
 // maxNameBytes is the longest name in an advert.
 const maxNameBytes = 32
 
-// clipName makes a name fit for an advert.
-func clipName(name string) string {
+// ClipName returns a name as adverts have it: plain, and cut off.
+func ClipName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return '_'

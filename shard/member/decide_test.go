@@ -381,8 +381,8 @@ func TestClipName(t *testing.T) {
 		"x" + strings.Repeat("é", 20): "x" + strings.Repeat("é", 15),
 		strings.Repeat("y", 40):       strings.Repeat("y", 32),
 	} {
-		if got := clipName(in); got != want {
-			t.Errorf("clipName(%q) = %q, want %q", in, got, want)
+		if got := ClipName(in); got != want {
+			t.Errorf("ClipName(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

@@ -17,9 +17,14 @@ import (
 // follow keeps the member's layers what the view says they should be, until
 // ctx ends.
 func (m *Member) follow(ctx context.Context) {
+	if !m.founds() {
+		m.meet(ctx) // which model needs help is seen when all are
+	}
 	err := m.stock.learn(ctx)
 	if err == nil {
-		m.meet(ctx)
+		if m.founds() {
+			m.meet(ctx)
+		}
 		err = m.keepUp(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
@@ -255,7 +260,15 @@ func spansText(spans []shard.Span) string {
 // view returns what decisions are made from. The model must be known.
 func (m *Member) view() *swarmView {
 	m.mu.Lock()
-	about, seen := m.about, m.seen.slower()
+	about := m.about
+	m.mu.Unlock()
+	return m.viewOf(about)
+}
+
+// viewOf returns what routes of sessions of a model are made from.
+func (m *Member) viewOf(about *About) *swarmView {
+	m.mu.Lock()
+	seen := m.seen.slower()
 	m.mu.Unlock()
 	return &swarmView{
 		self: m.cfg.Node.ID(), id: about.ID, pinned: m.cfg.Pinned, ends: m.ends(), members: m.gossip.View(), seen: seen,

@@ -29,13 +29,13 @@ const (
 // repair finds stages for what is left of a session's route: what is kept stays
 // where it is. It waits for members to come until ctx ends; waiting hears what
 // for.
-func (m *Member) repair(ctx context.Context, b pipeline.Broken, waiting func(string)) ([]pipeline.Stage, error) {
+func (m *Member) repair(ctx context.Context, about *About, b pipeline.Broken, waiting func(string)) ([]pipeline.Stage, error) {
 	began, said := time.Now(), ""
 	timer := time.NewTimer(takeBackTime)
 	defer timer.Stop()
 	for {
 		changed := m.Changed()
-		v := m.view()
+		v := m.viewOf(about)
 		avoid, silent := m.shunnedBy(b)
 		route, err := v.bridge(b, avoid)
 		if err != nil && len(silent) < len(avoid) { // rather one that was late once

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/shardnode/shardnode/shard"
@@ -17,27 +18,17 @@ import (
 // learn finds out what the model is: from the own file, or from the others.
 func (m *Member) learn(ctx context.Context) error {
 	if m.founds() {
-		last := time.Now()
-		manifest, err := weights.CachedManifest(ctx, m.cfg.File, m.cfg.manifestDir(), func(done, total int64) {
-			if time.Since(last) > time.Second {
-				last = time.Now()
-				m.say("hashing the model: %d of %d MiB", done>>20, total>>20)
-			}
-		})
-		if err != nil {
-			return err
-		}
-		if err := m.server.AddFile(manifest, m.cfg.File); err != nil {
-			return err
-		}
-		m.founded = true
-		return m.know(manifest, m.cfg.ModelName)
+		return m.found(ctx)
 	}
 	for {
 		changed := m.Changed()
 		id, name := m.wanted()
 		if !id.IsZero() {
 			manifest, err := m.manifest(ctx, id)
+			if err == nil && m.hasAnother(manifest) {
+				m.cfg.Notify("%s is another model than %s: this member serves it", m.cfg.FileName, name)
+				return m.found(ctx)
+			}
 			if err == nil {
 				return m.know(manifest, name)
 			}
@@ -60,6 +51,25 @@ func (m *Member) learn(ctx context.Context) error {
 	}
 }
 
+// found makes the own file the model.
+func (m *Member) found(ctx context.Context) error {
+	last := time.Now()
+	manifest, err := weights.CachedManifest(ctx, m.cfg.File, m.cfg.manifestDir(), func(done, total int64) {
+		if time.Since(last) > time.Second {
+			last = time.Now()
+			m.say("hashing the model: %d of %d MiB", done>>20, total>>20)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.server.AddFile(manifest, m.cfg.File); err != nil {
+		return err
+	}
+	m.founded = true
+	return m.know(manifest, m.cfg.FileName)
+}
+
 // founds reports whether the own file says what the model is. One with some
 // layers only does not.
 func (m *Member) founds() bool {
@@ -70,13 +80,26 @@ func (m *Member) founds() bool {
 	return !part
 }
 
+// hasAnother reports whether the own file is another model than manifest's, and
+// not a damaged copy of it.
+func (m *Member) hasAnother(manifest *weights.Manifest) bool {
+	if m.cfg.File == nil {
+		return false
+	}
+	_, part := m.cfg.File.IsPart()
+	return !part && !manifest.Describes(m.cfg.File)
+}
+
 // wanted returns the model that this member should serve.
 func (m *Member) wanted() (shard.ModelID, string) {
 	id, name := m.cfg.Model, m.cfg.ModelName
-	for _, g := range m.gossip.View() {
-		if g.Alive && !g.Advert.Model.IsZero() && (id.IsZero() || id == g.Advert.Model) {
-			return g.Advert.Model, g.Advert.ModelName
-		}
+	models := modelsOf(m.gossip.View(), m.cfg.KV)
+	seen := slices.ContainsFunc(models, func(x Model) bool { return x.ID == id })
+	if !id.IsZero() && (!seen || m.cfg.File != nil) {
+		models = slices.DeleteFunc(models, func(x Model) bool { return x.ID != id })
+	}
+	if best := neediest(models, id, m.cfg.Client); !best.ID.IsZero() {
+		return best.ID, best.Name
 	}
 	return id, name
 }
@@ -91,7 +114,7 @@ func (m *Member) manifest(ctx context.Context, id shard.ModelID) (*weights.Manif
 		m.server.AddPartial(p)
 		return p.Manifest, nil
 	}
-	peers := m.weightPeers()
+	peers := m.weightPeers(id)
 	if len(peers) == 0 {
 		return nil, errors.New("no other member is reached yet")
 	}
@@ -100,30 +123,38 @@ func (m *Member) manifest(ctx context.Context, id shard.ModelID) (*weights.Manif
 
 // know sets what is known of the model.
 func (m *Member) know(manifest *weights.Manifest, name string) error {
-	cfg, err := model.ReadConfig(manifest.Meta())
+	about, err := m.read(manifest, name)
 	if err != nil {
 		return err
 	}
-	text, err := generate.ReadText(manifest.Meta())
-	if err != nil {
-		return err
-	}
-	if span := m.cfg.Pinned; int(span.End) > cfg.Layers {
-		return fmt.Errorf("--layers %d:%d: the model has %d layers", span.Start, span.End, cfg.Layers)
-	}
-	about := &About{
-		Name: name, ID: manifest.ID(), Manifest: manifest, Config: cfg, Text: text, Since: time.Now(),
-		plan: PlanModel(name, manifest.Index, cfg, m.cfg.KV),
+	if span := m.cfg.Pinned; int(span.End) > about.Config.Layers {
+		return fmt.Errorf("--layers %d:%d: the model has %d layers", span.Start, span.End, about.Config.Layers)
 	}
 	m.set(func() { m.about = about })
 	return nil
 }
 
-// weightPeers returns the members that may have bytes of the model.
-func (m *Member) weightPeers() []weights.Peer {
+// read returns what a manifest says of its model.
+func (m *Member) read(manifest *weights.Manifest, name string) (*About, error) {
+	cfg, err := model.ReadConfig(manifest.Meta())
+	if err != nil {
+		return nil, err
+	}
+	text, err := generate.ReadText(manifest.Meta())
+	if err != nil {
+		return nil, err
+	}
+	return &About{
+		Name: name, ID: manifest.ID(), Manifest: manifest, Config: cfg, Text: text, Since: time.Now(),
+		plan: PlanModel(name, manifest.Index, cfg, m.cfg.KV),
+	}, nil
+}
+
+// weightPeers returns the members that may have bytes of model id.
+func (m *Member) weightPeers(id shard.ModelID) []weights.Peer {
 	var out []weights.Peer
 	for _, g := range m.gossip.View() {
-		if !g.Alive || g.Peer == m.cfg.Node.ID() || g.Advert.Role&transport.RoleServe == 0 {
+		if !g.Alive || g.Peer == m.cfg.Node.ID() || g.Advert.Model != id || g.Advert.Role&transport.RoleServe == 0 {
 			continue
 		}
 		out = append(out, weights.Peer{Name: g.Advert.Name, Open: func(ctx context.Context) (io.ReadWriteCloser, error) {

@@ -37,13 +37,16 @@ type Config struct {
 	// Seeds are members to gossip with first.
 	Seeds []gossip.Seed
 
-	// File is the model, if this member has it. Without one the bytes of its
-	// layers come from the others.
-	File      *weights.File
+	// File is a model, if this member has one, and FileName what people call
+	// it; default: ModelName. One that is not Model is served beside it.
+	// Without a file the bytes of layers come from the others.
+	File     *weights.File
+	FileName string
+	// Model is the model of the invitation, and ModelName what people call it.
+	// Who has no file serves it, unless it is held twice and another model needs
+	// help. Zero: what needs help most.
+	Model     shard.ModelID
 	ModelName string
-	// Model is the model to serve when there is no File: the invitation's.
-	// Zero: the first that another member serves.
-	Model shard.ModelID
 
 	// CacheDir keeps manifests and fetched layers.
 	CacheDir string
@@ -103,7 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Notify == nil {
 		c.Notify = func(string, ...any) {}
 	}
-	c.Name = cmp.Or(c.Name, c.Node.ID().Short())
+	c.Name, c.FileName = cmp.Or(c.Name, c.Node.ID().Short()), cmp.Or(c.FileName, c.ModelName)
 	return c, nil
 }
 
@@ -124,11 +127,13 @@ type Member struct {
 	otherFile bool // the own file is not the model
 	gauged    gauged
 
-	telling sync.Mutex // held while the swarm is told of a change
+	telling  sync.Mutex    // held while the swarm is told of a change
+	learning chan struct{} // holds a token while another model is learned of
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
-	about   *About // nil until the model is known
+	about   *About                   // nil until the model is known
+	others  map[shard.ModelID]*About // models of other members that were asked for
 	partial *weights.Partial
 	loaded  *Loaded // nil while nothing is held
 	target  shard.Span
@@ -144,7 +149,7 @@ type Member struct {
 	losses  map[loss]*losses         // that are about to be told
 }
 
-// About is what a member knows of the swarm's model.
+// About is what a member knows of a model.
 type About struct {
 	Name     string
 	ID       shard.ModelID
@@ -166,7 +171,7 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	m := &Member{
 		cfg: cfg, cancel: cancel, server: &weights.Server{}, state: gossip.Joining,
-		status: "starting", changed: make(chan struct{}),
+		status: "starting", changed: make(chan struct{}), learning: make(chan struct{}, 1),
 	}
 	m.stock = m
 	if cfg.stock != nil {

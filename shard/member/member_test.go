@@ -34,7 +34,10 @@ type peer struct {
 	node *transport.Node
 	said *said
 
-	cached int // tokens of the last answer's prompt that were there from before
+	asks   shard.ModelID // the model that answers; zero: its own
+	told   func()        // called at every token of an answer; nil: nothing is
+	mended int           // losses in the last answer
+	cached int           // tokens of the last answer's prompt that were there from before
 }
 
 // said collects what a member tells a person.
@@ -181,17 +184,17 @@ func (p *peer) ids(t *testing.T) (ids []shard.Token, over []string) {
 }
 
 func (p *peer) answer(ctx context.Context) (ids []shard.Token, over []string, err error) {
-	const tokens = 128
-	about, err := p.WaitAbout(ctx)
+	const tokens = 192 // the toy makes 126 of the prompt
+	about, err := p.Learn(ctx, p.asks)
 	if err != nil {
 		return nil, nil, err
 	}
 	prompt := about.Text.RawPrompt(strings.Repeat("Once upon a time there was a little fox. ", 6))
-	sess, route, err := p.Open(ctx, SessionConfig{Tokens: tokens, Prompt: prompt})
+	sess, route, err := p.Open(ctx, SessionConfig{Model: p.asks, Tokens: tokens, Prompt: prompt})
 	if err != nil {
 		return nil, nil, err
 	}
-	defer sess.Close(ctx)
+	defer func() { p.mended = len(sess.Close(ctx).Recoveries) }()
 	for _, s := range route.Stages {
 		over = append(over, s.Name)
 	}
@@ -199,7 +202,12 @@ func (p *peer) answer(ctx context.Context) (ids []shard.Token, over []string, er
 	tl.Holds(prompt[:sess.Ready()])
 	ans, err := tl.Run(ctx, generate.Request{
 		Prompt: prompt, MaxTokens: 20, Sampling: sample.Params{},
-	}, func(generate.Token) error { return nil })
+	}, func(generate.Token) error {
+		if p.told != nil {
+			p.told()
+		}
+		return nil
+	})
 	p.cached = ans.Times.CachedTokens
 	return ans.IDs, over, err
 }

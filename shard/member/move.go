@@ -293,7 +293,7 @@ func (m *Member) fetch(ctx context.Context, part weights.Part) (Source, error) {
 		return m.partial, nil
 	}
 	last := time.Time{}
-	report, err := weights.Fetch(ctx, m.partial, part, m.weightPeers(), weights.FetchOptions{Progress: func(p weights.Progress) {
+	report, err := weights.Fetch(ctx, m.partial, part, m.weightPeers(m.about.ID), weights.FetchOptions{Progress: func(p weights.Progress) {
 		if time.Since(last) < time.Second {
 			return
 		}

@@ -102,12 +102,9 @@ const (
 	maxObservations = 256
 )
 
-// observed notes what a stage of a session of this member says that a token
-// took.
-func (m *Member) observed(st pipeline.Stage, token time.Duration) {
-	m.mu.Lock()
-	about := m.about
-	m.mu.Unlock()
+// observed notes what a stage of a session of this member, of the model about,
+// says that a token took.
+func (m *Member) observed(about *About, st pipeline.Stage, token time.Duration) {
 	units := float64(st.Span.Len())
 	if int(st.Span.End) == about.plan.Layers {
 		units += float64(about.plan.HeadBytes) / max(1, float64(about.plan.WeightBytes(st.Span)-about.plan.HeadBytes)/units)

@@ -288,7 +288,7 @@ func (p *player) balance(named map[string]string) string {
 		}
 		rate += 1 / msOf(h.speed)
 	}
-	route, err := first.member.route(256, 0, nil)
+	route, err := first.member.route(first.member.Status().Model, 256, 0, nil)
 	if err != nil {
 		return err.Error() + "\n"
 	}

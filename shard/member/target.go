@@ -197,7 +197,7 @@ const mournTime = 20 * time.Second
 func (v *swarmView) mourning(now time.Time) time.Duration {
 	wait := time.Duration(0)
 	for i := range v.members {
-		if m := &v.members[i]; !m.Alive && !m.Left && m.Advert.Span.Len() > 0 {
+		if m := &v.members[i]; !m.Alive && !m.Left && m.Advert.Model == v.id && m.Advert.Span.Len() > 0 {
 			wait = max(wait, mournTime-now.Sub(m.Since))
 		}
 	}

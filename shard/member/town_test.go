@@ -280,7 +280,7 @@ func (w *town) doings() string {
 
 // route returns the stages that a session of h would take.
 func (w *town) route(h *home) string {
-	route, err := h.member.route(256, 0, nil)
+	route, err := h.member.route(h.member.Status().Model, 256, 0, nil)
 	if err != nil {
 		return err.Error()
 	}

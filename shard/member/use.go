@@ -29,6 +29,8 @@ func (e *NoRouteError) Error() string { return e.Text }
 
 // A SessionConfig says what session to open.
 type SessionConfig struct {
+	// Model is one of the swarm's. Default: this member's own.
+	Model shard.ModelID
 	// Tokens is how many positions it has room for.
 	Tokens int
 	// Prompt is what it begins with; nil if that is not known.
@@ -46,7 +48,7 @@ type SessionConfig struct {
 // refuses or is not there any more, the next best route is tried; when one is
 // lost later, others take its place.
 func (m *Member) Open(ctx context.Context, c SessionConfig) (*pipeline.Session, Route, error) {
-	about, err := m.WaitAbout(ctx)
+	about, err := m.Learn(ctx, c.Model)
 	if err != nil {
 		return nil, Route{}, &NoRouteError{Text: err.Error()}
 	}
@@ -54,27 +56,28 @@ func (m *Member) Open(ctx context.Context, c SessionConfig) (*pipeline.Session, 
 	for _, p := range m.shunnedNow() {
 		avoid = append(avoid, scheduler.ID(p.String()))
 	}
-	if _, err := m.route(c.Tokens, len(c.Prompt), avoid); err != nil {
+	if _, err := m.route(about, c.Tokens, len(c.Prompt), avoid); err != nil {
 		avoid = nil // rather those that were late once
 	}
 	for {
-		route, err := m.route(c.Tokens, len(c.Prompt), avoid)
+		route, err := m.route(about, c.Tokens, len(c.Prompt), avoid)
 		if err != nil {
 			return nil, route, err
 		}
 		sess, err := pipeline.Open(ctx, pipeline.Config{
 			Self: m.cfg.Node.ID(), Name: m.cfg.Name, Dial: m.dial, Model: about.ID, KV: m.cfg.KV, Route: route.Stages, MaxTokens: c.Tokens,
-			Prefix: c.Prompt, Secret: m.secret, PeerTimeout: c.PeerTimeout, Healed: m.healed, Observed: m.observed,
+			Prefix: c.Prompt, Secret: m.secret, PeerTimeout: c.PeerTimeout, Healed: m.healed,
+			Observed: func(st pipeline.Stage, token time.Duration) { m.observed(about, st, token) },
 			Repair: func(ctx context.Context, b pipeline.Broken) ([]pipeline.Stage, error) {
 				waiting := c.Waiting
 				if b.Leaving { // nothing waits
 					waiting = nil
 				}
-				return m.repair(ctx, b, waiting)
+				return m.repair(ctx, about, b, waiting)
 			},
 		})
 		if err == nil {
-			m.foresee(&route, sess, c.Tokens, len(c.Prompt), avoid)
+			m.foresee(about, &route, sess, c.Tokens, len(c.Prompt), avoid)
 			return sess, route, nil
 		}
 		stage := stageError(err)
@@ -83,7 +86,7 @@ func (m *Member) Open(ctx context.Context, c SessionConfig) (*pipeline.Session, 
 		}
 		m.cfg.Logger.Warn().Stringer("peer", stage.Peer).Err(err).Msg("peer refused a session, routing anew")
 		next := append(avoid, scheduler.ID(stage.Peer.String()))
-		if _, again := m.route(c.Tokens, len(c.Prompt), next); again != nil {
+		if _, again := m.route(about, c.Tokens, len(c.Prompt), next); again != nil {
 			return nil, route, err // the peer's own reason says more than "no route"
 		}
 		avoid = next
@@ -91,19 +94,19 @@ func (m *Member) Open(ctx context.Context, c SessionConfig) (*pipeline.Session, 
 }
 
 // foresee predicts anew for a session that need not compute its whole prompt.
-func (m *Member) foresee(r *Route, sess *pipeline.Session, tokens, prompt int, avoid []scheduler.ID) {
+func (m *Member) foresee(about *About, r *Route, sess *pipeline.Session, tokens, prompt int, avoid []scheduler.ID) {
 	if sess.Ready() == 0 {
 		return
 	}
-	again, err := m.route(tokens, prompt-int(sess.Ready()), avoid)
+	again, err := m.route(about, tokens, prompt-int(sess.Ready()), avoid)
 	if err == nil && slices.EqualFunc(again.Stages, r.Stages, func(a, b pipeline.Stage) bool { return a.Peer == b.Peer && a.Span == b.Span }) {
 		r.Predicted = again.Predicted
 	}
 }
 
-// route chooses the stages of a session.
-func (m *Member) route(tokens, prompt int, avoid []scheduler.ID) (Route, error) {
-	v := m.view()
+// route chooses the stages of a session of a model.
+func (m *Member) route(about *About, tokens, prompt int, avoid []scheduler.ID) (Route, error) {
+	v := m.viewOf(about)
 	v.prompt = prompt
 	layout, predicted, err := v.route(tokens, avoid)
 	if err != nil {
@@ -126,11 +129,13 @@ type Status struct {
 	Swarm   transport.SwarmID
 	Doing   string // what this member does or waits for
 	Members []gossip.Member
-	Model   *About // nil while it is not known
+	Model   *About // of this member; nil while it is not known
 	// MinHolders is the number of members that answer for the layer that has
 	// the fewest.
 	MinHolders int
-	Sessions   int // whose stages run here
+	// Models are all of the swarm, this member's own first.
+	Models   []Model
+	Sessions int // whose stages run here
 }
 
 // Status returns m's picture of the swarm now.
@@ -142,12 +147,14 @@ func (m *Member) Status() Status {
 		Self: m.cfg.Node.ID(), Swarm: m.cfg.Node.Membership().Swarm(), Doing: doing,
 		Members: m.gossip.View(), Model: about, Sessions: m.node.Sessions(),
 	}
+	s.Models = m.models(s.Members)
 	if about != nil {
 		v := m.view()
 		s.MinHolders = v.holders(0)
 		for l := range about.Config.Layers {
 			s.MinHolders = min(s.MinHolders, v.holders(shard.Layer(l)))
 		}
+		s.Models[0].MinHolders = s.MinHolders
 	}
 	return s
 }

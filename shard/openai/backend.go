@@ -30,6 +30,9 @@ type Model struct {
 	Text *generate.Text
 	// ContextTokens is the longest session that the model can have.
 	ContextTokens int
+	// Learn, if set, brings Text and ContextTokens of a model that nobody has
+	// asked for yet. It must bound how long it takes.
+	Learn func() (text *generate.Text, contextTokens int, err error)
 }
 
 // An OpenRequest says what session is wanted.

@@ -235,12 +235,9 @@ func (h *Handler) readCompletion(body []byte) (*job, *apiError) {
 
 // newJob finds the model that s asks for.
 func (h *Handler) newJob(s settings) (*job, *apiError) {
-	m, err := h.model(s.model)
+	m, err := h.readable(s.model)
 	if err != nil {
 		return nil, err
-	}
-	if m.Text == nil {
-		return nil, unavailable("model_loading", "the model "+m.ID+" is not ready yet", 0)
 	}
 	if err := checkBias(s.sampling, m.Text.Tokenizer.Len()); err != nil {
 		return nil, err

@@ -19,14 +19,42 @@ func describe(m Model) modelJSON {
 
 // model finds a model by its name.
 func (h *Handler) model(id string) (Model, *apiError) {
-	for _, m := range h.cfg.Backend.Models() {
-		if m.ID == id || m.ID == strings.TrimSuffix(id, ":latest") {
+	there := "none yet"
+	for i, m := range h.cfg.Backend.Models() {
+		switch {
+		case m.ID == id || m.ID == strings.TrimSuffix(id, ":latest"):
 			return m, nil
+		case i == 0:
+			there = m.ID
+		case i < maxNamed:
+			there += ", " + m.ID
+		case i == maxNamed:
+			there += " and more"
 		}
 	}
-	e := invalid("model", "model_not_found", "the model %q does not exist here: GET /v1/models lists those that do", short([]byte(id)))
+	e := invalid("model", "model_not_found", "the model %q does not exist here; there is %s (GET /v1/models)", short([]byte(id)), there)
 	e.status = http.StatusNotFound
 	return Model{}, e
+}
+
+// maxNamed bounds how many models an error names.
+const maxNamed = 20
+
+// readable is model for one whose text is needed.
+func (h *Handler) readable(id string) (Model, *apiError) {
+	m, err := h.model(id)
+	if err != nil || m.Text != nil {
+		return m, err
+	}
+	if m.Learn == nil {
+		return m, unavailable("model_loading", "the model "+m.ID+" is not ready yet", 0)
+	}
+	text, tokens, bad := m.Learn()
+	if bad != nil {
+		return m, unavailable("model_loading", "the model "+m.ID+" is not ready yet: "+bad.Error(), 0)
+	}
+	m.Text, m.ContextTokens = text, tokens
+	return m, nil
 }
 
 func (h *Handler) serveModels(w http.ResponseWriter, _ *http.Request) *apiError {

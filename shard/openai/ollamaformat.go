@@ -224,6 +224,9 @@ func (h *Handler) serveShow(body []byte) (any, *apiError) {
 		return nil, err
 	}
 	m, err := h.model(id)
+	if err == nil && m.Learn != nil {
+		m, err = h.readable(id)
+	}
 	if err != nil {
 		return nil, err
 	}

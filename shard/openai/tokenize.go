@@ -15,11 +15,7 @@ func (h *Handler) textModel(o *object) (Model, *apiError) {
 	} else if !ok {
 		return Model{}, invalid("model", "missing_required_parameter", "model is missing: GET /v1/models lists them")
 	}
-	m, err := h.model(id)
-	if err == nil && m.Text == nil {
-		err = unavailable("model_loading", "the model "+m.ID+" is not ready yet", 0)
-	}
-	return m, err
+	return h.readable(id)
 }
 
 // A tokenPiece is a token with the text that it stands for.

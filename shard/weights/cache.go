@@ -22,7 +22,7 @@ func CachedManifest(ctx context.Context, f *File, dir string, progress func(done
 		return NewManifest(ctx, f, progress)
 	}
 	path := filepath.Join(dir, key+".manifest")
-	if m, err := loadManifest(path); err == nil && m.describes(f) {
+	if m, err := loadManifest(path); err == nil && m.Describes(f) {
 		return m, nil
 	}
 	m, err := NewManifest(ctx, f, progress)
@@ -50,8 +50,9 @@ func (f *File) ContentKey() (key string, ok bool) {
 	return hex.EncodeToString(h.Sum(nil)[:16]), true
 }
 
-// describes reports whether m was made from a file with the headers of f.
-func (m *Manifest) describes(f *File) bool {
+// Describes reports whether m was made from a file with the headers of f: the
+// same model, unless bytes of its tensors differ.
+func (m *Manifest) Describes(f *File) bool {
 	if len(m.files) != len(f.parts) {
 		return false
 	}

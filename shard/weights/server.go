@@ -50,7 +50,7 @@ func (s *Server) SetPace(bytesPerSec float64) { s.pace.set(bytesPerSec) }
 // AddFile serves the model m, whose bytes are in f, which m was made from. f
 // must stay open until the last Serve has returned, or longer than Remove.
 func (s *Server) AddFile(m *Manifest, f *File) error {
-	if !m.describes(f) {
+	if !m.Describes(f) {
 		return fmt.Errorf("manifest of model %.12s is not that of %s", m.id, f.path)
 	}
 	s.add(m, filePieces{m, f})
